@@ -1,0 +1,6 @@
+//! The engine that moves PostgreSQL data as it changes.
+
+pub mod change;
+pub mod lsn;
+pub mod relation;
+pub mod sql;
