@@ -1,0 +1,106 @@
+//! What must be known to go on after a stop.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::relation::TableName;
+
+/// Which log a position belongs to: positions of another server or slot mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceIdentity {
+    /// The server's `system_identifier`.
+    pub system_id: String,
+    /// The replication slot's name.
+    pub slot: String,
+}
+
+/// How far one table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableSync {
+    /// Its snapshot is not complete: what the target holds of it is worthless.
+    Copying,
+    /// The target holds a snapshot taken at `lsn`. The stream skips the table's changes of transactions
+    /// whose commit record begins below it.
+    Synced {
+        /// Where the snapshot was taken.
+        lsn: Lsn,
+    },
+}
+
+/// The position of a stream and of each of its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Whose positions these are; `None` before the first start.
+    pub source: Option<SourceIdentity>,
+    /// All below is durable at the target; `None` before the stream has a slot.
+    pub position: Option<Lsn>,
+    /// The tables that the stream has taken up.
+    pub tables: BTreeMap<TableName, TableSync>,
+}
+
+/// Keeps a [`Checkpoint`].
+///
+/// A sink that commits the position with its data has a store of its own, whose `save_position` has
+/// nothing left to do.
+pub trait OffsetStore: Send + 'static {
+    /// What was saved last; the default when nothing was.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A store that is damaged is an error, never an empty checkpoint.
+    fn load(&mut self) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
+
+    /// Saves that the stream belongs to `source` and starts at `position`.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn save_start(
+        &mut self,
+        source: &SourceIdentity,
+        position: Lsn,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Saves that all below `position` is durable at the target. Called after each `Sink::write` that
+    /// made it so, and before it is confirmed to the source.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn save_position(&mut self, position: Lsn) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Saves how far tables are.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn save_tables(
+        &mut self,
+        tables: &[(TableName, TableSync)],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Keeps a checkpoint in memory: for tests, and for streams that always start anew.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    checkpoint: Checkpoint,
+}
+
+impl OffsetStore for MemoryStore {
+    async fn load(&mut self) -> Result<Checkpoint, Error> {
+        Ok(self.checkpoint.clone())
+    }
+
+    async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
+        self.checkpoint.source = Some(source.clone());
+        self.checkpoint.position = Some(position);
+        Ok(())
+    }
+
+    async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
+        self.checkpoint.position = Some(position);
+        Ok(())
+    }
+
+    async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
+        self.checkpoint.tables.extend(tables.iter().cloned());
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! The snapshot's own road: a piece of a table as the raw bytes of a `COPY`.
+//!
+//! A sink that takes `COPY` data itself forwards the bytes unread. Any other gets decoded rows: see
+//! [`Rows`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+
+use crate::change::Tuple;
+use crate::error::{Error, ErrorKind};
+use crate::snapshot::plan::Chunk;
+use crate::table::Table;
+
+/// The form of `COPY` data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Values in text form.
+    Text,
+    /// Values in the types' binary form: faster, and only for a target that has the same types.
+    Binary,
+}
+
+/// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.
+#[derive(Clone, Debug)]
+pub struct CopyPiece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// How many messages begin in them: one a row, but for a header and a trailer of the binary form.
+    pub messages: u64,
+}
+
+/// The pieces of one chunk.
+pub type CopyStream<'a> = Pin<Box<dyn Stream<Item = Result<CopyPiece, Error>> + Send + 'a>>;
+
+/// A chunk on its way to the target.
+pub struct TableCopy<'a> {
+    /// Its table.
+    pub table: Arc<Table>,
+    /// Which part of the table.
+    pub chunk: Chunk,
+    /// The form that the sink asked for.
+    pub format: CopyFormat,
+    /// The data. An error in it means that the chunk must not become visible at the target.
+    pub data: CopyStream<'a>,
+}
+
+/// Decodes text `COPY` data into rows: pieces in, tuples out.
+#[derive(Debug)]
+pub struct Rows {
+    columns: u16,
+    buffer: BytesMut,
+}
+
+impl Rows {
+    /// A decoder for rows of `columns` columns.
+    #[must_use]
+    pub fn new(columns: u16) -> Self {
+        Self { columns, buffer: BytesMut::new() }
+    }
+
+    /// Adds received bytes.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// Takes the next row, if all of it has been received.
+    ///
+    /// # Errors
+    /// When the bytes are no text `COPY` data with the expected number of columns.
+    pub fn next_row(&mut self) -> Result<Option<Tuple>, Error> {
+        let Some((&[b'd', a, b, c, d], _)) = self.buffer.split_first_chunk::<5>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(i32::from_be_bytes([a, b, c, d]))
+            .ok()
+            .and_then(|length| length.checked_sub(4))
+            .ok_or_else(|| malformed("a length below 4"))?;
+        if self.buffer.len() < 5 + length {
+            return Ok(None);
+        }
+        self.buffer.advance(5);
+        let row = self.buffer.split_to(length);
+        let row = row.strip_suffix(b"\n").ok_or_else(|| malformed("a row without line end"))?;
+        self.tuple(row).map(Some)
+    }
+
+    fn tuple(&self, row: &[u8]) -> Result<Tuple, Error> {
+        let mut bytes = BytesMut::with_capacity(row.len() + 5 * usize::from(self.columns));
+        if self.columns > 0 {
+            for field in row.split(|&byte| byte == b'\t') {
+                put_field(&mut bytes, field)?;
+            }
+        }
+        Tuple::new(bytes.freeze(), self.columns)
+            .ok_or_else(|| malformed("another number of columns"))
+    }
+}
+
+/// Appends one field of a row, without its escapes, in the form that a [`Tuple`] has.
+///
+/// Source: <https://www.postgresql.org/docs/current/sql-copy.html> ("Text Format")
+fn put_field(bytes: &mut BytesMut, field: &[u8]) -> Result<(), Error> {
+    if field == b"\\N" {
+        bytes.put_u8(b'n');
+        return Ok(());
+    }
+    bytes.put_u8(b't');
+    let length_at = bytes.len();
+    bytes.put_i32(0);
+    let mut rest = field;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (plain, escaped) = rest.split_at(at);
+        bytes.extend_from_slice(plain);
+        let [_, letter, after @ ..] = escaped else {
+            return Err(malformed("a lone backslash"));
+        };
+        bytes.put_u8(match letter {
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 11,
+            other => *other,
+        });
+        rest = after;
+    }
+    bytes.extend_from_slice(rest);
+    let length =
+        i32::try_from(bytes.len() - length_at - 4).map_err(|_| malformed("a huge value"))?;
+    if let Some(place) = bytes.get_mut(length_at..length_at + 4) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}
+
+fn malformed(what: &str) -> Error {
+    Error::new(ErrorKind::Permanent, format!("the source sent malformed COPY data: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::TupleData;
+
+    fn frame(row: &[u8]) -> Vec<u8> {
+        let mut frame = vec![b'd'];
+        frame.extend_from_slice(&i32::try_from(row.len() + 4).unwrap().to_be_bytes());
+        frame.extend_from_slice(row);
+        frame
+    }
+
+    #[test]
+    fn rows_cut_anywhere_are_put_together() {
+        let mut bytes = frame(b"1\ta\\tb\\\\c\t\\N\n");
+        bytes.extend(frame(b"2\t\tx\n"));
+        for cut in 0..bytes.len() {
+            let mut rows = Rows::new(3);
+            let mut found = Vec::new();
+            for piece in [&bytes[..cut], &bytes[cut..]] {
+                rows.push(piece);
+                while let Some(row) = rows.next_row().unwrap() {
+                    found.push(row);
+                }
+            }
+            assert_eq!(found.len(), 2);
+            let first: Vec<_> = found[0].iter().collect();
+            assert_eq!(
+                first,
+                [TupleData::Text(b"1"), TupleData::Text(b"a\tb\\c"), TupleData::Null]
+            );
+            assert_eq!(found[1].get(1), Some(TupleData::Text(b"")));
+        }
+    }
+
+    #[test]
+    fn malformed_rows_are_errors() {
+        for row in [&b"1\n"[..], b"1\t2\t3\t4\n", b"1\t2\t3", b"1\t2\t\\\n"] {
+            let mut rows = Rows::new(3);
+            rows.push(&frame(row));
+            assert!(rows.next_row().is_err(), "{row:?}");
+        }
+        let mut rows = Rows::new(1);
+        rows.push(b"d\0\0\0\x01");
+        assert!(rows.next_row().is_err());
+    }
+
+    #[test]
+    fn a_table_without_columns_has_rows_too() {
+        let mut rows = Rows::new(0);
+        rows.push(&frame(b"\n"));
+        assert!(rows.next_row().unwrap().is_some());
+    }
+}

@@ -1,0 +1,187 @@
+//! The contract of a source of changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::change::{Change, Transaction};
+use crate::checkpoint::{Checkpoint, SourceIdentity};
+use crate::copy::{CopyFormat, CopyStream};
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::relation::TableName;
+use crate::snapshot::plan::Chunk;
+use crate::stats::Stats;
+use crate::table::Table;
+
+/// What a source found when it was looked at.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// Whose positions the source speaks of.
+    pub identity: SourceIdentity,
+    /// The captured tables.
+    pub tables: Vec<Arc<Table>>,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// All below it is in the target, or in the snapshot, or not wanted.
+    pub start: Lsn,
+    /// The snapshot to copy first; `None` when every table has one.
+    pub snapshot: Option<Snapshot>,
+    /// Tables that are taken up without a copy, each with the position from which their changes count.
+    pub taken_up: BTreeMap<TableName, Lsn>,
+    /// Whether the stream is complete once the snapshot is.
+    pub snapshot_only: bool,
+}
+
+/// A snapshot that is there to be copied.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where it was taken: it holds exactly the transactions whose commit record begins below.
+    pub lsn: Lsn,
+    /// The tables to copy.
+    pub tables: Vec<Arc<Table>>,
+    /// The parts to copy them in.
+    pub chunks: Vec<Chunk>,
+    /// How many parts may be read at once.
+    pub readers: usize,
+}
+
+/// What comes out of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// A transaction begins.
+    Begin(Transaction),
+    /// A change of it, or a message outside of transactions.
+    Change {
+        /// The change's number in its transaction, from 0.
+        ordinal: u64,
+        /// What happened.
+        change: Change,
+        /// Bytes of received buffers that the change keeps from being freed.
+        held_bytes: usize,
+    },
+    /// The transaction is complete.
+    Commit {
+        /// That transaction.
+        transaction: Transaction,
+        /// Where its commit record ends.
+        end: Lsn,
+    },
+    /// Nothing to send below this position.
+    Heartbeat {
+        /// The end of the log that the source has looked through.
+        wal_end: Lsn,
+        /// Whether the source asks for an answer.
+        reply: bool,
+    },
+    /// The source has ended.
+    End,
+}
+
+/// Reads chunks of a snapshot, one at a time.
+pub trait ChunkReader: Send + 'static {
+    /// Reads a chunk of `table`.
+    ///
+    /// # Errors
+    /// When the reading cannot begin; later failures come in the stream.
+    fn read<'a>(
+        &'a mut self,
+        table: &'a Table,
+        chunk: &'a Chunk,
+        format: CopyFormat,
+    ) -> impl Future<Output = Result<CopyStream<'a>, Error>> + Send;
+}
+
+/// A source of changes. Used in this order: `inspect`, `begin`, `reader` for the snapshot's parts, `start`, then
+/// `next` and `confirm` until the end, `close` or `remove`.
+pub trait Source: Send + 'static {
+    /// Reads the snapshot.
+    type Reader: ChunkReader;
+
+    /// Looks at the source: whether it can be used, and which tables are captured. Changes nothing.
+    ///
+    /// # Errors
+    /// When the source cannot be used.
+    fn inspect(
+        &mut self,
+        checkpoint: &Checkpoint,
+    ) -> impl Future<Output = Result<Inspected, Error>> + Send;
+
+    /// Makes what the stream needs at the source, and decides where it begins. `stats` shows what it waits
+    /// for.
+    ///
+    /// # Errors
+    /// When the stream cannot begin.
+    fn begin(
+        &mut self,
+        checkpoint: &Checkpoint,
+        stats: &Stats,
+    ) -> impl Future<Output = Result<Beginning, Error>> + Send;
+
+    /// Opens another reader of the snapshot that `begin` announced.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be reached.
+    fn reader(&mut self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
+
+    /// Begins the stream at `position`. `synced` says for each table from which position its changes
+    /// count; changes of tables that are not in it are left out.
+    ///
+    /// # Errors
+    /// When the stream cannot begin.
+    fn start(
+        &mut self,
+        position: Lsn,
+        synced: BTreeMap<TableName, Lsn>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// When the stream breaks.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no event.
+    fn next(&mut self) -> impl Future<Output = Result<SourceEvent, Error>> + Send;
+
+    /// Lets the source forget what is below `flush`; also the sign of life that it waits for.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    fn confirm(&mut self, flush: Lsn) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How long the source may go without a sign of life.
+    fn confirm_interval(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(10)
+    }
+
+    /// Asks how far the source has looked through its log; the answer comes as a heartbeat.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    fn ping(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The end of the source's log as far as its messages have told, to show how far behind the stream is.
+    fn last_known_end(&self) -> Lsn {
+        Lsn::default()
+    }
+
+    /// The end of the source's log now.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    fn current_lsn(&mut self) -> impl Future<Output = Result<Lsn, Error>> + Send;
+
+    /// Ends the session; what the source keeps for the stream stays.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Ends the session, and removes what the source keeps for the stream: it will not go on.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    fn remove(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+}
