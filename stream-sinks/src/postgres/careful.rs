@@ -1,0 +1,191 @@
+//! Applies the changes of a batch one by one, after they did not go through together.
+//!
+//! Slow, and exact: it knows which row the target refuses, and mends what differs because somebody else
+//! wrote to the target. The source wins.
+
+use std::fmt::Write as _;
+
+use stream_core::batch::{Batch, Entry};
+use stream_core::change::{Change, Tuple, TupleData};
+use stream_core::lsn::Lsn;
+use stream_core::postgres::ServerError;
+use stream_core::relation::Relation;
+use stream_core::table::Identity;
+use stream_core::{Error, ErrorKind};
+
+use super::apply::{Applier, Shape};
+use super::error::from_wire;
+use super::pipe::Purpose;
+use super::plan::{Key, Plan};
+
+impl Applier {
+    pub(super) async fn apply_carefully(&mut self, batch: &Batch) -> Result<(), Error> {
+        for (at, entry) in batch.entries.iter().enumerate() {
+            match entry {
+                Entry::Begin(transaction) => self.transaction = Some(*transaction),
+                Entry::Commit { .. } => {}
+                Entry::Change { change, .. } => self.change_carefully(change, at).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn change_carefully(&mut self, change: &Change, at: usize) -> Result<(), Error> {
+        if let Change::Read { relation, new } | Change::Insert { relation, new } = change {
+            return self.insert_over(relation, new, at).await;
+        }
+        self.send_change(change, at)?;
+        let findings = self.pipe.finish().await.map_err(from_wire)?;
+        if let Some((error, _)) = findings.refused {
+            return Err(self.row_refused(change, &error));
+        }
+        match change {
+            Change::Update { relation, new, .. } if findings.missed_update.is_some() => {
+                self.update_missed(relation, new, at).await
+            }
+            Change::Delete { relation, old } if !findings.missed_deletes.is_empty() => {
+                self.differs(relation, old.tuple(), "a deleted row was not there")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Inserts a row; one that is there with the same key gets its values.
+    async fn insert_over(
+        &mut self,
+        relation: &Relation,
+        new: &Tuple,
+        at: usize,
+    ) -> Result<(), Error> {
+        self.send_insert(relation, new, Shape::InsertIfAbsent, at)?;
+        let findings = self.pipe.finish().await.map_err(from_wire)?;
+        if let Some((error, _)) = findings.refused {
+            return Err(self.refused_at(relation, new, &error));
+        }
+        if findings.rows > 0 {
+            return Ok(());
+        }
+        self.differs(relation, new, "an inserted row was there already: overwritten")?;
+        let plan = self.plan_of(relation)?;
+        let key = Key::Columns(plan.conflict.clone());
+        let set: Vec<usize> = plan
+            .written()
+            .filter(|(at, column)| {
+                !plan.conflict.contains(at) && column.identity != Identity::Always
+            })
+            .map(|(at, _)| at)
+            .collect();
+        if set.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<_> =
+            set.iter().chain(&plan.conflict).filter_map(|&at| new.get(at)).collect();
+        let types = plan.types(set.iter().chain(&plan.conflict).copied());
+        self.pipe.prepare("", &plan.update_sql(&set, &key), &types).map_err(from_wire)?;
+        self.pipe
+            .execute("", values.iter().copied(), Purpose::Update, at)
+            .map_err(from_wire)?;
+        let findings = self.pipe.finish().await.map_err(from_wire)?;
+        match findings.refused {
+            Some((error, _)) => Err(self.refused_at(relation, new, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// The row of an update was not there: it is inserted when all of it is known.
+    async fn update_missed(
+        &mut self,
+        relation: &Relation,
+        new: &Tuple,
+        at: usize,
+    ) -> Result<(), Error> {
+        if new.iter().any(|data| data == TupleData::UnchangedToast) {
+            let plan = self.plan_of(relation)?;
+            return Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "row ({}) of `{}` is updated at {}, but is not at the target, and the log does not hold all \
+                     of it: copy the row from the source to the target, and start the stream again",
+                    key_text(&plan, new),
+                    relation.name,
+                    self.lsn()
+                ),
+            ));
+        }
+        self.differs(relation, new, "an updated row was not there: inserted")?;
+        self.insert_over(relation, new, at).await
+    }
+
+    fn differs(&self, relation: &Relation, row: &Tuple, what: &'static str) -> Result<(), Error> {
+        let plan = self.plan_of(relation)?;
+        self.tables.divergence.found(&relation.name, &key_text(&plan, row), self.lsn(), what);
+        Ok(())
+    }
+
+    fn lsn(&self) -> Lsn {
+        self.transaction.map_or_else(Lsn::default, |transaction| transaction.commit_lsn)
+    }
+
+    fn row_refused(&self, change: &Change, error: &ServerError) -> Error {
+        match change {
+            Change::Read { relation, new }
+            | Change::Insert { relation, new }
+            | Change::Update { relation, new, .. } => self.refused_at(relation, new, error),
+            Change::Delete { relation, old } => self.refused_at(relation, old.tuple(), error),
+            Change::Truncate { .. } | Change::Message { .. } => Error::new(
+                ErrorKind::Permanent,
+                format!("the target refuses a TRUNCATE at {}: {error}", self.lsn()),
+            ),
+        }
+    }
+
+    fn refused_at(&self, relation: &Relation, row: &Tuple, error: &ServerError) -> Error {
+        let key = self
+            .plan_of(relation)
+            .map_or_else(|_| String::new(), |plan| key_text(&plan, row));
+        let kind = if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent };
+        Error::new(
+            kind,
+            format!(
+                "the target refuses row ({key}) of `{}` at {}: {error}; nothing after it was written: mend the \
+                 cause at the target and start the stream again, it goes on from there",
+                relation.name,
+                self.lsn()
+            ),
+        )
+    }
+}
+
+/// The key of a row for people: `id=5, region=eu`.
+pub(super) fn key_text(plan: &Plan, row: &Tuple) -> String {
+    let Key::Columns(columns) = &plan.key else { return "no key".to_owned() };
+    let mut text = String::new();
+    for &at in columns {
+        let (Some(column), Some(data)) = (plan.relation.columns.get(at), row.get(at)) else {
+            continue;
+        };
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{separator}{}={}", column.name, value_text(data, column.type_oid));
+    }
+    text
+}
+
+fn value_text(data: TupleData<'_>, type_oid: u32) -> String {
+    match data {
+        TupleData::Null => "NULL".to_owned(),
+        TupleData::UnchangedToast => "(unchanged)".to_owned(),
+        TupleData::Text(value) => String::from_utf8_lossy(value).into_owned(),
+        TupleData::Binary(value) => match (type_oid, value) {
+            (21, &[a, b]) => i16::from_be_bytes([a, b]).to_string(),
+            (23, &[a, b, c, d]) => i32::from_be_bytes([a, b, c, d]).to_string(),
+            (20, &[a, b, c, d, e, f, g, h]) => {
+                i64::from_be_bytes([a, b, c, d, e, f, g, h]).to_string()
+            }
+            (25 | 1042 | 1043, value) => String::from_utf8_lossy(value).into_owned(),
+            (_, value) => value.iter().fold("\\x".to_owned(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            }),
+        },
+    }
+}

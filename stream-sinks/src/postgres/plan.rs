@@ -1,0 +1,266 @@
+//! How the rows of one relation go into their table at the target. Pure.
+//!
+//! In: a relation as the log describes it, and the table as the target's catalogue does. Out: which columns
+//! are written, how a row is found again, and the SQL for each kind of change.
+
+use std::sync::Arc;
+
+use stream_core::relation::{Relation, ReplicaIdentity, TableName};
+use stream_core::sql::{Ident, list};
+use stream_core::table::Identity;
+
+/// A column of a table at the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TargetColumn {
+    pub(super) name: String,
+    pub(super) type_oid: u32,
+    /// As `format_type` prints it, without modifier; the schema is there unless it is `pg_catalog`.
+    pub(super) type_name: String,
+    /// Whether the type can take the binary form.
+    pub(super) takes_binary: bool,
+    pub(super) generated: bool,
+    pub(super) identity: Identity,
+    /// NOT NULL, and nothing that would fill it in.
+    pub(super) must_be_given: bool,
+    /// The operator that compares values of the column as its indexes do, ready to be used in SQL.
+    pub(super) equality: String,
+}
+
+/// A table at the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TargetTable {
+    pub(super) name: TableName,
+    pub(super) columns: Vec<TargetColumn>,
+    /// Column names in key order; empty without a primary key.
+    pub(super) primary_key: Vec<String>,
+    /// Whether rows live in other tables, so that `ctid` alone does not name one.
+    pub(super) partitioned: bool,
+}
+
+impl TargetTable {
+    /// The name for statements about the table's own rows: not those of tables that inherit from it.
+    fn only(&self) -> String {
+        let only = if self.partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.name.quoted())
+    }
+
+    pub(super) fn column(&self, name: &str) -> Option<&TargetColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// How a row of the log is found at the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// By the values of these columns (indexes into the relation's).
+    Columns(Vec<usize>),
+    /// By the image of the whole row: any one of the rows that look like it.
+    Image,
+    /// Not at all: the log holds nothing of old rows.
+    Nothing,
+}
+
+/// A relation's way into its table.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) relation: Arc<Relation>,
+    pub(super) table: Arc<TargetTable>,
+    /// For each column of the relation its column at the target; `None` where it is left out.
+    pub(super) columns: Vec<Option<TargetColumn>>,
+    pub(super) key: Key,
+    /// Columns of the relation by which a row that is already there would be met.
+    pub(super) conflict: Vec<usize>,
+    /// Whether each written column takes the binary form of the source's values.
+    pub(super) takes_binary: bool,
+}
+
+/// Why a relation has no way into its table.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum PlanError {
+    #[error(
+        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {quoted} ADD COLUMN …` there \
+         with the source's type, or exclude `{table}.{column}`"
+    )]
+    NoColumn { table: TableName, quoted: String, column: String },
+}
+
+impl Plan {
+    /// Lays out the way of `relation` into `table`. `captured` says whether a column of the relation
+    /// belongs to the stream.
+    pub(super) fn new(
+        relation: Arc<Relation>,
+        table: Arc<TargetTable>,
+        captured: impl Fn(&str) -> bool,
+    ) -> Result<Self, PlanError> {
+        let mut columns = Vec::with_capacity(relation.columns.len());
+        for column in &relation.columns {
+            columns.push(match table.column(&column.name) {
+                _ if !captured(&column.name) => None,
+                Some(target) if target.generated => None,
+                Some(target) => Some(target.clone()),
+                None => {
+                    return Err(PlanError::NoColumn {
+                        table: relation.name.clone(),
+                        quoted: table.name.quoted(),
+                        column: column.name.clone(),
+                    });
+                }
+            });
+        }
+        let primary_key = positions(&relation, &table.primary_key);
+        let key = Self::key(&relation, &primary_key);
+        let conflict = match (&primary_key, &key) {
+            (Some(primary_key), _) => primary_key.clone(),
+            (None, _) => Vec::new(),
+        };
+        let takes_binary = relation.columns.iter().zip(&columns).all(|(source, target)| {
+            target.as_ref().is_none_or(|target| {
+                target.takes_binary
+                    && (source.type_oid == target.type_oid || is_user_defined(source.type_oid))
+            })
+        });
+        Ok(Self { relation, table, columns, key, conflict, takes_binary })
+    }
+
+    fn key(relation: &Relation, primary_key: &Option<Vec<usize>>) -> Key {
+        match (relation.replica_identity, primary_key) {
+            (ReplicaIdentity::Nothing, _) => Key::Nothing,
+            (ReplicaIdentity::Full, Some(primary_key)) => Key::Columns(primary_key.clone()),
+            (ReplicaIdentity::Full, None) => Key::Image,
+            (ReplicaIdentity::Default | ReplicaIdentity::Index, _) => {
+                let key: Vec<usize> = (0..relation.columns.len())
+                    .filter(|&at| relation.columns.get(at).is_some_and(|column| column.is_key))
+                    .collect();
+                if key.is_empty() { Key::Nothing } else { Key::Columns(key) }
+            }
+        }
+    }
+
+    /// Columns of the relation that are written, with their target.
+    pub(super) fn written(&self) -> impl Iterator<Item = (usize, &TargetColumn)> {
+        self.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.as_ref()?)))
+    }
+
+    fn target(&self, at: usize) -> Option<&TargetColumn> {
+        self.columns.get(at)?.as_ref()
+    }
+
+    pub(super) fn copy_sql(&self, binary: bool) -> String {
+        let columns = list(self.written().map(|(_, column)| Ident(&column.name)));
+        copy_in_sql(&self.table.name, &columns, binary)
+    }
+
+    /// `INSERT` of all written columns, in their order.
+    pub(super) fn insert_sql(&self) -> String {
+        let columns = list(self.written().map(|(_, column)| Ident(&column.name)));
+        if columns.is_empty() {
+            return format!("INSERT INTO {} DEFAULT VALUES", self.table.name.quoted());
+        }
+        let values = list((1..=self.written().count()).map(|n| format!("${n}")));
+        format!(
+            "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({values})",
+            self.table.name.quoted()
+        )
+    }
+
+    /// `INSERT` that leaves a row with the same key alone; plain where there is no key to meet.
+    pub(super) fn insert_if_absent_sql(&self) -> String {
+        let insert = self.insert_sql();
+        if self.conflict.is_empty() {
+            return insert;
+        }
+        let columns = self.conflict.iter().filter_map(|&at| self.target(at));
+        format!(
+            "{insert} ON CONFLICT ({}) DO NOTHING",
+            list(columns.map(|column| Ident(&column.name)))
+        )
+    }
+
+    /// `UPDATE` of the columns `set`, found by `key`: parameters are the set columns' values, then the
+    /// key's (for [`Key::Image`]: every written column's).
+    pub(super) fn update_sql(&self, set: &[usize], key: &Key) -> String {
+        let assignments = list(set.iter().enumerate().filter_map(|(n, &at)| {
+            Some(format!("{} = ${}", Ident(&self.target(at)?.name), n + 1))
+        }));
+        let row = self.row_condition(key, set.len() + 1);
+        format!("UPDATE {} SET {assignments} WHERE {row}", self.table.only())
+    }
+
+    pub(super) fn delete_sql(&self, key: &Key) -> String {
+        format!("DELETE FROM {} WHERE {}", self.table.only(), self.row_condition(key, 1))
+    }
+
+    /// Whether a row that `key` names is there: for a change that changes no column.
+    pub(super) fn exists_sql(&self, key: &Key) -> String {
+        format!("SELECT FROM {} WHERE {}", self.table.only(), self.row_condition(key, 1))
+    }
+
+    /// The parameters of a condition by `key`, as columns of the relation.
+    pub(super) fn key_columns(&self, key: &Key) -> Vec<usize> {
+        match key {
+            Key::Columns(columns) => columns.clone(),
+            Key::Image => self.written().map(|(at, _)| at).collect(),
+            Key::Nothing => Vec::new(),
+        }
+    }
+
+    fn row_condition(&self, key: &Key, first: usize) -> String {
+        match key {
+            Key::Nothing => "false".to_owned(),
+            Key::Columns(columns) => columns
+                .iter()
+                .zip(first..)
+                .filter_map(|(&at, n)| {
+                    let column = self.target(at)?;
+                    Some(format!("{} {} ${n}", Ident(&column.name), column.equality))
+                })
+                .collect::<Vec<_>>()
+                .join(" AND "),
+            Key::Image => self.image_condition(first),
+        }
+    }
+
+    /// Of the rows that look like the given one, one.
+    fn image_condition(&self, first: usize) -> String {
+        let table = self.table.only();
+        let columns = list(self.written().map(|(_, column)| format!("t.{}", Ident(&column.name))));
+        let values = list(
+            self.written().zip(first..).map(|((_, column), n)| format!("${n}::{}", column.type_name)),
+        );
+        let place = if self.table.partitioned { "(tableoid, ctid)" } else { "ctid" };
+        let inner = if self.table.partitioned { "t.tableoid, t.ctid" } else { "t.ctid" };
+        format!(
+            "{place} = (SELECT {inner} FROM {table} t \
+             WHERE ROW({columns}) OPERATOR(pg_catalog.*=) ROW({values}) LIMIT 1)"
+        )
+    }
+
+    /// The types of a statement's parameters, for columns of the relation.
+    pub(super) fn types(&self, columns: impl IntoIterator<Item = usize>) -> Vec<u32> {
+        columns
+            .into_iter()
+            .map(|at| self.target(at).map_or(0, |column| column.type_oid))
+            .collect()
+    }
+}
+
+/// `COPY … FROM STDIN`.
+pub(super) fn copy_in_sql(table: &TableName, columns: &str, binary: bool) -> String {
+    let format = if binary { " WITH (FORMAT binary)" } else { "" };
+    let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
+    format!("COPY {}{columns} FROM STDIN{format}", table.quoted())
+}
+
+/// Whether an object was made by a user or an extension: its identifier differs between servers.
+pub(super) const fn is_user_defined(oid: u32) -> bool {
+    oid >= 16_384
+}
+
+/// Where `names` stand in the relation; `None` when one is missing or there are none.
+fn positions(relation: &Relation, names: &[String]) -> Option<Vec<usize>> {
+    let found: Option<Vec<_>> = names
+        .iter()
+        .map(|name| relation.columns.iter().position(|column| column.name == *name))
+        .collect();
+    found.filter(|positions| !positions.is_empty())
+}

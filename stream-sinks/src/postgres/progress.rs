@@ -1,0 +1,218 @@
+//! The stream's progress, kept at the target in schema `sgstream`.
+//!
+//! The position is saved in the transaction that writes the data, so that the two cannot disagree. The
+//! epoch fences: whoever starts last owns the stream, and an older worker's next transaction finds that
+//! out before it writes.
+
+use std::sync::Arc;
+
+use stream_core::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use stream_core::lsn::Lsn;
+use stream_core::postgres::SqlClient;
+use stream_core::relation::TableName;
+use stream_core::sql::Literal;
+use stream_core::{Error, ErrorKind};
+
+use super::error::{fenced, from_sql};
+
+const CREATE: &str = "
+CREATE SCHEMA IF NOT EXISTS sgstream;
+CREATE TABLE IF NOT EXISTS sgstream.progress (
+    stream text PRIMARY KEY,
+    epoch bigint NOT NULL,
+    system_id text,
+    slot text,
+    position pg_lsn,
+    schema_imported boolean NOT NULL DEFAULT false,
+    saved_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS sgstream.table_sync (
+    stream text NOT NULL,
+    table_schema text NOT NULL,
+    table_name text NOT NULL,
+    synced_at pg_lsn,
+    PRIMARY KEY (stream, table_schema, table_name)
+);
+CREATE TABLE IF NOT EXISTS sgstream.pending (
+    stream text NOT NULL,
+    ordinal integer NOT NULL,
+    round integer NOT NULL,
+    phase text NOT NULL,
+    label text NOT NULL,
+    statement text NOT NULL,
+    PRIMARY KEY (stream, ordinal)
+);
+COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing a row of \"progress\" makes that stream begin anew';
+";
+
+/// A worker's claim to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ownership {
+    pub(super) stream: String,
+    pub(super) epoch: i64,
+}
+
+impl Ownership {
+    fn condition(&self) -> String {
+        format!("stream = {} AND epoch = {}", Literal(&self.stream), self.epoch)
+    }
+
+    /// Finds a row while the stream is ours, and keeps others from taking it until the transaction ends.
+    pub(super) fn lock_sql(&self) -> String {
+        format!("SELECT FROM sgstream.progress WHERE {} FOR UPDATE", self.condition())
+    }
+
+    /// As [`Self::lock_sql`], for several sessions of the owner at once.
+    pub(super) fn share_sql(&self) -> String {
+        format!("SELECT FROM sgstream.progress WHERE {} FOR SHARE", self.condition())
+    }
+
+    /// Saves the position; finds a row while the stream is ours.
+    pub(super) fn save_sql(&self, position: Lsn) -> String {
+        format!(
+            "UPDATE sgstream.progress SET position = '{position}', saved_at = now() WHERE {}",
+            self.condition()
+        )
+    }
+}
+
+/// Makes the tables and claims the stream.
+pub(super) async fn claim(client: &SqlClient, stream: &str) -> Result<Ownership, Error> {
+    let ready = client
+        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
+        .await
+        .map_err(|error| from_sql("look for the progress tables", &error))?;
+    if !ready.get::<_, bool>(0) {
+        client.batch_execute(CREATE).await.map_err(cannot_create)?;
+    }
+    let claim = client
+        .query_one(
+            "INSERT INTO sgstream.progress (stream, epoch) VALUES ($1, 1) \
+             ON CONFLICT (stream) DO UPDATE SET epoch = progress.epoch + 1 RETURNING epoch",
+            &[&stream],
+        )
+        .await
+        .map_err(|error| from_sql("claim the stream", &error))?;
+    Ok(Ownership { stream: stream.to_owned(), epoch: claim.get(0) })
+}
+
+fn cannot_create(error: tokio_postgres::Error) -> Error {
+    if error.code().is_some_and(|code| code.code() == "42501") {
+        return Error::new(
+            ErrorKind::Configuration,
+            "the target role may not create schema `sgstream`, in which the stream's progress is kept: run \
+             `GRANT CREATE ON DATABASE … TO …` at the target as the database's owner",
+        );
+    }
+    from_sql("create the progress tables", &error)
+}
+
+/// The checkpoint at the target.
+#[derive(Clone)]
+pub struct TargetStore {
+    client: Arc<SqlClient>,
+    ownership: Ownership,
+}
+
+impl TargetStore {
+    pub(super) const fn new(client: Arc<SqlClient>, ownership: Ownership) -> Self {
+        Self { client, ownership }
+    }
+
+    /// Runs statements in a transaction in which the stream is ours.
+    async fn owned(&self, sql: &str) -> Result<(), Error> {
+        let check = format!(
+            "DO $$ BEGIN IF NOT EXISTS ({}) THEN RAISE EXCEPTION USING ERRCODE = 'SGF01', MESSAGE = 'fenced'; \
+             END IF; END $$",
+            self.ownership.lock_sql()
+        );
+        let sql = format!("BEGIN; {check}; {sql}; COMMIT");
+        let Err(error) = self.client.batch_execute(&sql).await else { return Ok(()) };
+        if error.code().is_some_and(|code| code.code() == "SGF01") {
+            return Err(fenced());
+        }
+        Err(from_sql("save the stream's progress", &error))
+    }
+}
+
+impl OffsetStore for TargetStore {
+    async fn load(&mut self) -> Result<Checkpoint, Error> {
+        let failed = |error| from_sql("read the stream's progress", &error);
+        let stream = &self.ownership.stream;
+        let row = self
+            .client
+            .query_one(
+                "SELECT system_id, slot, position::text FROM sgstream.progress WHERE stream = $1",
+                &[stream],
+            )
+            .await
+            .map_err(failed)?;
+        let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
+            (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+            _ => None,
+        };
+        let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
+        let rows = self
+            .client
+            .query(
+                "SELECT table_schema, table_name, synced_at::text FROM sgstream.table_sync \
+                 WHERE stream = $1",
+                &[stream],
+            )
+            .await
+            .map_err(failed)?;
+        let mut tables = std::collections::BTreeMap::new();
+        for row in rows {
+            let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+            let sync = match row.get::<_, Option<&str>>(2) {
+                Some(lsn) => TableSync::Synced { lsn: parse_lsn(lsn)? },
+                None => TableSync::Copying,
+            };
+            tables.insert(name, sync);
+        }
+        Ok(Checkpoint { source, position, tables })
+    }
+
+    async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
+        self.owned(&format!(
+            "UPDATE sgstream.progress SET system_id = {}, slot = {}, position = '{position}' \
+             WHERE {}",
+            Literal(&source.system_id),
+            Literal(&source.slot),
+            self.ownership.condition()
+        ))
+        .await
+    }
+
+    /// Nothing is left to do: the sink saved the position in the transaction that wrote the data.
+    async fn save_position(&mut self, _position: Lsn) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
+        let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
+            let synced_at = match sync {
+                TableSync::Copying => "NULL".to_owned(),
+                TableSync::Synced { lsn } => format!("'{lsn}'"),
+            };
+            format!(
+                "({}, {}, {}, {synced_at}::pg_lsn)",
+                Literal(&self.ownership.stream),
+                Literal(&name.schema),
+                Literal(&name.name)
+            )
+        }));
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.owned(&format!(
+            "INSERT INTO sgstream.table_sync VALUES {rows} \
+             ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at"
+        ))
+        .await
+    }
+}
+
+fn parse_lsn(text: &str) -> Result<Lsn, Error> {
+    text.parse().map_err(|error| Error::new(ErrorKind::Permanent, error))
+}

@@ -1,0 +1,226 @@
+//! The stream's tables as they are at the target.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use stream_core::copy::CopyFormat;
+use stream_core::postgres::SqlClient;
+use stream_core::relation::{Relation, TableName};
+use stream_core::sql::list;
+use stream_core::table::{Identity, Table};
+use stream_core::{Error, ErrorKind};
+
+use super::divergence::Divergence;
+use super::error::from_sql;
+use super::plan::{Plan, TargetColumn, TargetTable};
+
+const COLUMNS: &str = "
+SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid,
+       format_type(a.atttypid, -1),
+       t.typreceive <> 0,
+       a.attgenerated <> '',
+       a.attidentity::text,
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
+       coalesce((
+           SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
+           FROM pg_opclass oc
+           JOIN pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
+           JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+                AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+           JOIN pg_operator o ON o.oid = ao.amopopr
+           JOIN pg_namespace s ON s.oid = o.oprnamespace
+           WHERE oc.opcdefault AND oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
+           LIMIT 1), 'OPERATOR(pg_catalog.=)')
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+ORDER BY n.nspname, c.relname, a.attnum";
+
+const PRIMARY_KEYS: &str = "
+SELECT n.nspname, c.relname, a.attname
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE k.position <= i.indnkeyatts
+ORDER BY n.nspname, c.relname, k.position";
+
+/// Reads those of `names` that are at the target.
+pub(super) async fn read(
+    client: &SqlClient,
+    names: &BTreeSet<TableName>,
+) -> Result<HashMap<TableName, TargetTable>, Error> {
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let failed = |error| from_sql("read the catalogue", &error);
+    let mut found: HashMap<TableName, TargetTable> = HashMap::new();
+    for row in client.query(COLUMNS, &[&schemas, &tables]).await.map_err(failed)? {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let table = found.entry(name.clone()).or_insert_with(|| TargetTable {
+            name,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            partitioned: row.get::<_, &str>(2) == "p",
+        });
+        let Some(column) = row.get::<_, Option<String>>(3) else { continue };
+        table.columns.push(TargetColumn {
+            name: column,
+            type_oid: row.get(4),
+            type_name: row.get(5),
+            takes_binary: row.get(6),
+            generated: row.get(7),
+            identity: match row.get(8) {
+                "a" => Identity::Always,
+                "d" => Identity::ByDefault,
+                _ => Identity::None,
+            },
+            must_be_given: row.get(9),
+            equality: row.get(10),
+        });
+    }
+    for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        if let Some(table) = found.get_mut(&name) {
+            table.primary_key.push(row.get(2));
+        }
+    }
+    Ok(found)
+}
+
+/// The captured tables, each with its place at the target.
+pub(super) struct Tables {
+    client: Arc<SqlClient>,
+    captured: HashMap<TableName, Arc<Table>>,
+    target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
+    pub(super) divergence: Divergence,
+}
+
+impl Tables {
+    /// Finds each captured table at the target; one that is not there is in the second part of the answer.
+    pub(super) async fn find(
+        client: Arc<SqlClient>,
+        captured: &[Arc<Table>],
+    ) -> Result<(Self, Vec<TableName>), Error> {
+        let names: BTreeSet<TableName> = captured
+            .iter()
+            .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+            .cloned()
+            .collect();
+        let found: HashMap<_, _> = read(&client, &names)
+            .await?
+            .into_iter()
+            .map(|(name, table)| (name, Arc::new(table)))
+            .collect();
+        let missing = captured
+            .iter()
+            .filter(|table| {
+                !found.contains_key(&table.name)
+                    && !table.root.as_ref().is_some_and(|root| found.contains_key(root))
+            })
+            .map(|table| table.name.clone())
+            .collect();
+        let captured =
+            captured.iter().map(|table| (table.name.clone(), Arc::clone(table))).collect();
+        let divergence = Divergence::default();
+        Ok((Self { client, captured, target: RwLock::new(found), divergence }, missing))
+    }
+
+    /// Reads a table of the target again.
+    pub(super) async fn refresh(&self, name: &TableName) -> Result<(), Error> {
+        let root = self.captured.get(name).and_then(|table| table.root.clone());
+        let names = std::iter::once(name.clone()).chain(root).collect();
+        let found = read(&self.client, &names).await?;
+        let mut target = self.target.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, table) in found {
+            target.insert(name, Arc::new(table));
+        }
+        Ok(())
+    }
+
+    /// Where the rows of a captured table go: the table of its name, or its root.
+    pub(super) fn place(&self, name: &TableName) -> Option<Arc<TargetTable>> {
+        let target = self.target.read().unwrap_or_else(PoisonError::into_inner);
+        let own = target.get(name);
+        let root = || target.get(self.captured.get(name)?.root.as_ref()?);
+        own.or_else(root).map(Arc::clone)
+    }
+
+    pub(super) fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
+        let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
+        let captured = self.captured.get(&relation.name);
+        Plan::new(Arc::clone(relation), place, |column| {
+            captured.is_none_or(|table| !table.left_out.iter().any(|name| name == column))
+        })
+        .map_err(|error| Error::new(ErrorKind::Permanent, error))
+    }
+
+    pub(super) fn not_there(&self, name: &TableName) -> Error {
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "table `{name}` is not at the target: create it there, let the stream import the schema \
+                 (`skipDdlImport: false`), or exclude it"
+            ),
+        )
+    }
+
+    /// The form in which the target can take a table's rows.
+    pub(super) fn format(&self, table: &Table) -> CopyFormat {
+        let Some(place) = self.place(&table.name) else { return CopyFormat::Text };
+        let same = table.columns.iter().all(|column| {
+            column.binary_safe
+                && place.column(&column.name).is_some_and(|target| {
+                    target.takes_binary && target.type_name == column.type_name
+                })
+        });
+        if same { CopyFormat::Binary } else { CopyFormat::Text }
+    }
+
+    /// The form in which the target can take the changes of all tables.
+    pub(super) fn stream_format(&self) -> CopyFormat {
+        let binary = self.captured.values().all(|table| self.format(table) == CopyFormat::Binary);
+        if binary { CopyFormat::Binary } else { CopyFormat::Text }
+    }
+
+    /// `TRUNCATE` of the tables at the target; `None` when there is none.
+    pub(super) fn truncate_sql(
+        &self,
+        relations: &[Arc<Relation>],
+        restart_identity: bool,
+    ) -> Result<Option<String>, Error> {
+        let names: BTreeSet<&TableName> = relations.iter().map(|relation| &relation.name).collect();
+        let mut places = BTreeSet::new();
+        for name in &names {
+            let place = self.place(name).ok_or_else(|| self.not_there(name))?;
+            if place.name != **name && !self.all_parts_among(&place.name, &names) {
+                return Err(Error::new(
+                    ErrorKind::Permanent,
+                    format!(
+                        "partition `{name}` was truncated, but the target has no table of that name, only its \
+                         root `{}`: remove the partition's rows there, and create it at the target",
+                        place.name
+                    ),
+                ));
+            }
+            let only = if place.partitioned { "" } else { "ONLY " };
+            places.insert(format!("{only}{}", place.name.quoted()));
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let restart = if restart_identity { " RESTART IDENTITY" } else { "" };
+        Ok(Some(format!("TRUNCATE {}{restart}", list(places))))
+    }
+
+    /// Whether every captured partition of `root` is among `names`.
+    fn all_parts_among(&self, root: &TableName, names: &BTreeSet<&TableName>) -> bool {
+        self.captured
+            .values()
+            .filter(|table| table.root.as_ref() == Some(root))
+            .all(|table| names.contains(&table.name))
+    }
+}
