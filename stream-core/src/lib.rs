@@ -1,11 +1,13 @@
 //! The engine that moves PostgreSQL data as it changes.
 
+pub mod assemble;
 pub mod batch;
 pub mod change;
 pub mod checkpoint;
 pub mod copy;
 pub mod error;
 pub mod lsn;
+pub mod pgoutput;
 pub mod pipeline;
 pub mod progress;
 pub mod relation;
