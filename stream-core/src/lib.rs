@@ -4,3 +4,5 @@ pub mod change;
 pub mod lsn;
 pub mod relation;
 pub mod sql;
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
