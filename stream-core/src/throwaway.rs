@@ -17,8 +17,10 @@
 //! Nothing here reads the environment.
 
 mod account;
+mod address;
 mod binaries;
 mod directory;
+mod options;
 mod process;
 mod server;
 #[cfg(feature = "testing")]
@@ -29,7 +31,8 @@ use std::path::{Path, PathBuf};
 
 pub use binaries::{Binaries, Client};
 pub use directory::reachable_directory;
-pub use server::{DataDirectory, Server, ServerOptions, Shutdown};
+pub use options::{DataDirectory, ServerOptions, Shutdown};
+pub use server::Server;
 
 /// Why a throwaway server cannot be had.
 #[derive(Debug, thiserror::Error)]

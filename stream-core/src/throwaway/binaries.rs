@@ -36,15 +36,19 @@ const PACKAGES: [(&str, &str, &str); 5] = [
 ];
 
 impl Binaries {
-    /// The server whose programs are in `dir`.
+    /// The server whose programs are in `dir`, or which links there point to.
     ///
     /// # Errors
     ///
     /// [`ServerError::Io`] without a `postgres` that runs, [`ServerError::Version`] when it does
     /// not tell its version.
     pub fn at(dir: &Path) -> Result<Self, ServerError> {
-        let major = major_of(&dir.join("postgres"))?;
-        Ok(Self { dir: dir.to_owned(), major })
+        let program = dir.join("postgres");
+        let major = major_of(&program)?;
+        // The real directory has the client programs too, which links often leave out.
+        let program = program.canonicalize().map_err(ServerError::io(&program))?;
+        let real = program.parent().filter(|real| real.join("initdb").is_file());
+        Ok(Self { dir: real.unwrap_or(dir).to_owned(), major })
     }
 
     /// All servers in the directories of `path`, a list like the `PATH` variable's, and then in
@@ -85,8 +89,8 @@ impl Binaries {
         let mut servers: Vec<_> = directories
             .into_iter()
             .filter(|dir| dir.join("initdb").is_file())
-            .filter(|dir| dir.canonicalize().is_ok_and(|dir| seen.insert(dir)))
             .filter_map(|dir| Self::at(&dir).ok())
+            .filter(|server| seen.insert(server.dir.clone()))
             .collect();
         servers.sort_by_key(|server| server.major);
         servers

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,6 +12,8 @@ use rustix::process::Signal;
 use tokio_postgres::error::SqlState;
 
 use super::account::Account;
+use super::address::{free_port, is_free, percent_encoded};
+use super::options::{DataDirectory, ServerOptions, Shutdown};
 use super::process::{self, Process};
 use super::{Binaries, ServerError, directory};
 use crate::sql::Ident;
@@ -29,54 +30,6 @@ const SOCKET_PATH_BYTES: usize = 100;
 const LOG_LINES: usize = 15;
 /// The superuser, which is also the name of its database.
 const SUPERUSER: &str = "postgres";
-
-/// Where a server keeps its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DataDirectory {
-    /// In the system's directory for temporary files; deleted with the server, and without the
-    /// cost of durability: this data does not survive a crash of the machine.
-    Temporary,
-    /// Here, durably: the next start with the same directory resumes with the same data, password
-    /// and, if it is still free, port.
-    Kept(PathBuf),
-}
-
-/// What a server is started from.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// The installation.
-    pub binaries: Binaries,
-    /// Where the data lives.
-    pub data: DataDirectory,
-    /// Configuration parameters by name; they win over this module's own.
-    /// Source: <https://www.postgresql.org/docs/current/runtime-config.html>
-    pub settings: Vec<(String, String)>,
-}
-
-impl ServerOptions {
-    /// A server whose data goes with it, without settings of its own.
-    #[must_use]
-    pub const fn temporary(binaries: Binaries) -> Self {
-        Self { binaries, data: DataDirectory::Temporary, settings: Vec::new() }
-    }
-
-    /// A server whose data stays in `directory`, without settings of its own.
-    #[must_use]
-    pub const fn kept(binaries: Binaries, directory: PathBuf) -> Self {
-        Self { binaries, data: DataDirectory::Kept(directory), settings: Vec::new() }
-    }
-}
-
-/// How a server is told to stop.
-///
-/// Source: <https://www.postgresql.org/docs/current/server-shutdown.html>
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// Ends sessions and writes a checkpoint.
-    Fast,
-    /// Ends without a checkpoint; the next start recovers from the WAL.
-    Immediate,
-}
 
 /// A running server of our own; dropping it stops it.
 pub struct Server {
@@ -447,40 +400,5 @@ fn lock(home: &Path) -> Result<File, ServerError> {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(ServerError::InUse { path: home.to_owned() }),
         Err(fs::TryLockError::Error(source)) => Err(ServerError::Io { path, source }),
-    }
-}
-
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(("127.0.0.1", port)).is_ok()
-}
-
-fn free_port() -> Result<u16, ServerError> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(ServerError::io(Path::new("127.0.0.1:0")))
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_name_cannot_leave_its_place_in_the_url() {
-        assert_eq!(percent_encoded("orders-2.a_b~"), "orders-2.a_b~");
-        assert_eq!(percent_encoded("a/b?c=d e"), "a%2Fb%3Fc%3Dd%20e");
-        assert_eq!(percent_encoded("é"), "%C3%A9");
     }
 }
