@@ -18,5 +18,7 @@ pub mod source;
 pub mod sql;
 pub mod stats;
 pub mod table;
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
 
 pub use error::{Error, ErrorKind};

@@ -1,2 +1,45 @@
-//! To be written.
-fn main() {}
+//! Tasks of this repository: `cargo xtask --help` lists them.
+
+mod ci;
+mod postgres;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a change has to pass: formatting, lints, tidiness, documentation, tests.
+    Ci,
+    /// Runs all tests against real PostgreSQL servers, which it fetches where none is installed.
+    Test(test::Args),
+    /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
+    Tidy,
+    /// Finds or fetches PostgreSQL servers and client programs.
+    Postgres(postgres::Args),
+}
+
+fn main() -> Result<ExitCode> {
+    let command = Args::parse().command;
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Ci => ci::run(&workspace),
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Tidy => tidy::run(&workspace),
+        Command::Postgres(args) => postgres::run(&workspace, &args),
+    }
+}
