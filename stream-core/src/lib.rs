@@ -2,5 +2,6 @@
 
 pub mod change;
 pub mod lsn;
+pub mod postgres;
 pub mod relation;
 pub mod sql;
