@@ -9,6 +9,7 @@ pub mod error;
 pub mod lsn;
 pub mod pgoutput;
 pub mod pipeline;
+pub mod postgres;
 pub mod progress;
 pub mod relation;
 pub mod retry;

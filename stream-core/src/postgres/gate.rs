@@ -1,0 +1,122 @@
+//! Which changes of the log belong to the stream. Pure.
+//!
+//! A table's changes count from the position of its own snapshot on. What must never happen is that a
+//! change of a captured table is left out without a word: a table that is new, or has another name, is an
+//! error that makes the stream look at the catalogue again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::change::{Change, Transaction};
+use crate::error::{Error, ErrorKind};
+use crate::filter::{ColumnDef, Selection, TableFilter};
+use crate::lsn::Lsn;
+use crate::relation::{Relation, RelationId, TableName};
+use crate::source::SourceEvent;
+use crate::table::Table;
+
+/// A received buffer is at most about this large, apart from long messages: what a small change pins.
+const PINNED_BYTES: usize = 256 << 10;
+
+/// Decides about each change.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    synced: BTreeMap<TableName, Lsn>,
+    names: HashMap<RelationId, TableName>,
+    filter: Option<TableFilter>,
+    /// For each table that the log has described: from which position its changes count.
+    counts_from: HashMap<RelationId, Option<Lsn>>,
+    transaction: Option<Transaction>,
+    ordinal: u64,
+    /// Bytes received since the last change that passed.
+    received_bytes: usize,
+}
+
+impl Gate {
+    pub(super) fn new(
+        tables: &[Arc<Table>],
+        synced: BTreeMap<TableName, Lsn>,
+        filter: TableFilter,
+    ) -> Self {
+        let names = tables.iter().map(|table| (table.id, table.name.clone())).collect();
+        Self { synced, names, filter: Some(filter), ..Self::default() }
+    }
+
+    pub(super) const fn begin(&mut self, transaction: Transaction) {
+        self.transaction = Some(transaction);
+        self.ordinal = 0;
+    }
+
+    pub(super) const fn end(&mut self) {
+        self.transaction = None;
+    }
+
+    /// The log describes a table.
+    pub(super) fn relation(&mut self, relation: &Relation) -> Result<(), Error> {
+        let known = self.names.get(&relation.id);
+        if let Some(name) = known.filter(|name| **name != relation.name) {
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!(
+                    "table `{name}` was renamed to `{}` at the source: looking at the catalogue again",
+                    relation.name
+                ),
+            ));
+        }
+        let counts_from = self.synced.get(&relation.name).copied();
+        if counts_from.is_none() && self.is_wanted(relation) {
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!("table `{}` is new: looking at the catalogue again", relation.name),
+            ));
+        }
+        self.counts_from.insert(relation.id, counts_from);
+        Ok(())
+    }
+
+    fn is_wanted(&self, relation: &Relation) -> bool {
+        let columns: Vec<_> = relation
+            .columns
+            .iter()
+            .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
+            .collect();
+        self.filter.as_ref().is_some_and(|filter| {
+            filter.select(&[&relation.name], &columns) != Selection::NotCaptured
+        })
+    }
+
+    /// Lets a change through, or not.
+    pub(super) fn pass(&mut self, change: Change, received_bytes: usize) -> Option<SourceEvent> {
+        self.received_bytes = self.received_bytes.saturating_add(received_bytes);
+        let ordinal = self.ordinal;
+        self.ordinal += 1;
+        let change = self.wanted(change)?;
+        let pinned = std::mem::take(&mut self.received_bytes).min(PINNED_BYTES + received_bytes);
+        Some(SourceEvent::Change { ordinal, change, held_bytes: pinned })
+    }
+
+    fn wanted(&self, change: Change) -> Option<Change> {
+        match change {
+            Change::Truncate { relations, cascade, restart_identity } => {
+                let relations: Vec<_> =
+                    relations.into_iter().filter(|relation| self.counts(relation)).collect();
+                (!relations.is_empty()).then_some(Change::Truncate {
+                    relations,
+                    cascade,
+                    restart_identity,
+                })
+            }
+            Change::Message { .. } => Some(change),
+            Change::Read { ref relation, .. }
+            | Change::Insert { ref relation, .. }
+            | Change::Update { ref relation, .. }
+            | Change::Delete { ref relation, .. } => self.counts(relation).then_some(change),
+        }
+    }
+
+    fn counts(&self, relation: &Relation) -> bool {
+        let commit_lsn = self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn);
+        let from = self.counts_from.get(&relation.id).copied().flatten();
+        from.is_some_and(|from| commit_lsn >= from)
+    }
+}
