@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::stream::SGStream;
 
 /// Longest name of a PostgreSQL object, in bytes: `NAMEDATALEN` - 1.
-const MAX_NAME_BYTES: usize = 63;
+pub(crate) const MAX_NAME_BYTES: usize = 63;
 
 /// Digits of the hash in a name that was too long.
 const HASH_DIGITS: usize = 8;

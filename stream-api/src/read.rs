@@ -82,6 +82,15 @@ impl de::Error for Fault {
         Self::new(format!("expected {expected}, found {found}"))
     }
 
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match found {
+            Unexpected::Unsigned(number) => {
+                Self::new(format!("expected {expected}, found `{number}`"))
+            }
+            other => Self::invalid_type(other, expected),
+        }
+    }
+
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
         Self::new(format!("unknown value `{word}`, {}", advice(word, known)))
     }

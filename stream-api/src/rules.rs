@@ -1,6 +1,7 @@
 //! The rules that concern several fields of a stream, or the text of one: the same, with the same messages, as in the resource's definition.
 
 use crate::connection::SecretKeyRef;
+use crate::names;
 use crate::problem::Problem;
 use crate::properties::SnapshotMode;
 use crate::source::Source;
@@ -35,6 +36,12 @@ fn source(source: &Source, problems: &mut Vec<Problem>) {
         Err(problem) => return problems.push(problem),
     };
     credentials(capture.path, capture.username, capture.password, problems);
+    if capture.properties.slot_name.as_deref().is_some_and(|name| !is_slot_name(name)) {
+        problems.push(Problem::at(
+            format!("{}.debeziumProperties.slotName", capture.path),
+            "must be 1 to 63 lower-case letters, digits and `_`",
+        ));
+    }
     if capture.properties.snapshot_mode == SnapshotMode::Custom {
         problems.push(Problem::at(
             format!("{}.debeziumProperties.snapshotMode", capture.path),
@@ -95,4 +102,10 @@ fn is_name(name: &str) -> bool {
         && name.starts_with(|letter: char| letter.is_ascii_lowercase())
         && !name.ends_with('-')
         && name.chars().all(is_letter)
+}
+
+/// Whether PostgreSQL [allows](https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS) the name for a slot.
+fn is_slot_name(name: &str) -> bool {
+    let is_letter = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
+    (1..=names::MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_letter)
 }

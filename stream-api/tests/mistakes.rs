@@ -159,6 +159,16 @@ fn a_wrong_value_names_the_right_ones() {
     for (from, to, expected) in [
         (
             "snapshotMode: initial",
+            "slotName: My-Slot",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.slotName: must be 1 to 63 lower-case letters, digits and `_`",
+        ),
+        (
+            "snapshotMode: initial",
+            "snapshotMaxThreads: 0",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMaxThreads: expected a nonzero u32, found `0`",
+        ),
+        (
+            "snapshotMode: initial",
             "snapshotMode: initail",
             "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: unknown value `initail`, did you mean `initial`?",
         ),
