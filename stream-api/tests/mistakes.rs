@@ -373,6 +373,22 @@ b.yaml:1: not valid YAML: unclosed bracket '['"
 }
 
 #[test]
+fn a_required_field_that_is_wrong_or_empty_hides_nothing_after_it() {
+    for (host, said) in
+        [("host: [db]", "expected a string, found a list"), ("host:", "required field is missing")]
+    {
+        let stream = STREAM.replace("host: db", host).replace("retryLimit", "retrylimit");
+        assert_eq!(
+            told(&[("s.yaml", &stream)]),
+            format!(
+                "s.yaml:9: spec.source.postgres.host: {said}\n\
+                 s.yaml:20: spec.target.cloudEvent.http.retrylimit: unknown field `retrylimit`, did you mean `retryLimit`?"
+            )
+        );
+    }
+}
+
+#[test]
 fn two_documents_of_one_name_are_refused() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n";
     let default = secret.replace("  name: s", "  name: s\n  namespace: default");
