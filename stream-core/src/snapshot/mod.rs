@@ -1,0 +1,3 @@
+//! The first copy of the tables.
+
+pub mod plan;
