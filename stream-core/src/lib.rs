@@ -6,6 +6,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod copy;
 pub mod error;
+pub mod filter;
 pub mod lsn;
 pub mod pgoutput;
 pub mod pipeline;

@@ -1,0 +1,301 @@
+//! Decides which tables are captured, and as which tables the publication lists them.
+//!
+//! In: the catalogue and the filter. Out: the tables that hold rows, each once, and the partitioned
+//! tables above them. Pure, but for [`measure`], which asks the server for sizes.
+//!
+//! ```text
+//! orders (partitioned)         published: orders, so that later partitions are in it
+//! ├── orders_2024 (leaf)       copied and streamed
+//! └── orders_2025 (divided)
+//!     └── orders_2025_01       copied and streamed
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::Deserialize;
+use tokio_postgres::Client;
+
+use super::catalog::{Catalog, CatalogColumn, CatalogTable, Obstacle, TableKind};
+use super::query::{QueryError, json_rows};
+use crate::filter::{ColumnDef, Selection, TableFilter, Unmatched};
+use crate::relation::{RelationId, ReplicaIdentity, TableName};
+use crate::snapshot::plan::TableExtent;
+
+/// A table that the stream captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedTable {
+    /// Its identifier on the source.
+    pub id: RelationId,
+    /// Its name; a partition's own.
+    pub name: TableName,
+    /// The captured columns in table order; never a generated one.
+    pub columns: Vec<CatalogColumn>,
+    /// Whether these are all columns that can be captured.
+    pub all_columns: bool,
+    /// The partitioned tables that it is part of: parent first, root last.
+    pub ancestors: Vec<TableName>,
+    /// The name that the publication has to list: the uppermost captured ancestor, or its own.
+    pub published_as: TableName,
+    /// The primary key's columns in key order; empty when there is none, or when not all of them
+    /// are captured.
+    pub primary_key: Vec<String>,
+    /// Columns of the primary key or the replica identity that the filter leaves out.
+    pub missing_key_columns: Vec<String>,
+    /// What the log holds of old rows, as set.
+    pub replica_identity: ReplicaIdentity,
+    /// The columns whose old values the log really holds, in table order. Empty: an UPDATE or DELETE
+    /// of a published table is refused by the server.
+    pub identity_columns: Vec<String>,
+    /// Pages of the table itself; an estimate until [`measure`] has looked.
+    pub pages: u32,
+    /// Bytes to copy; an estimate until [`measure`] has looked, which counts TOAST too.
+    pub bytes: u64,
+    /// Whether it can be read by ranges of `ctid`.
+    pub by_ctid: bool,
+    /// Whether we may read every captured column.
+    pub readable: bool,
+    /// Whether we may use its schema.
+    pub schema_usable: bool,
+    /// Whether policies would hide rows from us.
+    pub rows_hidden: bool,
+    /// Its owner.
+    pub owner: String,
+    /// Whether we have the owner's rights.
+    pub owned: bool,
+}
+
+impl CapturedTable {
+    /// The uppermost partitioned table that it is part of, captured or not.
+    #[must_use]
+    pub fn root(&self) -> Option<&TableName> {
+        self.ancestors.last()
+    }
+
+    /// Whether the server lets rows be updated and deleted while the table is published.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.replica_identity == ReplicaIdentity::Full || !self.identity_columns.is_empty()
+    }
+
+    /// What a snapshot has to copy.
+    #[must_use]
+    pub fn extent(&self) -> TableExtent {
+        let pages = self.by_ctid.then_some(self.pages);
+        TableExtent { table: self.name.clone(), bytes: self.bytes, pages }
+    }
+}
+
+/// A table that the filter asks for and that cannot be captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The table.
+    pub name: TableName,
+    /// Why.
+    pub obstacle: Obstacle,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "table `{}` is not captured: {}", self.name, self.obstacle)
+    }
+}
+
+/// What a stream captures of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// The tables that hold rows: ordinary ones and leaves. These are copied, and their changes
+    /// come under these names unless the publication publishes by way of the root.
+    pub tables: Vec<CapturedTable>,
+    /// The partitioned tables, which hold no rows; with or without partitions.
+    pub partitioned: Vec<CapturedTable>,
+    /// What the filter asks for and cannot have.
+    pub left_out: Vec<LeftOut>,
+    /// Patterns that match nothing of the database.
+    pub unmatched: Vec<Unmatched>,
+    /// Whether the database has large objects; they are never captured.
+    pub has_large_objects: bool,
+}
+
+impl Captured {
+    /// The tables that the publication has to list, each once, sorted: partitioned roots, never
+    /// together with their partitions, and ordinary tables.
+    #[must_use]
+    pub fn published(&self) -> BTreeSet<&TableName> {
+        self.all().map(|table| &table.published_as).collect()
+    }
+
+    /// Tables with rows whose UPDATE and DELETE the server refuses once they are published, because
+    /// they have no replica identity.
+    pub fn without_identity(&self) -> impl Iterator<Item = &CapturedTable> {
+        self.tables.iter().filter(|table| !table.has_identity())
+    }
+
+    /// The tables with rows and the partitioned ones.
+    pub fn all(&self) -> impl Iterator<Item = &CapturedTable> {
+        self.tables.iter().chain(&self.partitioned)
+    }
+
+    /// The captured table with this identifier.
+    #[must_use]
+    pub fn get(&self, id: RelationId) -> Option<&CapturedTable> {
+        self.all().find(|table| table.id == id)
+    }
+}
+
+/// Applies a filter to the catalogue.
+#[must_use]
+pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
+    let by_id: HashMap<_, _> = catalog.tables.iter().map(|table| (table.id, table)).collect();
+    let mut captured =
+        Captured { has_large_objects: catalog.has_large_objects, ..Captured::default() };
+    let defs: Vec<_> = catalog.tables.iter().map(|table| (table, column_defs(table))).collect();
+    captured.unmatched = filter.unmatched(defs.iter().map(|(table, defs)| (&table.name, &**defs)));
+
+    for (table, columns) in &defs {
+        let lineage: Vec<&CatalogTable> = lineage(table, &by_id);
+        let names: Vec<&TableName> = lineage.iter().map(|table| &table.name).collect();
+        let selection = filter.select(&names, columns);
+        if selection == Selection::NotCaptured {
+            continue;
+        }
+        if let Some(obstacle) = table.obstacle() {
+            captured.left_out.push(LeftOut { name: table.name.clone(), obstacle });
+            continue;
+        }
+        // An ancestor is listed in its place when the filter takes the ancestor itself.
+        let listed = (1..lineage.len()).rev().find(|&at| {
+            lineage.get(at).is_some_and(|ancestor| {
+                let names = names.get(at..).unwrap_or_default();
+                ancestor.obstacle().is_none()
+                    && filter.select(names, &column_defs(ancestor)) != Selection::NotCaptured
+            })
+        });
+        let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
+        let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
+        let one = captured_table(table, &selection, published_as.clone(), ancestors);
+        if table.kind == TableKind::Partitioned {
+            captured.partitioned.push(one);
+        } else {
+            captured.tables.push(one);
+        }
+    }
+    captured
+}
+
+/// Asks for the sizes of the tables with rows, which the catalogue knows only as of the last VACUUM.
+/// Waits for a table that another session holds exclusively, as copying it would.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+pub async fn measure(client: &Client, captured: &mut Captured) -> Result<(), QueryError> {
+    #[derive(Deserialize)]
+    struct Size {
+        id: u32,
+        pages: Option<u32>,
+        bytes: Option<u64>,
+    }
+    let ids: Vec<u32> = captured.tables.iter().map(|table| table.id.0).collect();
+    let sizes: Vec<Size> = json_rows(
+        client,
+        "read the sizes of the tables",
+        "SELECT row_to_json(t)::text FROM (
+         SELECT c.oid::bigint AS id, pg_table_size(c.oid) AS bytes,
+                pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages
+           FROM unnest($1::oid[]) AS c (oid)) t",
+        &[&ids],
+    )
+    .await?;
+    let sizes: HashMap<_, _> = sizes.into_iter().map(|size| (size.id, size)).collect();
+    for table in &mut captured.tables {
+        // No size: the table was dropped since, which the next look at the catalogue shows.
+        let Some(size) = sizes.get(&table.id.0) else { continue };
+        table.pages = size.pages.unwrap_or_default();
+        table.bytes = size.bytes.unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The table and the partitioned tables above it, root last.
+fn lineage<'a>(
+    table: &'a CatalogTable,
+    by_id: &HashMap<RelationId, &'a CatalogTable>,
+) -> Vec<&'a CatalogTable> {
+    let parent = |table: &&'a CatalogTable| {
+        let parent = table.parents.first().filter(|_| table.is_partition)?;
+        by_id.get(parent).copied()
+    };
+    std::iter::successors(Some(table), parent).collect()
+}
+
+/// The columns that can be captured, as the filter sees them.
+fn column_defs(table: &CatalogTable) -> Vec<ColumnDef<'_>> {
+    let is_key = |column: &CatalogColumn| {
+        column.key_position.is_some()
+            || (table.replica_identity == ReplicaIdentity::Index && column.in_replica_identity)
+    };
+    let capturable = table.columns.iter().filter(|column| column.generated.is_none());
+    capturable.map(|column| ColumnDef { name: &column.name, is_key: is_key(column) }).collect()
+}
+
+fn captured_table(
+    table: &CatalogTable,
+    selection: &Selection,
+    published_as: TableName,
+    ancestors: Vec<TableName>,
+) -> CapturedTable {
+    let columns: Vec<CatalogColumn> = table
+        .columns
+        .iter()
+        .filter(|column| column.generated.is_none())
+        .enumerate()
+        .filter(|(index, _)| match selection {
+            Selection::Whole => true,
+            Selection::NotCaptured => false,
+            Selection::Columns(kept) => kept.contains(index),
+        })
+        .map(|(_, column)| column.clone())
+        .collect();
+    let is_captured = |column: &CatalogColumn| columns.iter().any(|one| one.name == column.name);
+    let names = |columns: Vec<&CatalogColumn>| -> Vec<String> {
+        columns.into_iter().map(|column| column.name.clone()).collect()
+    };
+    let mut key: Vec<_> =
+        table.columns.iter().filter(|column| column.key_position.is_some()).collect();
+    key.sort_by_key(|column| column.key_position);
+    if !key.iter().all(|column| is_captured(column)) {
+        key.clear();
+    }
+    let finds_rows = |column: &&CatalogColumn| {
+        column.key_position.is_some()
+            || (column.in_replica_identity && table.replica_identity != ReplicaIdentity::Full)
+    };
+    let missing = table.columns.iter().filter(finds_rows).filter(|column| !is_captured(column));
+    let identity = table.columns.iter().filter(|column| column.in_replica_identity);
+    CapturedTable {
+        id: table.id,
+        name: table.name.clone(),
+        all_columns: *selection == Selection::Whole,
+        ancestors,
+        published_as,
+        primary_key: names(key),
+        missing_key_columns: names(missing.collect()),
+        replica_identity: table.replica_identity,
+        identity_columns: names(identity.collect()),
+        pages: table.pages,
+        bytes: table.bytes,
+        // Other access methods number their rows as they like; and rights on single columns do not
+        // reach `ctid`.
+        by_ctid: table.selectable && table.access_method.as_deref() == Some("heap"),
+        readable: table.selectable || columns.iter().all(|column| column.readable),
+        schema_usable: table.schema_usable,
+        rows_hidden: table.rows_hidden,
+        owner: table.owner.clone(),
+        owned: table.owned,
+        columns,
+    }
+}

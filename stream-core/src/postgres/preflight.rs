@@ -1,0 +1,338 @@
+//! Asks the source, before anything is made, whether a stream can work.
+//!
+//! Out: every problem at once, each with its remedy. Changes nothing.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use tokio_postgres::Client;
+
+use super::capture::{Captured, CapturedTable};
+use super::publication::Publication;
+use super::query::{QueryError, json_row};
+use crate::relation::{ReplicaIdentity, TableName};
+use crate::sql::{Ident, list};
+
+/// The oldest server that is supported, as `server_version_num`.
+const OLDEST_VERSION: u32 = 140_000;
+/// The first version whose standbys can decode.
+const STANDBY_VERSION: u32 = 160_000;
+
+/// Something of the source that keeps a stream from working, or that its owner should know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceProblem {
+    /// The server is too old.
+    #[error("the server is PostgreSQL {version}, and a stream needs 14 or later: upgrade it")]
+    ServerTooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The log does not hold what decoding needs.
+    #[error(
+        "`wal_level` is `{value}`, and a stream needs `logical`: run \
+         `ALTER SYSTEM SET wal_level = 'logical'` and restart the server (managed services: \
+         `rds.logical_replication = 1`, `cloudsql.logical_decoding = on`)"
+    )]
+    WalLevel {
+        /// Its setting.
+        value: String,
+    },
+    /// The role may not replicate.
+    #[error("role `{role}` may not replicate: run `{sql}` as a superuser")]
+    NoReplicationRight {
+        /// The role.
+        role: String,
+        /// The statement to run.
+        sql: String,
+    },
+    /// Every slot is taken.
+    #[error(
+        "all {max} replication slots of the server are taken (`max_replication_slots`; not in use: \
+         {inactive}): drop one that nobody needs with `SELECT pg_drop_replication_slot('…')`, or \
+         run `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
+        inactive = names(.inactive),
+        wanted = .max + 1
+    )]
+    NoFreeSlot {
+        /// How many there are.
+        max: u32,
+        /// The slots that nobody reads now.
+        inactive: Vec<String>,
+    },
+    /// Every WAL sender is taken.
+    #[error(
+        "all {max} WAL senders of the server are taken (`max_wal_senders`): stop one that nobody \
+         needs (`SELECT * FROM pg_stat_replication`), or run \
+         `ALTER SYSTEM SET max_wal_senders = {wanted}` and restart the server",
+        wanted = .max + 1
+    )]
+    NoFreeSender {
+        /// How many there are.
+        max: u32,
+    },
+    /// Tables that we may not read.
+    #[error("role `{role}` may not read {} captured table(s): run `{sql}`", .tables.len())]
+    NotReadable {
+        /// The role.
+        role: String,
+        /// The tables.
+        tables: Vec<TableName>,
+        /// The statement to run.
+        sql: String,
+    },
+    /// Tables of which we would see only some rows.
+    #[error(
+        "row security would hide rows of {} captured table(s) from role `{role}` ({tables}): run \
+         `{sql}` as a superuser",
+        .tables.len(),
+        tables = names(.tables)
+    )]
+    RowSecurity {
+        /// The role.
+        role: String,
+        /// The tables.
+        tables: Vec<TableName>,
+        /// The statement to run.
+        sql: String,
+    },
+    /// Tables whose UPDATE and DELETE fail once they are published.
+    #[error(
+        "{} captured table(s) have no replica identity, so that the server refuses every UPDATE and \
+         DELETE of them, the application's own too, once they are published: run `{sql}`",
+        .tables.len()
+    )]
+    NoReplicaIdentity {
+        /// The tables.
+        tables: Vec<TableName>,
+        /// The statements to run.
+        sql: String,
+    },
+    /// A key column is left out: by the filter, or because it is generated.
+    #[error(
+        "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
+         that its rows cannot be told apart: take them out of `excludes`, or exclude the table",
+        columns = names(.columns)
+    )]
+    KeyExcluded {
+        /// The table.
+        table: TableName,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// The server is a standby of a version that cannot decode.
+    #[error(
+        "the server is a standby, and a standby of PostgreSQL {version} cannot decode its log \
+         (16 and later can): connect to the primary"
+    )]
+    StandbyTooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The server is a standby.
+    #[error(
+        "the server is a standby: creating the slot may wait until the primary says which \
+         transactions run (`SELECT pg_log_standby_snapshot()` there), and publications are made there"
+    )]
+    Standby,
+    /// There are large objects.
+    #[error(
+        "the database holds large objects, which the log does not show: they are not captured; \
+         copy them by other means"
+    )]
+    LargeObjects,
+}
+
+impl SourceProblem {
+    /// Whether a stream cannot start before it is solved; the others are to be told and lived with.
+    #[must_use]
+    pub const fn is_blocking(&self) -> bool {
+        match self {
+            Self::ServerTooOld { .. }
+            | Self::WalLevel { .. }
+            | Self::NoReplicationRight { .. }
+            | Self::NoFreeSlot { .. }
+            | Self::NoFreeSender { .. }
+            | Self::NotReadable { .. }
+            | Self::RowSecurity { .. }
+            | Self::StandbyTooOld { .. } => true,
+            Self::NoReplicaIdentity { .. }
+            | Self::KeyExcluded { .. }
+            | Self::Standby
+            | Self::LargeObjects => false,
+        }
+    }
+}
+
+/// Asks for everything that can be asked. `slot` is the slot's name: one that exists needs no free
+/// place. `publication` is the one that exists already: where it publishes neither UPDATE nor DELETE,
+/// no replica identity is needed. To be called before the replication connection is open, which takes
+/// a WAL sender.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn check(
+    client: &Client,
+    captured: &Captured,
+    slot: &str,
+    publication: Option<&Publication>,
+) -> Result<Vec<SourceProblem>, QueryError> {
+    let server: Server = json_row(client, "read the server's settings", SERVER, &[&slot]).await?;
+    let needs_identity = publication
+        .is_none_or(|publication| publication.operations.update || publication.operations.delete);
+    let mut problems = server.problems();
+    problems.extend(table_problems(captured, &server.role, needs_identity));
+    Ok(problems)
+}
+
+/// What the server says of itself.
+#[derive(Deserialize)]
+struct Server {
+    version_number: u32,
+    version: String,
+    wal_level: String,
+    in_recovery: bool,
+    role: String,
+    may_replicate: bool,
+    is_rds: bool,
+    max_slots: u32,
+    slots: u32,
+    has_slot: bool,
+    inactive: Vec<String>,
+    max_senders: u32,
+    senders: u32,
+}
+
+const SERVER: &str = "\
+SELECT row_to_json(t)::text FROM (
+SELECT current_setting('server_version_num')::int AS version_number,
+       current_setting('server_version') AS version,
+       current_setting('wal_level') AS wal_level,
+       pg_is_in_recovery() AS in_recovery,
+       current_user AS role,
+       EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user
+                  AND (r.rolsuper OR r.rolreplication))
+         OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'rds_replication'
+                       AND pg_has_role(r.oid, 'MEMBER')) AS may_replicate,
+       EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'rds_replication') AS is_rds,
+       current_setting('max_replication_slots')::int AS max_slots,
+       (SELECT count(*) FROM pg_replication_slots) AS slots,
+       EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name = $1) AS has_slot,
+       (SELECT coalesce(json_agg(s.slot_name ORDER BY s.slot_name), '[]')
+          FROM pg_replication_slots s WHERE NOT s.active) AS inactive,
+       current_setting('max_wal_senders')::int AS max_senders,
+       (SELECT count(*) FROM pg_stat_get_wal_senders()) AS senders
+) t";
+
+impl Server {
+    fn problems(&self) -> Vec<SourceProblem> {
+        let mut problems = Vec::new();
+        let version = || self.version.clone();
+        if self.version_number < OLDEST_VERSION {
+            problems.push(SourceProblem::ServerTooOld { version: version() });
+        } else if self.in_recovery && self.version_number < STANDBY_VERSION {
+            problems.push(SourceProblem::StandbyTooOld { version: version() });
+        } else if self.in_recovery {
+            problems.push(SourceProblem::Standby);
+        }
+        if self.wal_level != "logical" {
+            problems.push(SourceProblem::WalLevel { value: self.wal_level.clone() });
+        }
+        if !self.may_replicate {
+            let role = Ident(&self.role);
+            let sql = if self.is_rds {
+                format!("GRANT rds_replication TO {role}")
+            } else {
+                format!("ALTER ROLE {role} REPLICATION")
+            };
+            problems.push(SourceProblem::NoReplicationRight { role: self.role.clone(), sql });
+        }
+        if self.slots >= self.max_slots && !self.has_slot {
+            let inactive = self.inactive.clone();
+            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, inactive });
+        }
+        if self.senders >= self.max_senders {
+            problems.push(SourceProblem::NoFreeSender { max: self.max_senders });
+        }
+        problems
+    }
+}
+
+fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<SourceProblem> {
+    let mut problems = Vec::new();
+    let named = |tables: &[&CapturedTable]| -> Vec<TableName> {
+        tables.iter().map(|table| table.name.clone()).collect()
+    };
+    let select = |wanted: fn(&CapturedTable) -> bool| -> Vec<&CapturedTable> {
+        captured.tables.iter().filter(|table| wanted(table)).collect()
+    };
+
+    let unreadable = select(|table| !table.readable || !table.schema_usable);
+    if !unreadable.is_empty() {
+        let sql = grant_sql(&unreadable, role);
+        let tables = named(&unreadable);
+        problems.push(SourceProblem::NotReadable { role: role.to_owned(), tables, sql });
+    }
+    let hidden = select(|table| table.rows_hidden);
+    if !hidden.is_empty() {
+        let sql = format!("ALTER ROLE {} BYPASSRLS", Ident(role));
+        let tables = named(&hidden);
+        problems.push(SourceProblem::RowSecurity { role: role.to_owned(), tables, sql });
+    }
+    let without: Vec<_> = captured.without_identity().filter(|_| needs_identity).collect();
+    if !without.is_empty() {
+        let sql = without.iter().map(|table| identity_sql(table)).collect::<Vec<_>>().join("; ");
+        problems.push(SourceProblem::NoReplicaIdentity { tables: named(&without), sql });
+    }
+    let excluded = select(|table| !table.missing_key_columns.is_empty());
+    problems.extend(excluded.into_iter().map(|table| SourceProblem::KeyExcluded {
+        table: table.name.clone(),
+        columns: table.missing_key_columns.clone(),
+    }));
+    if captured.has_large_objects {
+        problems.push(SourceProblem::LargeObjects);
+    }
+    problems
+}
+
+/// The statements that let us read the tables.
+fn grant_sql(tables: &[&CapturedTable], role: &str) -> String {
+    let role = Ident(role);
+    let schemas: BTreeSet<&str> = tables
+        .iter()
+        .filter(|table| !table.schema_usable)
+        .map(|table| table.name.schema.as_str())
+        .collect();
+    let unreadable: Vec<_> =
+        tables.iter().filter(|table| !table.readable).map(|table| table.name.quoted()).collect();
+    let mut statements = Vec::new();
+    if !schemas.is_empty() {
+        let schemas = list(schemas.into_iter().map(Ident));
+        statements.push(format!("GRANT USAGE ON SCHEMA {schemas} TO {role}"));
+    }
+    if !unreadable.is_empty() {
+        statements.push(format!("GRANT SELECT ON {} TO {role}", list(unreadable)));
+    }
+    statements.join("; ")
+}
+
+/// The statement that gives a table without replica identity one: its primary key where that will
+/// do, or else the whole row. It takes an exclusive lock on the table, for a moment.
+#[must_use]
+pub fn identity_sql(table: &CapturedTable) -> String {
+    let usable_key =
+        table.replica_identity != ReplicaIdentity::Default && !table.primary_key.is_empty();
+    let identity = if usable_key { "DEFAULT" } else { "FULL" };
+    format!("ALTER TABLE {} REPLICA IDENTITY {identity}", table.name.quoted())
+}
+
+fn names<T: std::fmt::Display>(names: &[T]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    list(names.iter().map(|name| format!("`{name}`")))
+}

@@ -1,0 +1,327 @@
+//! The publication: which changes the server sends.
+//!
+//! It has to exist, and to list a table, before the slot's position passes the table's first change:
+//! the server looks it up as of that moment of the log.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::capture::{Captured, CapturedTable};
+use super::query::{QueryError, execute, json_rows};
+use crate::relation::TableName;
+use crate::sql::{Ident, list};
+
+/// What may be done when a publication is missing, or does not cover a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCreate {
+    /// Create it for the captured tables, and add those that it lacks.
+    Filtered,
+    /// Create it for all tables; add to an existing one what it lacks.
+    AllTables,
+    /// Nothing: the user makes it.
+    Disabled,
+    /// Create it without tables; the user adds them.
+    NoTables,
+}
+
+/// A publication, as it stands.
+///
+/// Source: <https://www.postgresql.org/docs/current/catalog-pg-publication.html>
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Publication {
+    /// Its name.
+    pub name: String,
+    /// Whether we have its owner's rights.
+    pub owned: bool,
+    /// Whether it is for all tables.
+    pub all_tables: bool,
+    /// Whether changes of partitions come under the name of the published root.
+    pub via_partition_root: bool,
+    /// Which operations it publishes.
+    pub operations: Operations,
+    /// The tables that it lists.
+    pub tables: Vec<ListedTable>,
+    /// The schemas all of whose tables it publishes (15 and later).
+    pub schemas: Vec<String>,
+}
+
+/// The operations that a publication publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Operations {
+    /// INSERT.
+    pub insert: bool,
+    /// UPDATE.
+    pub update: bool,
+    /// DELETE.
+    pub delete: bool,
+    /// TRUNCATE.
+    pub truncate: bool,
+}
+
+/// A table that a publication lists by name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedTable {
+    /// Its name.
+    pub name: TableName,
+    /// The condition that its rows must meet, as SQL (15 and later).
+    pub row_filter: Option<String>,
+    /// The columns that are published; `None`: all (15 and later).
+    pub columns: Option<Vec<String>>,
+}
+
+/// How a publication publishes one table; a snapshot has to do the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rule<'a> {
+    /// The condition that rows must meet, as SQL.
+    pub row_filter: Option<&'a str>,
+    /// The published columns; `None`: all.
+    pub columns: Option<&'a [String]>,
+}
+
+impl Publication {
+    /// How it publishes a table; `None`: not at all.
+    #[must_use]
+    pub fn rule(&self, table: &CapturedTable) -> Option<Rule<'_>> {
+        if self.all_tables {
+            return Some(Rule::default());
+        }
+        let listed = |name: &TableName| self.tables.iter().find(|listed| listed.name == *name);
+        let by_schema = |name: &TableName| self.schemas.contains(&name.schema);
+        // Being part of a published table is being published.
+        let uppermost = table
+            .ancestors
+            .iter()
+            .rev()
+            .chain([&table.name])
+            .find(|&name| listed(name).is_some() || by_schema(name))?;
+        // The conditions that count are those of the table under whose name a change comes.
+        let name = if self.via_partition_root { uppermost } else { &table.name };
+        let own = listed(name).filter(|_| !by_schema(name));
+        Some(own.map_or_else(Rule::default, |own| Rule {
+            row_filter: own.row_filter.as_deref(),
+            columns: own.columns.as_deref(),
+        }))
+    }
+
+    /// The tables of `captured` that it does not cover, under the names to add.
+    fn lacks(&self, captured: &Captured) -> Vec<TableName> {
+        let uncovered = captured.all().filter(|table| self.rule(table).is_none());
+        let names: BTreeSet<_> = uncovered.map(|table| &table.published_as).collect();
+        names.into_iter().cloned().collect()
+    }
+}
+
+/// What [`ensure`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    /// The publication as it stands now.
+    pub publication: Publication,
+    /// Whether it was created just now.
+    pub created: bool,
+    /// Tables that were added to it just now.
+    pub added: Vec<TableName>,
+    /// Captured tables that it does not publish, when the mode does not allow adding them: their
+    /// changes will not come.
+    pub missing: Vec<TableName>,
+}
+
+/// Why there is no publication to stream from.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    /// We may not make it so. Once it is, the stream goes on by itself.
+    #[error(
+        "publication `{name}` has to be made by the owner of its tables ({reason}): run `{sql}` as \
+         that user, on the primary; the stream goes on by itself then"
+    )]
+    NeedsOwner {
+        /// The publication.
+        name: String,
+        /// The statement to run.
+        sql: String,
+        /// The server's refusal.
+        reason: String,
+    },
+    /// It is not there, and the mode leaves it to the user.
+    #[error(
+        "publication `{name}` does not exist, and `publicationAutocreateMode` is `disabled`: run \
+         `{sql}`; the stream goes on by itself then"
+    )]
+    Missing {
+        /// The publication.
+        name: String,
+        /// The statement to run.
+        sql: String,
+    },
+    /// Somebody else changes it all the time.
+    #[error(
+        "publication `{name}` is changed by somebody else while it is set up: see that only one \
+         stream uses this name"
+    )]
+    Contended {
+        /// The publication.
+        name: String,
+    },
+    /// The server did not answer.
+    #[error("publication `{name}`: {source}")]
+    Query {
+        /// The publication.
+        name: String,
+        /// What happened.
+        source: QueryError,
+    },
+}
+
+impl PublicationError {
+    /// Whether waiting may help: for the server, or for the user who runs the statement.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::NeedsOwner { .. } | Self::Missing { .. } | Self::Contended { .. } => true,
+            Self::Query { source, .. } => source.is_retryable(),
+        }
+    }
+}
+
+/// Makes sure that a publication exists and, as far as `mode` allows, that it covers all captured
+/// tables. What the user's own publication restricts stays restricted. `via_partition_root` counts
+/// only for a publication that is created here.
+///
+/// # Errors
+///
+/// [`PublicationError::NeedsOwner`] with the statement to run when we lack the right,
+/// [`PublicationError::Missing`] when creating is not wanted, [`PublicationError::Query`] otherwise.
+///
+/// # Cancel safety
+///
+/// Dropping the future may leave the work done or not; calling it again is right in both cases.
+pub async fn ensure(
+    client: &Client,
+    name: &str,
+    captured: &Captured,
+    via_partition_root: bool,
+    mode: AutoCreate,
+) -> Result<Ensured, PublicationError> {
+    let query = |source| PublicationError::Query { name: name.to_owned(), source };
+    let (mut created, mut added) = (false, Vec::new());
+    for _ in 0..ROUNDS {
+        let Some(publication) = read(client, name).await.map_err(query)? else {
+            if mode == AutoCreate::Disabled {
+                let sql = create_sql(name, captured, via_partition_root, AutoCreate::Filtered);
+                return Err(PublicationError::Missing { name: name.to_owned(), sql });
+            }
+            let sql = create_sql(name, captured, via_partition_root, mode);
+            created = change(client, name, sql).await?;
+            continue;
+        };
+        let missing = publication.lacks(captured);
+        let may_add = matches!(mode, AutoCreate::Filtered | AutoCreate::AllTables);
+        if missing.is_empty() || !may_add {
+            return Ok(Ensured { publication, created, added, missing });
+        }
+        let tables = list(missing.iter().map(|table| format!("ONLY {}", table.quoted())));
+        let sql = format!("ALTER PUBLICATION {} ADD TABLE {tables}", Ident(name));
+        if change(client, name, sql).await? {
+            added = missing;
+        }
+    }
+    Err(PublicationError::Contended { name: name.to_owned() })
+}
+
+/// How often the publication is looked at: before, after creating it, after adding to it, and twice
+/// more because somebody else was faster.
+const ROUNDS: usize = 5;
+
+/// Runs a statement that makes the publication what it should be. `false`: somebody else has done it,
+/// or a part of it, in the meantime.
+async fn change(client: &Client, name: &str, sql: String) -> Result<bool, PublicationError> {
+    let Err(source) = execute(client, "change the publication", &sql).await else {
+        return Ok(true);
+    };
+    let name = name.to_owned();
+    match source.code() {
+        Some(code) if *code == SqlState::DUPLICATE_OBJECT => Ok(false),
+        Some(code)
+            if *code == SqlState::INSUFFICIENT_PRIVILEGE
+                || *code == SqlState::READ_ONLY_SQL_TRANSACTION =>
+        {
+            Err(PublicationError::NeedsOwner { name, sql, reason: source.to_string() })
+        }
+        _ => Err(PublicationError::Query { name, source }),
+    }
+}
+
+/// The statement that creates the publication.
+fn create_sql(name: &str, captured: &Captured, via_root: bool, mode: AutoCreate) -> String {
+    let tables = captured.published();
+    let scope = match mode {
+        AutoCreate::AllTables => " FOR ALL TABLES".to_owned(),
+        AutoCreate::Filtered | AutoCreate::Disabled if !tables.is_empty() => {
+            // ONLY: what inherits from a table without being its partition is listed by itself.
+            let tables = tables.into_iter().map(|table| format!("ONLY {}", table.quoted()));
+            format!(" FOR TABLE {}", list(tables))
+        }
+        AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
+    };
+    let name = Ident(name);
+    format!("CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root})")
+}
+
+/// Reads a publication; `None` when there is none of that name.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, QueryError> {
+    let what = "read the publication";
+    let version = "SELECT current_setting('server_version_num')";
+    let versions: Vec<u32> = json_rows(client, what, version, &[]).await?;
+    // Row filters, column lists and schemas came with 15.
+    let (restrictions, schemas) = if versions.first().is_some_and(|&version| version >= 150_000) {
+        (
+            "'row_filter', pg_get_expr(r.prqual, r.prrelid),
+             'columns', (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+                          WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs))",
+            "(SELECT coalesce(json_agg(n.nspname ORDER BY n.nspname), '[]')
+                FROM pg_publication_namespace s JOIN pg_namespace n ON n.oid = s.pnnspid
+               WHERE s.pnpubid = p.oid)",
+        )
+    } else {
+        ("'row_filter', NULL, 'columns', NULL", "'[]'::json")
+    };
+    let sql = format!(
+        "SELECT json_build_object(
+           'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
+           'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
+           'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
+                                           'delete', p.pubdelete, 'truncate', p.pubtruncate),
+           'tables', (SELECT coalesce(json_agg(json_build_object(
+                        'name', json_build_object('schema', n.nspname, 'name', c.relname),
+                        {restrictions}) ORDER BY n.nspname, c.relname), '[]')
+                        FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid
+                        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid),
+           'schemas', {schemas})::text
+         FROM pg_publication p WHERE p.pubname = $1"
+    );
+    Ok(json_rows(client, what, &sql, &[&name]).await?.into_iter().next())
+}
+
+/// Drops a publication, if it is there.
+///
+/// # Errors
+///
+/// [`QueryError`] when it is not ours, or when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future may leave it dropped or not; calling it again is right in both cases.
+pub async fn drop(client: &Client, name: &str) -> Result<(), QueryError> {
+    let sql = format!("DROP PUBLICATION IF EXISTS {}", Ident(name));
+    execute(client, "drop the publication", &sql).await
+}
