@@ -1,1 +1,3 @@
-//! To be written.
+//! Targets that the engine delivers to.
+
+pub mod postgres;

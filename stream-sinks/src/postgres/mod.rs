@@ -1,0 +1,3 @@
+//! A PostgreSQL database as the target.
+
+pub mod schema;

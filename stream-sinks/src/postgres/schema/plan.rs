@@ -1,0 +1,285 @@
+//! Turns the selected entries of a dump into statements.
+//!
+//! In: entries, what is wanted, what the target has. Out: the [`Import`]. Does no I/O.
+
+use std::collections::{BTreeSet, HashMap};
+
+use stream_core::relation::TableName;
+use stream_core::sql::Ident;
+
+use super::archive::{Entry, Section};
+use super::graph::Graph;
+use super::select::{Selection, select};
+use super::statement::{Piece, index_pieces, split};
+use super::target::Target;
+use super::{Import, Lock, Phase, SchemaError, Statement, Wanted};
+
+/// The access method that a session of ours begins with.
+const DEFAULT_ACCESS_METHOD: &str = "heap";
+
+/// Plans an import.
+pub(super) fn plan(
+    entries: &[Entry],
+    wanted: &Wanted,
+    target: &Target,
+) -> Result<Import, SchemaError> {
+    let graph = Graph::new(entries);
+    let Selection { entries: selected, left_out } = select(&graph, wanted, target)?;
+    let mut planner = Planner {
+        graph: &graph,
+        target,
+        phases: HashMap::new(),
+        last: HashMap::new(),
+        statements: Vec::new(),
+        warnings: BTreeSet::new(),
+    };
+    let mut order: Vec<(Phase, usize)> =
+        selected.iter().map(|&at| (planner.phase(at), at)).collect();
+    order.sort_unstable();
+    let views: Vec<usize> =
+        selected.iter().copied().filter(|&at| graph.kind(at) == "MATERIALIZED VIEW").collect();
+    let (before, after): (Vec<_>, Vec<_>) =
+        order.into_iter().partition(|(phase, _)| *phase < Phase::Refresh);
+    before.into_iter().for_each(|(phase, at)| planner.add(phase, at));
+    planner.add_refreshes(&views);
+    after.into_iter().for_each(|(phase, at)| planner.add(phase, at));
+
+    let (pre_data, post_data) = planner
+        .statements
+        .into_iter()
+        .partition(|statement: &Statement| statement.phase == Phase::PreData);
+    Ok(Import { pre_data, post_data, left_out, warnings: planner.warnings.into_iter().collect() })
+}
+
+struct Planner<'a> {
+    graph: &'a Graph<'a>,
+    target: &'a Target,
+    phases: HashMap<usize, Phase>,
+    /// An entry's last statement.
+    last: HashMap<usize, u32>,
+    statements: Vec<Statement>,
+    warnings: BTreeSet<String>,
+}
+
+impl Planner<'_> {
+    /// When an entry is made: in its kind's own phase, or in that of a thing it needs, if that is later.
+    /// Entries are asked about in the dump's order, so what one needs is known already.
+    fn phase(&mut self, at: usize) -> Phase {
+        let own = match (self.graph.kind(at), self.graph.entry(at).map(|entry| entry.section)) {
+            ("ACL" | "DEFAULT ACL", _) => Phase::Privilege,
+            ("EVENT TRIGGER", _) => Phase::EventTrigger,
+            (_, Some(Section::PreData | Section::None) | None) => Phase::PreData,
+            ("INDEX" | "CONSTRAINT" | "INDEX ATTACH" | "STATISTICS", _) => Phase::Index,
+            (_, Some(Section::Data | Section::PostData)) => Phase::Constraint,
+        };
+        let needed = self.graph.needs_of(at).filter_map(|need| self.phases.get(&need).copied());
+        let phase = needed.max().map_or(own, |needed| own.max(needed));
+        self.phases.insert(at, phase);
+        phase
+    }
+
+    fn add(&mut self, phase: Phase, at: usize) {
+        let Some(entry) = self.graph.entry(at) else { return };
+        let subject = self.graph.table(at);
+        let pieces = match &*entry.kind {
+            "INDEX" | "CONSTRAINT" => {
+                let partitioned =
+                    subject.and_then(|at| self.graph.entry(at)).is_none_or(is_partitioned);
+                index_pieces(&entry.definition, partitioned)
+            }
+            // One role may be missing, and the others must not lose their privileges for it.
+            "ACL" | "DEFAULT ACL" => split(&entry.definition).into_iter().map(one_by_one).collect(),
+            _ => vec![one_by_one(entry.definition.trim().to_owned())],
+        };
+        let soft = matches!(
+            &*entry.kind,
+            "COMMENT" | "SECURITY LABEL" | "ACL" | "DEFAULT ACL" | "EVENT TRIGGER"
+        );
+        for (number, piece) in pieces.into_iter().enumerate() {
+            let sql = if number == 0 { self.in_place(entry, piece.sql) } else { piece.sql };
+            self.push(phase, at, sql, soft, piece.parallel);
+        }
+        if let Some(sql) = self.owner(entry) {
+            self.push(phase, at, sql, true, false);
+        }
+    }
+
+    fn push(&mut self, phase: Phase, at: usize, sql: String, soft: bool, parallel: bool) {
+        let Some(entry) = self.graph.entry(at) else { return };
+        let after = if phase == Phase::PreData { Vec::new() } else { self.after(at, parallel) };
+        let locks =
+            if phase == Phase::PreData { Vec::new() } else { self.locks(phase, at, parallel) };
+        let id = self.next_id();
+        self.last.insert(at, id);
+        self.statements.push(Statement {
+            id,
+            after,
+            kind: entry.kind.clone(),
+            table: self.graph.table(at).and_then(|table| self.graph.name(table)),
+            name: entry.name.clone(),
+            sql,
+            phase,
+            soft,
+            locks,
+        });
+    }
+
+    fn next_id(&self) -> u32 {
+        u32::try_from(self.statements.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The post-data statements that must be done before the next one of an entry.
+    fn after(&self, at: usize, parallel: bool) -> Vec<u32> {
+        let table = self.graph.table(at);
+        let mut after: BTreeSet<u32> = self.last.get(&at).copied().into_iter().collect();
+        for need in self.graph.needs_of(at) {
+            // A dump lists a partition's index after the root's; only attaching it needs that order.
+            let of_root = parallel
+                && matches!(self.graph.kind(need), "INDEX" | "CONSTRAINT")
+                && self.graph.table(need) != table;
+            if self.phases.get(&need).is_some_and(|&phase| phase > Phase::PreData) && !of_root {
+                after.extend(self.last.get(&need));
+            }
+        }
+        after.into_iter().collect()
+    }
+
+    fn locks(&self, phase: Phase, at: usize, parallel: bool) -> Vec<Lock> {
+        let tables: BTreeSet<usize> = if parallel {
+            self.graph.table(at).into_iter().collect()
+        } else if phase == Phase::Index {
+            self.graph.touches(at)
+        } else {
+            self.graph.touches(at).into_iter().map(|table| self.graph.root(table)).collect()
+        };
+        tables
+            .into_iter()
+            .filter_map(|table| self.graph.name(table))
+            .map(|table| Lock { table, exclusive: !parallel })
+            .collect()
+    }
+
+    /// The statement with the tablespace and the access method that its object has on the source.
+    fn in_place(&mut self, entry: &Entry, sql: String) -> String {
+        let mut sql = sql;
+        if !entry.tablespace.is_empty() {
+            if self.target.has_tablespace(&entry.tablespace) {
+                sql = format!(
+                    "SET LOCAL default_tablespace = {};\n{sql}\nSET LOCAL default_tablespace = '';",
+                    Ident(&entry.tablespace)
+                );
+            } else {
+                self.warnings.insert(format!(
+                    "tablespace `{}` does not exist at the target: what lies in it on the source goes \
+                     to the database's own tablespace",
+                    entry.tablespace
+                ));
+            }
+        }
+        if entry.access_method.is_empty() || entry.access_method == DEFAULT_ACCESS_METHOD {
+            return sql;
+        }
+        let method = Ident(&entry.access_method);
+        if is_partitioned(entry) {
+            let table = TableName::new(&*entry.schema, &*entry.name).quoted();
+            return format!("{sql}\nALTER TABLE {table} SET ACCESS METHOD {method};");
+        }
+        format!(
+            "SET LOCAL default_table_access_method = {method};\n{sql}\n\
+             SET LOCAL default_table_access_method = {DEFAULT_ACCESS_METHOD};"
+        )
+    }
+
+    /// The statement that gives an object to its owner on the source.
+    fn owner(&mut self, entry: &Entry) -> Option<String> {
+        let dropped = entry.drop_statement.trim_end().strip_suffix(';')?.strip_prefix("DROP ")?;
+        let object = dropped.strip_suffix(" CASCADE").unwrap_or(dropped);
+        if !has_owner(&entry.kind) || entry.owner.is_empty() || entry.owner == self.target.user {
+            return None;
+        }
+        if self.target.has_role(&entry.owner) {
+            return Some(format!("ALTER {object} OWNER TO {};", Ident(&entry.owner)));
+        }
+        self.warnings.insert(format!(
+            "role `{}` does not exist at the target: what it owns on the source belongs to `{}`",
+            entry.owner, self.target.user
+        ));
+        None
+    }
+
+    /// Fills materialised views, each after those it reads.
+    fn add_refreshes(&mut self, views: &[usize]) {
+        let mut refreshes: HashMap<usize, u32> = HashMap::new();
+        for &view in views {
+            let (Some(entry), Some(name)) = (self.graph.entry(view), self.graph.name(view)) else {
+                continue;
+            };
+            let id = self.next_id();
+            let read = self.reads(view);
+            let after = read.iter().filter_map(|other| refreshes.get(other).copied()).collect();
+            refreshes.insert(view, id);
+            self.statements.push(Statement {
+                id,
+                after,
+                kind: "REFRESH".to_owned(),
+                table: Some(name.clone()),
+                name: entry.name.clone(),
+                sql: format!("REFRESH MATERIALIZED VIEW {};", name.quoted()),
+                phase: Phase::Refresh,
+                soft: true,
+                locks: vec![Lock { table: name, exclusive: true }],
+            });
+        }
+    }
+
+    /// Everything that a view reads, other views' sources included.
+    fn reads(&self, view: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut pending = vec![view];
+        while let Some(at) = pending.pop() {
+            let second_step = self.graph.second_step.get(&at).copied();
+            let needs = self.graph.needs_of(at).chain(second_step);
+            pending.extend(needs.filter(|&need| found.insert(need)));
+        }
+        found
+    }
+}
+
+fn one_by_one(sql: String) -> Piece {
+    Piece { sql, parallel: false }
+}
+
+/// Whether a table has partitions. May say so of one that only mentions the words; that costs speed, no
+/// more.
+fn is_partitioned(table: &Entry) -> bool {
+    table.kind == "TABLE" && table.definition.contains("\nPARTITION BY ")
+}
+
+/// Kinds that `ALTER … OWNER TO` knows.
+fn has_owner(kind: &str) -> bool {
+    matches!(
+        kind,
+        "AGGREGATE"
+            | "COLLATION"
+            | "CONVERSION"
+            | "DOMAIN"
+            | "EVENT TRIGGER"
+            | "FOREIGN DATA WRAPPER"
+            | "FUNCTION"
+            | "MATERIALIZED VIEW"
+            | "OPERATOR"
+            | "OPERATOR CLASS"
+            | "OPERATOR FAMILY"
+            | "PROCEDURAL LANGUAGE"
+            | "PROCEDURE"
+            | "SCHEMA"
+            | "SEQUENCE"
+            | "SERVER"
+            | "STATISTICS"
+            | "TABLE"
+            | "TEXT SEARCH CONFIGURATION"
+            | "TEXT SEARCH DICTIONARY"
+            | "TYPE"
+            | "VIEW"
+    )
+}
