@@ -16,5 +16,7 @@ pub mod source;
 pub mod sql;
 pub mod stats;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::{Error, ErrorKind};
