@@ -1,0 +1,174 @@
+//! Watches a source, a sink or a store for the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use crate::copy::{CopyFormat, TableCopy};
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::relation::TableName;
+use crate::sink::Sink;
+use crate::source::{Beginning, Inspected, Source, SourceEvent};
+use crate::stats::Stats;
+use crate::table::Table;
+use crate::testing::ledger::{Call, Ledger};
+
+/// A source, sink or store whose every call is entered in a ledger. A call that breaks a promise fails.
+#[derive(Clone, Debug)]
+pub struct Observed<T> {
+    inner: T,
+    ledger: Ledger,
+}
+
+impl<T> Observed<T> {
+    /// Watches `inner` for `ledger`.
+    pub const fn new(inner: T, ledger: Ledger) -> Self {
+        Self { inner, ledger }
+    }
+}
+
+impl<S: Source> Source for Observed<S> {
+    type Reader = S::Reader;
+
+    async fn inspect(&mut self, checkpoint: &Checkpoint) -> Result<Inspected, Error> {
+        self.inner.inspect(checkpoint).await
+    }
+
+    async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
+        let beginning = self.inner.begin(checkpoint, stats).await?;
+        self.ledger.begins(&beginning);
+        Ok(beginning)
+    }
+
+    async fn reader(&mut self) -> Result<S::Reader, Error> {
+        self.inner.reader().await
+    }
+
+    async fn start(
+        &mut self,
+        position: Lsn,
+        synced: BTreeMap<TableName, Lsn>,
+    ) -> Result<(), Error> {
+        self.ledger.starts(position, &synced)?;
+        self.inner.start(position, synced).await
+    }
+
+    async fn next(&mut self) -> Result<SourceEvent, Error> {
+        let event = self.inner.next().await?;
+        self.ledger.sends(&event);
+        Ok(event)
+    }
+
+    async fn confirm(&mut self, flush: Lsn) -> Result<(), Error> {
+        self.ledger.confirms(flush)?;
+        self.inner.confirm(flush).await
+    }
+
+    fn confirm_interval(&self) -> Duration {
+        self.inner.confirm_interval()
+    }
+
+    async fn ping(&mut self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
+
+    fn last_known_end(&self) -> Lsn {
+        self.inner.last_known_end()
+    }
+
+    async fn current_lsn(&mut self) -> Result<Lsn, Error> {
+        self.inner.current_lsn().await
+    }
+
+    async fn close(&mut self) {
+        self.inner.close().await;
+        self.ledger.called(Call::Close);
+    }
+
+    async fn remove(&mut self) -> Result<(), Error> {
+        self.ledger.removes()?;
+        self.inner.remove().await?;
+        self.ledger.called(Call::Remove);
+        Ok(())
+    }
+}
+
+impl<K: Sink + Sync> Sink for Observed<K> {
+    async fn prepare(
+        &mut self,
+        source: &SourceIdentity,
+        tables: &[Arc<Table>],
+        checkpoint: &Checkpoint,
+    ) -> Result<(), Error> {
+        self.inner.prepare(source, tables, checkpoint).await
+    }
+
+    async fn begin_copy(&mut self, tables: &[Arc<Table>]) -> Result<(), Error> {
+        self.ledger.begins_copy(tables)?;
+        self.inner.begin_copy(tables).await
+    }
+
+    fn copy_format(&self, table: &Table) -> CopyFormat {
+        self.inner.copy_format(table)
+    }
+
+    async fn fork(&self) -> Result<Option<Self>, Error> {
+        let inner = self.inner.fork().await?;
+        Ok(inner.map(|inner| Self::new(inner, self.ledger.clone())))
+    }
+
+    async fn copy(&mut self, copy: TableCopy<'_>) -> Result<u64, Error> {
+        let table = copy.table.name.clone();
+        let rows = self.inner.copy(copy).await?;
+        self.ledger.copied(&table);
+        Ok(rows)
+    }
+
+    async fn snapshot_completed(&mut self, lsn: Lsn) -> Result<(), Error> {
+        self.ledger.completes_snapshot(lsn)?;
+        self.inner.snapshot_completed(lsn).await
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.ledger.writes(batch)?;
+        self.inner.write(batch).await?;
+        self.ledger.wrote(batch);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        self.ledger.finishes()?;
+        self.inner.finish().await?;
+        self.ledger.called(Call::Finish);
+        Ok(())
+    }
+}
+
+impl<O: OffsetStore> OffsetStore for Observed<O> {
+    async fn load(&mut self) -> Result<Checkpoint, Error> {
+        let checkpoint = self.inner.load().await?;
+        self.ledger.runs(&checkpoint);
+        Ok(checkpoint)
+    }
+
+    async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
+        self.inner.save_start(source, position).await
+    }
+
+    async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
+        self.ledger.saves(position)?;
+        self.inner.save_position(position).await?;
+        self.ledger.saved(position);
+        Ok(())
+    }
+
+    async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
+        self.ledger.saves_tables(tables)?;
+        self.inner.save_tables(tables).await?;
+        self.ledger.saved_tables(tables);
+        Ok(())
+    }
+}

@@ -1,0 +1,380 @@
+//! A source that follows a script.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
+
+use crate::change::Change;
+use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::copy::{CopyFormat, CopyPiece, CopyStream};
+use crate::error::{Error, ErrorKind};
+use crate::lsn::Lsn;
+use crate::relation::{RelationId, ReplicaIdentity, TableName};
+use crate::snapshot::plan::Chunk;
+use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
+use crate::stats::Stats;
+use crate::table::{Identity, Table, TableColumn};
+use crate::testing::faults::Faults;
+use crate::testing::script::{START, Script, Step};
+
+/// A [`Source`] that follows a [`Script`]. Clones are further sessions with the same server: each sends
+/// again what was not confirmed, and a failure or a pause happens once.
+#[derive(Debug)]
+pub struct ScriptedSource {
+    server: Arc<Mutex<Server>>,
+    session: Session,
+    /// Tables to copy: a name, and the number of rows in each chunk.
+    pub tables: Vec<(&'static str, Vec<usize>)>,
+    /// Where the snapshot is taken.
+    pub snapshot_lsn: Lsn,
+    /// How many chunks may be read at once.
+    pub readers: usize,
+    /// Whether there is no stream after the snapshot.
+    pub snapshot_only: bool,
+    /// Trouble of `begin`.
+    pub begins: Faults,
+    /// Trouble in the middle of a chunk's data.
+    pub reads: Faults,
+    /// Trouble of `confirm`.
+    pub confirms: Faults,
+}
+
+/// What one connection knows.
+#[derive(Debug, Default)]
+struct Session {
+    cursor: usize,
+    from: Lsn,
+    skipping: bool,
+    waits_until: Option<Instant>,
+    pinged: bool,
+    parts: Parts,
+}
+
+/// The rows of the chunks of each table that were not read yet.
+type Parts = Arc<Mutex<HashMap<TableName, VecDeque<Vec<String>>>>>;
+
+/// What all sessions share.
+#[derive(Debug)]
+struct Server {
+    script: Script,
+    /// Steps that have happened.
+    happened: usize,
+    confirmed: Lsn,
+    removed: bool,
+}
+
+impl Clone for ScriptedSource {
+    fn clone(&self) -> Self {
+        Self {
+            server: Arc::clone(&self.server),
+            session: Session::default(),
+            tables: self.tables.clone(),
+            snapshot_lsn: self.snapshot_lsn,
+            readers: self.readers,
+            snapshot_only: self.snapshot_only,
+            begins: self.begins.clone(),
+            reads: self.reads.clone(),
+            confirms: self.confirms.clone(),
+        }
+    }
+}
+
+impl ScriptedSource {
+    /// A source that follows `script` and has no tables to copy.
+    #[must_use]
+    pub fn new(script: Script) -> Self {
+        let server = Server { script, happened: 0, confirmed: START, removed: false };
+        Self {
+            server: Arc::new(Mutex::new(server)),
+            session: Session::default(),
+            tables: Vec::new(),
+            snapshot_lsn: START,
+            readers: 1,
+            snapshot_only: false,
+            begins: Faults::default(),
+            reads: Faults::default(),
+            confirms: Faults::default(),
+        }
+    }
+
+    /// The name of the table `name`.
+    #[must_use]
+    pub fn table_name(name: &str) -> TableName {
+        TableName::new("public", name)
+    }
+
+    /// What was confirmed, by any session.
+    #[must_use]
+    pub fn confirmed(&self) -> Lsn {
+        self.server().confirmed
+    }
+
+    /// Whether what the server keeps for the stream is gone.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.server().removed
+    }
+
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The step under the cursor, and whether it happens for the first time.
+    fn step(&self) -> Option<(Step, bool)> {
+        let server = self.server();
+        let (step, _) = server.script.steps.get(self.session.cursor)?;
+        Some((step.clone(), self.session.cursor >= server.happened))
+    }
+
+    fn pass(&mut self) {
+        self.session.cursor += 1;
+        self.session.waits_until = None;
+        let cursor = self.session.cursor;
+        let mut server = self.server();
+        server.happened = server.happened.max(cursor);
+    }
+
+    /// The end of the log as this session has looked through it.
+    fn looked_through(&self) -> Lsn {
+        let server = self.server();
+        let last = self.session.cursor.checked_sub(1);
+        last.and_then(|last| server.script.steps.get(last)).map_or(START, |(_, log)| *log)
+    }
+
+    /// The answer to a ping, if one was asked.
+    fn pong(&mut self) -> Option<SourceEvent> {
+        let wal_end = self.looked_through();
+        let asked = std::mem::take(&mut self.session.pinged);
+        asked.then_some(SourceEvent::Heartbeat { wal_end, reply: false })
+    }
+
+    /// Whether the server has no reason to send `event` to this session.
+    fn skips(&mut self, event: &SourceEvent) -> bool {
+        let from = self.session.from;
+        match event {
+            SourceEvent::Begin(transaction) => {
+                self.session.skipping = transaction.commit_lsn < from;
+                self.session.skipping
+            }
+            SourceEvent::Commit { .. } => std::mem::take(&mut self.session.skipping),
+            SourceEvent::Change { change: Change::Message { transactional, lsn, .. }, .. } => {
+                self.session.skipping || (!transactional && *lsn < from)
+            }
+            SourceEvent::Change { .. } => self.session.skipping,
+            SourceEvent::Heartbeat { wal_end, .. } => self.session.skipping || *wal_end < from,
+            SourceEvent::End => false,
+        }
+    }
+}
+
+impl Source for ScriptedSource {
+    type Reader = ScriptedReader;
+
+    async fn inspect(&mut self, _checkpoint: &Checkpoint) -> Result<Inspected, Error> {
+        let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
+        let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
+        Ok(Inspected { identity, tables })
+    }
+
+    async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
+        self.begins.meet("begin").await?;
+        let unfinished: Vec<_> = self
+            .tables
+            .iter()
+            .filter(|(name, _)| {
+                let sync = checkpoint.tables.get(&Self::table_name(name));
+                !matches!(sync, Some(TableSync::Synced { .. }))
+            })
+            .collect();
+        let parts = unfinished.iter().map(|(name, chunks)| {
+            let rows =
+                |chunk, rows: usize| (0..rows).map(|row| row_name(name, chunk, row)).collect();
+            let parts =
+                chunks.iter().enumerate().map(|(chunk, count)| rows(chunk, *count)).collect();
+            (Self::table_name(name), parts)
+        });
+        self.session.parts = Arc::new(Mutex::new(parts.collect()));
+        let snapshot = (!unfinished.is_empty()).then(|| Snapshot {
+            lsn: self.snapshot_lsn,
+            tables: unfinished.iter().map(|(name, _)| Arc::new(table(name))).collect(),
+            chunks: unfinished.iter().flat_map(|(name, parts)| chunks(name, parts)).collect(),
+            readers: self.readers,
+        });
+        Ok(Beginning {
+            start: checkpoint.position.unwrap_or(START),
+            snapshot,
+            taken_up: BTreeMap::new(),
+            snapshot_only: self.snapshot_only,
+        })
+    }
+
+    async fn reader(&mut self) -> Result<ScriptedReader, Error> {
+        Ok(ScriptedReader { parts: Arc::clone(&self.session.parts), reads: self.reads.clone() })
+    }
+
+    async fn start(
+        &mut self,
+        position: Lsn,
+        _synced: BTreeMap<TableName, Lsn>,
+    ) -> Result<(), Error> {
+        self.session.from = position.max(self.confirmed());
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<SourceEvent, Error> {
+        loop {
+            if let Some((Step::Event(event), _)) = self.step() {
+                self.pass();
+                if self.skips(&event) {
+                    continue;
+                }
+                return Ok(event);
+            }
+            match self.step() {
+                Some((Step::Fail(kind), true)) => {
+                    self.pass();
+                    return Err(Error::new(kind, "planned failure of next"));
+                }
+                Some((Step::Pause(time), true)) => {
+                    if let Some(pong) = self.pong() {
+                        return Ok(pong);
+                    }
+                    let until = *self.session.waits_until.get_or_insert(Instant::now() + time);
+                    tokio::time::sleep_until(until).await;
+                    self.pass();
+                }
+                Some((Step::Until(gate), true)) => {
+                    if let Some(pong) = self.pong() {
+                        return Ok(pong);
+                    }
+                    gate.pass().await;
+                    self.pass();
+                }
+                Some(_) => self.pass(),
+                None => match self.pong() {
+                    Some(pong) => return Ok(pong),
+                    None => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    async fn confirm(&mut self, flush: Lsn) -> Result<(), Error> {
+        self.confirms.meet("confirm").await?;
+        let mut server = self.server();
+        server.confirmed = server.confirmed.max(flush);
+        Ok(())
+    }
+
+    fn confirm_interval(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn ping(&mut self) -> Result<(), Error> {
+        self.session.pinged = true;
+        Ok(())
+    }
+
+    fn last_known_end(&self) -> Lsn {
+        self.looked_through()
+    }
+
+    async fn current_lsn(&mut self) -> Result<Lsn, Error> {
+        let server = self.server();
+        let happened = server.happened.max(self.session.cursor);
+        let end = server.script.steps.iter().enumerate().take_while(|(at, (step, _))| {
+            *at < happened || !matches!(step, Step::Pause(_) | Step::Until(_))
+        });
+        Ok(end.last().map_or(START, |(_, (_, log))| *log))
+    }
+
+    async fn close(&mut self) {}
+
+    async fn remove(&mut self) -> Result<(), Error> {
+        self.server().removed = true;
+        Ok(())
+    }
+}
+
+/// Reads the chunks of a [`ScriptedSource`]: those of each table in their order, whoever asks.
+#[derive(Debug)]
+pub struct ScriptedReader {
+    parts: Parts,
+    reads: Faults,
+}
+
+impl ChunkReader for ScriptedReader {
+    async fn read<'a>(
+        &'a mut self,
+        table: &'a Table,
+        _chunk: &'a Chunk,
+        _format: CopyFormat,
+    ) -> Result<CopyStream<'a>, Error> {
+        let rows = self
+            .parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(&table.name)
+            .and_then(VecDeque::pop_front)
+            .ok_or_else(|| {
+                let reason = format!("table `{}` has no chunk left to read", table.name);
+                Error::new(ErrorKind::Permanent, reason)
+            })?;
+        let data: Bytes = rows.iter().flat_map(|row| frame(row)).collect();
+        // Cut in the middle of a row, as a network does.
+        let (front, back) = (data.slice(..data.len() / 2), data.slice(data.len() / 2..));
+        let reads = self.reads.clone();
+        let back = stream::once(async move {
+            reads.meet("read").await?;
+            Ok(CopyPiece { bytes: back, messages: 0 })
+        });
+        let messages = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let front = stream::iter([Ok(CopyPiece { bytes: front, messages })]);
+        Ok(Box::pin(front.chain(back)))
+    }
+}
+
+/// The only value of a row of a scripted table.
+#[must_use]
+pub fn row_name(table: &str, chunk: usize, row: usize) -> String {
+    format!("{table}.{chunk}.{row}")
+}
+
+fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
+    let table = ScriptedSource::table_name(table);
+    parts.iter().map(|_| Chunk { table: table.clone() }).collect()
+}
+
+fn table(name: &str) -> Table {
+    Table {
+        id: RelationId(1),
+        name: ScriptedSource::table_name(name),
+        root: None,
+        columns: vec![TableColumn {
+            name: "name".into(),
+            type_oid: 25,
+            type_name: "text".into(),
+            not_null: true,
+            identity: Identity::None,
+        }],
+        left_out: Vec::new(),
+        primary_key: vec!["name".into()],
+        replica_identity: ReplicaIdentity::Default,
+        bytes: 8192,
+        has_pages: true,
+        row_filter: None,
+    }
+}
+
+fn frame(row: &str) -> Vec<u8> {
+    let length = u32::try_from(row.len() + 5).unwrap_or(u32::MAX);
+    let mut frame = vec![b'd'];
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(row.as_bytes());
+    frame.push(b'\n');
+    frame
+}
