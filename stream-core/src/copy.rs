@@ -11,25 +11,17 @@ use futures_util::Stream;
 
 use crate::change::Tuple;
 use crate::error::{Error, ErrorKind};
+pub use crate::snapshot::plan::CopyFormat;
 use crate::snapshot::plan::Chunk;
 use crate::table::Table;
-
-/// The form of `COPY` data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// Values in text form.
-    Text,
-    /// Values in the types' binary form: faster, and only for a target that has the same types.
-    Binary,
-}
 
 /// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.
 #[derive(Clone, Debug)]
 pub struct CopyPiece {
     /// The bytes.
     pub bytes: Bytes,
-    /// How many messages begin in them: one a row, but for a header and a trailer of the binary form.
-    pub messages: u64,
+    /// How many messages begin in them: one a row.
+    pub rows: u64,
 }
 
 /// The pieces of one chunk.

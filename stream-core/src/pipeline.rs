@@ -29,6 +29,9 @@ use crate::stats::{Phase, Stats};
 /// How often a stream that drains asks the source how far it is.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// How often the position of an idle stream is saved, and then confirmed.
+const IDLE_SAVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How a pipeline is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -105,9 +108,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     /// Everything before the stream. `None`: there will be no stream.
     async fn start_up(&mut self) -> Result<Option<Started>, Error> {
         let mut checkpoint = self.offsets.load().await?;
-        let inspected = self.source.inspect(&checkpoint).await?;
+        let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
         check_identity(&checkpoint, &inspected.identity)?;
-        self.sink.prepare(&inspected.identity, &inspected.tables, &checkpoint).await?;
+        self.sink.prepare(&inspected, &checkpoint).await?;
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         if checkpoint.position.is_none() {
             self.offsets.save_start(&inspected.identity, beginning.start).await?;
@@ -131,13 +134,16 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         let synced = synced(&checkpoint);
         let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
+        let consistent_at = (consistent_at > beginning.start).then_some(consistent_at);
         self.stats.update(|stats| stats.phase = Phase::Finishing);
         self.sink.snapshot_completed(consistent_at).await?;
-        if beginning.snapshot_only {
+        // Tables copied at different positions are brought to the last of them first.
+        let complete_at = consistent_at.filter(|_| beginning.snapshot_only);
+        if beginning.snapshot_only && complete_at.is_none() {
             return Ok(None);
         }
-        self.source.start(beginning.start, synced).await?;
-        Ok(Some(Started { start: beginning.start, consistent_at }))
+        self.source.start(beginning.start, synced, self.sink.stream_format()).await?;
+        Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
     }
 
     async fn take_up(
@@ -178,8 +184,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             progress: Progress::new(started.start),
             sent: 0,
             flushed: seen,
-            consistent_at: (started.consistent_at > started.start).then_some(started.consistent_at),
-            complete_at: None,
+            consistent_at: started.consistent_at,
+            complete_at: started.complete_at,
+            saved_at: Instant::now(),
             stopping: false,
             stats: stats.clone(),
         };
@@ -205,7 +212,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
 #[derive(Clone, Copy)]
 struct Started {
     start: Lsn,
-    consistent_at: Lsn,
+    consistent_at: Option<Lsn>,
+    complete_at: Option<Lsn>,
 }
 
 #[derive(Clone, Copy)]
@@ -253,8 +261,10 @@ struct ReadHalf<S> {
     progress: Progress,
     sent: u64,
     flushed: watch::Receiver<Flushed>,
-    /// A position to tell the sink once the stream has passed it, even when nothing else is to be told.
+    /// A position that the sink waits for.
     consistent_at: Option<Lsn>,
+    /// When a position was last sent on to be saved while the stream was idle.
+    saved_at: Instant,
     /// The stream is complete when all below is durable.
     complete_at: Option<Lsn>,
     stopping: bool,
@@ -293,10 +303,9 @@ impl<S: Source> ReadHalf<S> {
                     Some(Control::Complete) => self.complete_at = Some(self.source.current_lsn().await?),
                     Some(Control::Stop) | None => self.stopping = true,
                 },
-                _ = ping.tick(), if self.complete_at.is_some() => self.source.ping().await?,
+                _ = ping.tick(), if self.complete_at.is_some() => self.ping().await?,
                 permit = batches.reserve(), if self.batcher.is_ready() && !self.stopping => {
                     let Ok(permit) = permit else { return writer_failed().await };
-                    self.progress.dispatched();
                     self.sent += 1;
                     permit.send(self.batcher.take());
                     self.publish();
@@ -338,10 +347,10 @@ impl<S: Source> ReadHalf<S> {
                 // Inside of a transaction the server may be far beyond what it has sent.
                 if self.batcher.is_idle() {
                     self.progress.received(wal_end);
-                    self.announce_consistency();
+                    self.save_idle_position();
                 }
                 self.publish();
-                if reply || self.batcher.is_idle() {
+                if reply {
                     self.confirm().await?;
                 }
             }
@@ -350,18 +359,21 @@ impl<S: Source> ReadHalf<S> {
         Ok(())
     }
 
-    /// Tells the sink, by an empty batch, that the stream has passed the position it waits for.
-    fn announce_consistency(&mut self) {
+    /// Lets an idle stream follow the source's log: an empty batch carries the position to where it is
+    /// saved, because nothing is ever confirmed that was not saved.
+    fn save_idle_position(&mut self) {
         let received = self.progress.highest_received();
-        if self.consistent_at.is_some_and(|at| received >= at) {
-            self.consistent_at = None;
+        let awaited = self.consistent_at.is_some_and(|at| received >= at);
+        let due = self.saved_at.elapsed() >= IDLE_SAVE_INTERVAL;
+        if received > self.flushed.borrow().position && (awaited || due) {
+            self.saved_at = Instant::now();
             self.batcher.mark(received);
         }
     }
 
     async fn acknowledge(&mut self) -> Result<(), Error> {
-        let Flushed { batches, position } = *self.flushed.borrow_and_update();
-        self.progress.flushed(self.sent - batches, position);
+        let Flushed { position, .. } = *self.flushed.borrow_and_update();
+        self.progress.saved(position);
         if self.consistent_at.is_some_and(|at| position >= at) {
             self.consistent_at = None;
         }
@@ -369,10 +381,14 @@ impl<S: Source> ReadHalf<S> {
     }
 
     async fn confirm(&mut self) -> Result<(), Error> {
-        let position = self.progress.confirmable(self.batcher.is_idle());
+        let position = self.progress.flushed();
         self.source.confirm(position).await?;
         self.stats.update(|stats| stats.confirmed = position);
         Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), Error> {
+        self.source.ping(self.progress.flushed()).await
     }
 
     fn publish(&self) {

@@ -1,6 +1,6 @@
 //! How far the stream is, and what may be confirmed.
 //!
-//! Pure. Received is always at or beyond flushed, and what may be confirmed never goes back.
+//! Pure. Only what was saved is ever confirmed, and neither position goes back.
 
 use crate::lsn::Lsn;
 
@@ -9,16 +9,13 @@ use crate::lsn::Lsn;
 pub struct Progress {
     received: Lsn,
     flushed: Lsn,
-    confirmable: Lsn,
-    /// Batches that left and are not durable yet.
-    in_flight: u64,
 }
 
 impl Progress {
     /// A stream that starts at `position`: all below it is durable.
     #[must_use]
     pub const fn new(position: Lsn) -> Self {
-        Self { received: position, flushed: position, confirmable: position, in_flight: 0 }
+        Self { received: position, flushed: position }
     }
 
     /// All that the source will ever send below `position` has been received.
@@ -26,24 +23,15 @@ impl Progress {
         self.received = self.received.max(position);
     }
 
-    /// A batch left for the sink.
-    pub const fn dispatched(&mut self) {
-        self.in_flight += 1;
-    }
-
-    /// All batches but `in_flight` are durable at the target, everything below `position` with them.
-    pub fn flushed(&mut self, in_flight: u64, position: Lsn) {
-        self.in_flight = in_flight;
+    /// All below `position` is durable at the target, and the position is saved.
+    pub fn saved(&mut self, position: Lsn) {
         self.flushed = self.flushed.max(position);
     }
 
-    /// What the source may be told: what is flushed, and for a stream with nothing on its way
-    /// (`collecting_nothing`, and no batch in flight) all that it received.
-    pub fn confirmable(&mut self, collecting_nothing: bool) -> Lsn {
-        let idle = collecting_nothing && self.in_flight == 0;
-        let position = if idle { self.received } else { self.flushed };
-        self.confirmable = self.confirmable.max(position);
-        self.confirmable
+    /// What the source may be told.
+    #[must_use]
+    pub const fn flushed(&self) -> Lsn {
+        self.flushed
     }
 
     /// The highest position received.
@@ -58,32 +46,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_stream_follows_what_it_received() {
+    fn received_is_not_confirmed() {
         let mut progress = Progress::new(Lsn::new(10));
         progress.received(Lsn::new(30));
-        assert_eq!(progress.confirmable(true), Lsn::new(30));
+        assert_eq!(progress.flushed(), Lsn::new(10));
+        progress.saved(Lsn::new(20));
+        assert_eq!((progress.flushed(), progress.highest_received()), (Lsn::new(20), Lsn::new(30)));
     }
 
     #[test]
-    fn nothing_on_its_way_is_passed() {
+    fn no_position_goes_back() {
         let mut progress = Progress::new(Lsn::new(10));
         progress.received(Lsn::new(30));
-        assert_eq!(progress.confirmable(false), Lsn::new(10));
-        progress.dispatched();
-        progress.received(Lsn::new(40));
-        assert_eq!(progress.confirmable(true), Lsn::new(10));
-        progress.flushed(0, Lsn::new(30));
-        assert_eq!(progress.confirmable(false), Lsn::new(30));
-        assert_eq!(progress.confirmable(true), Lsn::new(40));
-    }
-
-    #[test]
-    fn an_idle_stream_that_turns_busy_does_not_go_back() {
-        let mut progress = Progress::new(Lsn::new(10));
-        progress.received(Lsn::new(56));
-        assert_eq!(progress.confirmable(true), Lsn::new(56));
-        progress.dispatched();
-        progress.flushed(0, Lsn::new(48));
-        assert_eq!(progress.confirmable(false), Lsn::new(56));
+        progress.received(Lsn::new(20));
+        progress.saved(Lsn::new(15));
+        progress.saved(Lsn::new(12));
+        assert_eq!((progress.flushed(), progress.highest_received()), (Lsn::new(15), Lsn::new(30)));
     }
 }

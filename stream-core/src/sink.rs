@@ -6,10 +6,11 @@ use futures_util::StreamExt;
 
 use crate::batch::{Batch, Entry};
 use crate::change::{Change, Tuple};
-use crate::checkpoint::{Checkpoint, SourceIdentity};
+use crate::checkpoint::Checkpoint;
 use crate::copy::{CopyFormat, Rows, TableCopy};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::source::Inspected;
 use crate::relation::{Column, Relation, TableName};
 use crate::table::Table;
 
@@ -18,17 +19,16 @@ const READ_BATCH_BYTES: usize = 1 << 20;
 
 /// A target of changes. Only `write` must be written; the rest has a meaning to override.
 pub trait Sink: Send + 'static {
-    /// Makes the target ready for the tables of the stream. `checkpoint` says which of them are complete.
+    /// Makes the target ready for what the source has. `checkpoint` says which tables are complete.
     ///
     /// # Errors
     /// When the target cannot take the tables; nothing has been written then.
     fn prepare(
         &mut self,
-        source: &SourceIdentity,
-        tables: &[Arc<Table>],
+        source: &Inspected,
         checkpoint: &Checkpoint,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = (source, tables, checkpoint);
+        let _ = (source, checkpoint);
         async { Ok(()) }
     }
 
@@ -47,6 +47,11 @@ pub trait Sink: Send + 'static {
     /// The form in which the sink wants a table's snapshot.
     fn copy_format(&self, table: &Table) -> CopyFormat {
         let _ = table;
+        CopyFormat::Text
+    }
+
+    /// The form in which the sink wants the values of changes. Asked after the tables are ready.
+    fn stream_format(&self) -> CopyFormat {
         CopyFormat::Text
     }
 
@@ -71,17 +76,20 @@ pub trait Sink: Send + 'static {
         copy_decoded(self, copy)
     }
 
-    /// Every table of the snapshot is complete. `lsn` is the highest position at which one was taken: the
-    /// target is consistent from there on.
+    /// Every table has its snapshot. They were taken at different positions when a copy was interrupted: then
+    /// the target is consistent once an ack has reached `consistent_at`; `None`: it is now.
     ///
     /// # Errors
     /// When the target cannot be finished.
-    fn snapshot_completed(&mut self, lsn: Lsn) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = lsn;
+    fn snapshot_completed(
+        &mut self,
+        consistent_at: Option<Lsn>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = consistent_at;
         async { Ok(()) }
     }
 
-    /// Writes a batch. `Ok` means that all up to `batch.ack` is durable at the target; parts of a
+    /// Writes a batch; one without entries only moves the position. `Ok` means that all up to `batch.ack` is durable at the target; parts of a
     /// transaction whose end has not come are durable with its end. May see a batch again after a restart.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The contract of a source of changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::change::{Change, Transaction};
@@ -20,6 +20,8 @@ pub struct Inspected {
     pub identity: SourceIdentity,
     /// The captured tables.
     pub tables: Vec<Arc<Table>>,
+    /// Those of them that will be copied first.
+    pub to_copy: BTreeSet<TableName>,
 }
 
 /// Where a stream begins.
@@ -101,12 +103,14 @@ pub trait Source: Send + 'static {
     type Reader: ChunkReader;
 
     /// Looks at the source: whether it can be used, and which tables are captured. Changes nothing.
+    /// `stats` shows what it waits for.
     ///
     /// # Errors
     /// When the source cannot be used.
     fn inspect(
         &mut self,
         checkpoint: &Checkpoint,
+        stats: &Stats,
     ) -> impl Future<Output = Result<Inspected, Error>> + Send;
 
     /// Makes what the stream needs at the source, and decides where it begins. `stats` shows what it waits
@@ -127,7 +131,8 @@ pub trait Source: Send + 'static {
     fn reader(&mut self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
 
     /// Begins the stream at `position`. `synced` says for each table from which position its changes
-    /// count; changes of tables that are not in it are left out.
+    /// count; changes of tables that are not in it are left out. `format` is the form in which the sink wants
+    /// values, as far as the types have it.
     ///
     /// # Errors
     /// When the stream cannot begin.
@@ -135,6 +140,7 @@ pub trait Source: Send + 'static {
         &mut self,
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
+        format: CopyFormat,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The next event.
@@ -157,12 +163,12 @@ pub trait Source: Send + 'static {
         std::time::Duration::from_secs(10)
     }
 
-    /// Asks how far the source has looked through its log; the answer comes as a heartbeat.
+    /// As `confirm`, and asks how far the source has looked through its log; the answer comes as a heartbeat.
     ///
     /// # Errors
     /// When the connection is lost.
-    fn ping(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
-        async { Ok(()) }
+    fn ping(&mut self, flush: Lsn) -> impl Future<Output = Result<(), Error>> + Send {
+        self.confirm(flush)
     }
 
     /// The end of the source's log as far as its messages have told, to show how far behind the stream is.

@@ -22,6 +22,8 @@ pub struct TableColumn {
     pub type_oid: u32,
     /// The type as `format_type` prints it, schema and modifier included.
     pub type_name: String,
+    /// Whether the binary form of the type's values means the same on every server that has the type.
+    pub binary_safe: bool,
     /// Whether the column refuses NULL.
     pub not_null: bool,
     /// Whether it is an identity column.
@@ -47,8 +49,6 @@ pub struct Table {
     pub replica_identity: ReplicaIdentity,
     /// Bytes that the table takes on disk, indexes not counted.
     pub bytes: u64,
-    /// Whether the table has pages that can be read by ctid range (an ordinary heap table).
-    pub has_pages: bool,
     /// A condition that its rows must meet, as SQL: the publication's row filter.
     pub row_filter: Option<String>,
 }

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::query::{QueryError, json_row, json_rows};
 use crate::lsn::Lsn;
-use crate::sql::Literal;
+use crate::sql::{Ident, Literal};
 
 /// A slot, as the server shows it.
 ///
@@ -257,6 +257,24 @@ fn lost(state: &SlotState) -> Option<(String, &'static str)> {
         _ => "remove the cause",
     };
     Some((reason.to_owned(), remedy))
+}
+
+/// The replication command that creates a slot and exports the snapshot at its consistent point. In the
+/// form that every supported version takes.
+#[must_use]
+pub fn create_sql(name: &str, temporary: bool) -> String {
+    let temporary = if temporary { " TEMPORARY" } else { "" };
+    format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
+}
+
+/// The name of a short-lived slot beside `slot`, for the snapshot of tables that came later.
+#[must_use]
+pub fn temporary_name(slot: &str) -> String {
+    const MAX_BYTES: usize = 63;
+    let suffix = format!("_copy_{}", std::process::id());
+    // Slot names are made of one-byte characters.
+    let kept: String = slot.chars().take(MAX_BYTES - suffix.len()).collect();
+    kept + &suffix
 }
 
 /// The statement that drops a slot.

@@ -1,0 +1,120 @@
+//! Failures of sessions with the source, as the engine's errors. One place decides what each means.
+
+use std::fmt::Display;
+
+use super::connect::ConnectError;
+use super::error::WireError;
+use super::preflight::SourceProblem;
+use super::query::QueryError;
+use super::slot::SlotProblem;
+use crate::error::{Error, ErrorKind};
+
+const fn transient_or(retryable: bool, otherwise: ErrorKind) -> ErrorKind {
+    if retryable { ErrorKind::Transient } else { otherwise }
+}
+
+/// A session could not be opened.
+#[must_use]
+pub fn from_connect(error: ConnectError) -> Error {
+    Error::new(transient_or(error.is_retryable(), ErrorKind::Configuration), error)
+}
+
+/// A session broke, or a statement on it was refused.
+#[must_use]
+pub fn from_wire(error: WireError) -> Error {
+    Error::new(transient_or(error.is_retryable(), ErrorKind::Permanent), error)
+}
+
+/// A question to the catalogue failed.
+#[must_use]
+pub fn from_query(error: QueryError) -> Error {
+    let denied = error.code().is_some_and(|code| code.code() == "42501");
+    let otherwise = if denied { ErrorKind::Configuration } else { ErrorKind::Permanent };
+    Error::new(transient_or(error.is_retryable(), otherwise), error)
+}
+
+/// The slot cannot be used.
+#[must_use]
+pub fn from_slot(problem: SlotProblem) -> Error {
+    Error::new(transient_or(problem.is_retryable(), ErrorKind::Permanent), problem)
+}
+
+/// Says the problems of a source that can be lived with; the others are an error, all at once.
+///
+/// # Errors
+/// When there is a problem that keeps the stream from working.
+pub fn judge(problems: Vec<SourceProblem>) -> Result<(), Error> {
+    let (blocking, others): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(SourceProblem::is_blocking);
+    for problem in others {
+        tracing::warn!("{problem}");
+    }
+    if blocking.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<_> = blocking.iter().map(ToString::to_string).collect();
+    Err(Error::new(ErrorKind::Configuration, all.join("\n")))
+}
+
+pub(super) fn from_slot_creation(slot: &str, error: WireError) -> Error {
+    let doing = format!("cannot create replication slot `{slot}`");
+    with_code(error, &doing, |code| match code {
+        "53400" => Some((
+            ErrorKind::Configuration,
+            "raise `max_replication_slots` and restart the server, or drop a slot that nobody needs \
+             (`SELECT slot_name FROM pg_replication_slots WHERE NOT active`)",
+        )),
+        "42501" => Some((
+            ErrorKind::Configuration,
+            "give the role the right with `ALTER ROLE … REPLICATION`",
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn from_stream_start(slot: &str, error: WireError) -> Error {
+    from_stream_step(&format!("cannot stream from replication slot `{slot}`"), error)
+}
+
+pub(super) fn from_stream(error: WireError, slot: &str) -> Error {
+    from_stream_step(&format!("the stream from replication slot `{slot}` broke"), error)
+}
+
+fn from_stream_step(doing: &str, error: WireError) -> Error {
+    with_code(error, doing, |code| match code {
+        "55006" => Some((
+            ErrorKind::Transient,
+            "another session streams from it: stop the other worker, or wait for the server to notice that it \
+             is gone",
+        )),
+        "42704" => Some((
+            ErrorKind::Permanent,
+            "what the stream needs was dropped at the source (a slot or a publication): a slot's changes \
+             are gone with it, so that only a new snapshot helps; a publication must be made again as it was, \
+             and the stream goes on",
+        )),
+        "55000" => Some((
+            ErrorKind::Permanent,
+            "the slot can no longer be used: drop it and take a new snapshot; raise \
+             `max_slot_wal_keep_size` so that it does not happen again",
+        )),
+        _ => None,
+    })
+}
+
+fn with_code(
+    error: WireError,
+    doing: &str,
+    known: impl FnOnce(&str) -> Option<(ErrorKind, &'static str)>,
+) -> Error {
+    let found = error.server().and_then(|server| known(&server.code));
+    match found {
+        Some((kind, remedy)) => Error::new(kind, format!("{doing}: {error}; {remedy}")),
+        None => from_wire(error).context(doing),
+    }
+}
+
+/// A failure of what must not fail.
+pub(super) fn unexpected(what: impl Display) -> Error {
+    Error::new(ErrorKind::Permanent, what.to_string())
+}

@@ -1,0 +1,144 @@
+//! Captured tables in the engine's terms, and what the source needs of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SqlClient;
+use super::capture::{Captured, CapturedTable};
+use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
+use super::preflight::identity_sql;
+use super::problem::{from_query, unexpected};
+use super::publication::{Ensured, Rule};
+use super::query::QueryError;
+use crate::error::{Error, ErrorKind};
+use crate::relation::ReplicaIdentity;
+use crate::table::{Identity, Table, TableColumn};
+
+/// Types whose binary form means the same everywhere: built-in ones that hold no identifiers of objects,
+/// enums, domains over such types, and arrays of built-in ones.
+const BINARY_SAFE: &str = "
+SELECT t.oid
+FROM pg_type t
+LEFT JOIN pg_type b ON b.oid = t.typbasetype
+LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+WHERE t.oid = ANY ($1) AND t.typsend <> 0 AND t.typreceive <> 0 AND (
+    t.typtype = 'e'
+    OR coalesce(b.oid, t.oid) < 10000
+       AND coalesce(b.typtype, t.typtype) IN ('b', 'r', 'm')
+       AND coalesce(e.typtype, 'b') IN ('b', 'r', 'm')
+       AND coalesce(b.typname, e.typname, t.typname) !~ '^(reg|aclitem|record|any)')";
+
+/// A captured table as the engine knows it, under what the publication says of it.
+pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
+    let listed = rule.as_ref().and_then(|rule| rule.columns);
+    let columns: Vec<_> = captured
+        .columns
+        .iter()
+        .filter(|column| listed.is_none_or(|listed| listed.contains(&column.name)))
+        .map(table_column)
+        .collect();
+    Table {
+        id: captured.id,
+        name: captured.name.clone(),
+        root: captured.root().cloned(),
+        left_out: captured.left_out_columns.clone(),
+        columns,
+        primary_key: captured.primary_key.clone(),
+        replica_identity: captured.replica_identity,
+        bytes: captured.bytes,
+        row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
+    }
+}
+
+fn table_column(column: &CatalogColumn) -> TableColumn {
+    TableColumn {
+        name: column.name.clone(),
+        type_oid: column.type_oid,
+        type_name: column.type_name.clone(),
+        binary_safe: false,
+        not_null: column.not_null,
+        identity: match column.identity {
+            None => Identity::None,
+            Some(CatalogIdentity::Always) => Identity::Always,
+            Some(CatalogIdentity::ByDefault) => Identity::ByDefault,
+        },
+    }
+}
+
+/// Finds out which columns can travel in binary form.
+pub(super) async fn mark_binary_safe(
+    client: &SqlClient,
+    tables: &mut [Arc<Table>],
+) -> Result<(), Error> {
+    let types: BTreeSet<u32> =
+        tables.iter().flat_map(|table| &table.columns).map(|column| column.type_oid).collect();
+    let types: Vec<u32> = types.into_iter().collect();
+    let rows = client.query(BINARY_SAFE, &[&types]).await.map_err(|source| {
+        from_query(QueryError::Failed { what: "read the columns' types", source })
+    })?;
+    let safe: BTreeSet<u32> = rows.iter().map(|row| row.get(0)).collect();
+    for table in tables {
+        for column in &mut Arc::make_mut(table).columns {
+            column.binary_safe = safe.contains(&column.type_oid);
+        }
+    }
+    Ok(())
+}
+
+/// Gives tables without replica identity one, before they are published: the server would refuse the
+/// application's own UPDATE and DELETE.
+pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> Result<(), Error> {
+    for table in captured.without_identity() {
+        let statement = identity_sql(table);
+        if !table.owned || table.replica_identity == ReplicaIdentity::Nothing {
+            // Said already, with the statement, by the preflight check.
+            continue;
+        }
+        let sql = format!("SET lock_timeout = '10s'; {statement}; RESET lock_timeout");
+        client.batch_execute(&sql).await.map_err(|source| {
+            from_query(QueryError::Failed { what: "set a replica identity", source })
+        })?;
+        tracing::warn!(
+            table = %table.name,
+            statement,
+            "the table has no key: its replica identity was set, because the server would refuse every \
+             UPDATE and DELETE of a published table without one"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a publication that leaves out captured tables.
+pub(super) fn check_publication(ensured: &Ensured) -> Result<(), Error> {
+    if ensured.missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<_> = ensured.missing.iter().map(|name| format!("`{name}`")).collect();
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "publication `{}` does not publish captured tables, whose changes would never come: {}; add them \
+             with `ALTER PUBLICATION … ADD TABLE …`, or exclude them",
+            ensured.publication.name,
+            missing.join(", ")
+        ),
+    ))
+}
+
+/// How often the server wants a sign of life: a third of its `wal_sender_timeout`, at most `limit`.
+pub(super) async fn confirm_interval(
+    client: &SqlClient,
+    limit: Duration,
+) -> Result<Duration, Error> {
+    let sql = "SELECT setting::int8 FROM pg_settings WHERE name = 'wal_sender_timeout'";
+    let rows = client.query(sql, &[]).await.map_err(|source| {
+        from_query(QueryError::Failed { what: "read `wal_sender_timeout`", source })
+    })?;
+    let timeout_ms: i64 = rows.first().map_or(0, |row| row.get(0));
+    let timeout_ms = u64::try_from(timeout_ms).map_err(unexpected)?;
+    if timeout_ms == 0 {
+        return Ok(limit);
+    }
+    Ok(Duration::from_millis(timeout_ms / 3).min(limit).max(Duration::from_millis(10)))
+}
