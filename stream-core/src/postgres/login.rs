@@ -181,22 +181,40 @@ mod tests {
         bytes
     }
 
-    /// Logs in to a server that says `script` and nothing more.
-    async fn log_in_to(script: &[u8]) -> Result<(), LoginError> {
+    /// Logs in to a server that says `script` and nothing more; also gives what it was sent.
+    async fn exchange(script: &[u8], binding: Option<Vec<u8>>) -> (Result<(), LoginError>, String) {
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
         theirs.write_all(script).await.unwrap();
         theirs.shutdown().await.unwrap();
         let mut options = ConnectOptions::new("h", "u", "d");
         options.password = Some(Password::new("secret"));
         let mut wire = Wire::from_stream(ours);
-        let result = log_in(&mut wire, &options, Session::Replication, None).await;
+        let result = log_in(&mut wire, &options, Session::Replication, binding).await;
         drop(wire);
         let mut sent = Vec::new();
         theirs.read_to_end(&mut sent).await.unwrap();
-        let sent = String::from_utf8_lossy(&sent);
+        let sent = String::from_utf8_lossy(&sent).into_owned();
         assert!(sent.contains("replication\0database\0") && sent.contains("xmloption\0content\0"));
         assert!(!sent.contains("secret"));
-        result
+        (result, sent)
+    }
+
+    async fn log_in_to(script: &[u8]) -> Result<(), LoginError> {
+        exchange(script, None).await.0
+    }
+
+    #[tokio::test]
+    async fn a_login_is_bound_to_tls_where_both_ends_can() {
+        let plus = b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let plain = b"\0\0\0\x0aSCRAM-SHA-256\0\0";
+        for (offer, binding, expected) in [
+            (&plus[..], Some(vec![7]), ["SCRAM-SHA-256-PLUS\0", "p=tls-server-end-point,,"]),
+            (plain, Some(vec![7]), ["SCRAM-SHA-256\0", "y,,"]),
+            (plus, None, ["SCRAM-SHA-256\0", "n,,"]),
+        ] {
+            let (_, sent) = exchange(&frame(b'R', offer), binding).await;
+            assert!(expected.iter().all(|part| sent.contains(part)), "{expected:?}: {sent}");
+        }
     }
 
     #[tokio::test]

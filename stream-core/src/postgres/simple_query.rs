@@ -1,5 +1,6 @@
 //! Statements in the simple query protocol: the only one that a replication session has.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -8,8 +9,8 @@ use postgres_protocol::message::backend;
 use super::error::WireError;
 use super::wire::{Wire, malformed, unexpected};
 
-/// A row of [`Wire::simple_query`]: values in text form.
-#[derive(Clone, Debug)]
+/// A row of [`Wire::simple_query`]: values in text form. Its `Debug` hides them.
+#[derive(Clone)]
 pub struct SimpleRow {
     columns: Arc<[String]>,
     values: Vec<Option<String>>,
@@ -61,6 +62,12 @@ impl SimpleRow {
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+}
+
+impl fmt::Debug for SimpleRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimpleRow({:?})", self.columns)
     }
 }
 

@@ -14,6 +14,7 @@
 //! [frontend/backend protocol]: https://www.postgresql.org/docs/current/protocol-flow.html
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct WireWriter {
     buffer: BytesMut,
 }
 
-/// A message of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message of the server; its `Debug` hides the body, which can be row data.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Its kind; `postgres_protocol::message::backend` names them.
     pub tag: u8,
@@ -152,7 +153,8 @@ impl Wire {
     }
 
     pub(super) async fn send_query(&mut self, sql: &str) -> Result<(), WireError> {
-        frontend::query(sql, self.writer.buffer()).map_err(WireError::Io)?;
+        frontend::query(sql, self.writer.buffer())
+            .map_err(|error| WireError::Protocol(format!("a statement cannot be sent: {error}")))?;
         self.writer.flush().await
     }
 }
@@ -318,6 +320,12 @@ impl WireWriter {
     }
 }
 
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({}, {} bytes)", self.tag.escape_ascii(), self.body.len())
+    }
+}
+
 /// Tag and length of the body of the message that `buffer` starts with; `None` if even those are
 /// not all there.
 pub(super) fn header(buffer: &[u8]) -> Result<Option<(u8, usize)>, WireError> {
@@ -346,4 +354,54 @@ fn version_num(version: &str) -> u32 {
     let (major, minor) = version.split_once('.').unwrap_or((version, ""));
     let major: u32 = digits(major).unwrap_or(0);
     major.saturating_mul(10_000).saturating_add(digits(minor).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        for (text, number) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", 150_018),
+            ("18beta1", 180_000),
+            ("17.0", 170_000),
+            ("", 0),
+            ("99999999999", 0),
+        ] {
+            assert_eq!(version_num(text), number, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_small_when_idle_and_is_used_again_when_busy() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let mut reader = Wire::from_stream(ours).reader;
+        theirs.write_all(b"Z\0\0\0\x05I").await.unwrap();
+        reader.frame().await.unwrap();
+        assert!(reader.buffer.capacity() <= MIN_CHUNK_BYTES);
+
+        let frame = [&b"D\0\0\x03\xe8"[..], &[0; 996]].concat();
+        let (mut seen, mut allocations) = (0, Vec::new());
+        for _ in 0..100 {
+            theirs.write_all(&frame.repeat(1000)).await.unwrap();
+            for _ in 0..1000 {
+                assert_eq!(reader.frame().await.unwrap().body.len(), 996);
+                seen += 1;
+            }
+            let end = reader.buffer.as_ptr() as usize + reader.buffer.capacity();
+            if !allocations.contains(&end) {
+                allocations.push(end);
+            }
+        }
+        assert_eq!(seen, 100_000);
+        assert!(allocations.len() < 10, "{}", allocations.len());
+        assert!(reader.buffer.capacity() <= 4 * MAX_CHUNK_BYTES);
+
+        let long = [&b"D\0\x40\0\x04"[..], &vec![0; 4 << 20]].concat();
+        let (sent, frame) = tokio::join!(theirs.write_all(&long), reader.frame());
+        sent.unwrap();
+        assert_eq!(frame.unwrap().body.len(), 4 << 20);
+        assert!(reader.buffer.capacity() <= KEPT_BYTES);
+    }
 }
