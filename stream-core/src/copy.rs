@@ -11,8 +11,8 @@ use futures_util::Stream;
 
 use crate::change::Tuple;
 use crate::error::{Error, ErrorKind};
-pub use crate::snapshot::plan::CopyFormat;
 use crate::snapshot::plan::Chunk;
+pub use crate::snapshot::plan::CopyFormat;
 use crate::table::Table;
 
 /// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.

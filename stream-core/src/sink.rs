@@ -10,8 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::copy::{CopyFormat, Rows, TableCopy};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::source::Inspected;
 use crate::relation::{Column, Relation, TableName};
+use crate::source::Inspected;
 use crate::table::Table;
 
 /// Bytes of decoded rows that go to a sink at once.

@@ -32,6 +32,8 @@ pub struct CapturedTable {
     pub columns: Vec<CatalogColumn>,
     /// Whether these are all columns that can be captured.
     pub all_columns: bool,
+    /// The other columns: generated, or left out by the filter.
+    pub left_out_columns: Vec<String>,
     /// The partitioned tables that it is part of: parent first, root last.
     pub ancestors: Vec<TableName>,
     /// The name that the publication has to list: the uppermost captured ancestor, or its own.
@@ -276,10 +278,12 @@ fn captured_table(
     };
     let missing = table.columns.iter().filter(finds_rows).filter(|column| !is_captured(column));
     let identity = table.columns.iter().filter(|column| column.in_replica_identity);
+    let left_out = table.columns.iter().filter(|column| !is_captured(column));
     CapturedTable {
         id: table.id,
         name: table.name.clone(),
         all_columns: *selection == Selection::Whole,
+        left_out_columns: names(left_out.collect()),
         ancestors,
         published_as,
         primary_key: names(key),

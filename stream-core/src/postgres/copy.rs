@@ -127,6 +127,11 @@ impl WireReader {
         self.completed_rows
     }
 
+    /// How many messages began in the pieces since the last call: one a row.
+    pub fn take_copy_messages(&mut self) -> u64 {
+        std::mem::take(&mut self.copy_messages)
+    }
+
     /// How many bytes at the start of the buffer belong to `CopyData` messages.
     fn copy_run(&mut self) -> Result<usize, WireError> {
         let mut run = 0;
@@ -138,6 +143,7 @@ impl WireReader {
                 Some((backend::COPY_DATA_TAG, length)) => {
                     run += HEADER_BYTES;
                     self.copy_rest = length;
+                    self.copy_messages += 1;
                 }
                 _ => return Ok(run),
             }

@@ -4,9 +4,10 @@
 //! change of a captured table is left out without a word: a table that is new, or has another name, is an
 //! error that makes the stream look at the catalogue again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::capture::Captured;
 use crate::change::{Change, Transaction};
 use crate::error::{Error, ErrorKind};
 use crate::filter::{ColumnDef, Selection, TableFilter};
@@ -24,6 +25,8 @@ pub(super) struct Gate {
     synced: BTreeMap<TableName, Lsn>,
     names: HashMap<RelationId, TableName>,
     filter: Option<TableFilter>,
+    /// Tables that the filter asks for and that cannot be captured; said at the start.
+    impossible: BTreeSet<TableName>,
     /// For each table that the log has described: from which position its changes count.
     counts_from: HashMap<RelationId, Option<Lsn>>,
     transaction: Option<Transaction>,
@@ -35,11 +38,13 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(
         tables: &[Arc<Table>],
+        captured: &Captured,
         synced: BTreeMap<TableName, Lsn>,
         filter: TableFilter,
     ) -> Self {
         let names = tables.iter().map(|table| (table.id, table.name.clone())).collect();
-        Self { synced, names, filter: Some(filter), ..Self::default() }
+        let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
+        Self { synced, names, impossible, filter: Some(filter), ..Self::default() }
     }
 
     pub(super) const fn begin(&mut self, transaction: Transaction) {
@@ -54,16 +59,19 @@ impl Gate {
     /// The log describes a table.
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<(), Error> {
         let known = self.names.get(&relation.id);
+        let counts_from = self.synced.get(known.unwrap_or(&relation.name)).copied();
         if let Some(name) = known.filter(|name| **name != relation.name) {
-            return Err(Error::new(
-                ErrorKind::Transient,
-                format!(
-                    "table `{name}` was renamed to `{}` at the source: looking at the catalogue again",
-                    relation.name
-                ),
-            ));
+            // The log shows the name of its time. Before the table's snapshot that does not matter.
+            if counts_from.is_some_and(|from| self.commit_lsn() >= from) {
+                return Err(Error::new(
+                    ErrorKind::Transient,
+                    format!(
+                        "table `{name}` has the name `{}` at this point of the log: looking at the catalogue again",
+                        relation.name
+                    ),
+                ));
+            }
         }
-        let counts_from = self.synced.get(&relation.name).copied();
         if counts_from.is_none() && self.is_wanted(relation) {
             return Err(Error::new(
                 ErrorKind::Transient,
@@ -80,9 +88,10 @@ impl Gate {
             .iter()
             .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
             .collect();
-        self.filter.as_ref().is_some_and(|filter| {
-            filter.select(&[&relation.name], &columns) != Selection::NotCaptured
-        })
+        !self.impossible.contains(&relation.name)
+            && self.filter.as_ref().is_some_and(|filter| {
+                filter.select(&[&relation.name], &columns) != Selection::NotCaptured
+            })
     }
 
     /// Lets a change through, or not.
@@ -115,8 +124,11 @@ impl Gate {
     }
 
     fn counts(&self, relation: &Relation) -> bool {
-        let commit_lsn = self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn);
         let from = self.counts_from.get(&relation.id).copied().flatten();
-        from.is_some_and(|from| commit_lsn >= from)
+        from.is_some_and(|from| self.commit_lsn() >= from)
+    }
+
+    fn commit_lsn(&self) -> Lsn {
+        self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn)
     }
 }

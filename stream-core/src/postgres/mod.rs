@@ -1,5 +1,6 @@
 //! PostgreSQL: sessions with a server, its catalogue, and the server as a source of changes.
 
+pub mod blocker;
 pub mod capture;
 pub mod catalog;
 pub mod child;

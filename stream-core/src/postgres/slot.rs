@@ -2,6 +2,8 @@
 //!
 //! A slot is never created here, and never again in place of a lost one: the WAL between is gone.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokio_postgres::Client;
 
@@ -353,6 +355,28 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
                                    ELSE pg_current_wal_lsn() END)::text";
     let text: String = json_row(client, what, sql, &[]).await?;
     parse(what, &text)
+}
+
+/// As [`drop`], waiting a moment for the session that streamed from it to end.
+///
+/// # Errors
+///
+/// [`QueryError`] when the slot stays in use, or when the server does not answer.
+///
+/// # Cancel safety
+///
+/// As [`drop`].
+pub async fn drop_released(client: &Client, name: &str) -> Result<(), QueryError> {
+    let mut attempts = 50;
+    loop {
+        attempts -= 1;
+        match drop(client, name).await {
+            Err(error) if error.is_retryable() && attempts > 0 => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            ended => return ended.map(|_| ()),
+        }
+    }
 }
 
 /// Drops a slot. `false`: there was none.

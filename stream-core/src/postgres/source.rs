@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use futures_util::stream;
 
+use super::blocker;
 use super::capture::{Captured, capture, measure};
 use super::catalog::read_tables;
 use super::connect::Session;
 use super::preflight;
-use super::publication::{self, AutoCreate, Publication};
+use super::publication::{self, AutoCreate};
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
 use super::wire::{Wire, WireReader};
@@ -142,7 +143,8 @@ impl PostgresSource {
             if !said {
                 said = true;
                 let database = &self.options.connect.database;
-                let unmatched: Vec<_> = captured.unmatched.iter().map(ToString::to_string).collect();
+                let unmatched: Vec<_> =
+                    captured.unmatched.iter().map(ToString::to_string).collect();
                 let waiting = format!(
                     "database `{database}` has no table to capture{}{}: waiting until there is one",
                     if unmatched.is_empty() { "" } else { "; " },
@@ -166,7 +168,9 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let synced = |name| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
+        let synced = |name: &TableName| {
+            matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }))
+        };
         let wanted = |name: &TableName| match self.options.snapshot {
             SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
             SnapshotMode::Never => false,
@@ -225,7 +229,7 @@ impl PostgresSource {
             loop {
                 tokio::select! {
                     created = &mut create => break created,
-                    () = tokio::time::sleep(SLOT_PATIENCE) => slot::say_blockers(client, pid).await,
+                    () = tokio::time::sleep(SLOT_PATIENCE) => say_blockers(client, pid).await,
                 }
             }
         };
@@ -246,8 +250,7 @@ impl PostgresSource {
         };
         let message =
             pgoutput::decode(body, Framing::Whole).map_err(|error| failed(error.into()))?;
-        let Some(assembled) =
-            self.assembler.push(message).map_err(|error| failed(error.into()))?
+        let Some(assembled) = self.assembler.push(message).map_err(|error| failed(error.into()))?
         else {
             return Ok(None);
         };
@@ -280,16 +283,20 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = self.capture(&client, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let found = preflight::check(&client, &self.captured, &self.options.slot).await;
-        problem::judge(found.map_err(problem::from_query)?)?;
         let publication = publication::read(&client, &self.options.publication)
             .await
             .map_err(problem::from_query)?;
+        let found =
+            preflight::check(&client, &self.captured, &self.options.slot, publication.as_ref())
+                .await;
+        problem::judge(found.map_err(problem::from_query)?)?;
         self.tables = self
             .captured
             .tables
             .iter()
-            .map(|table| tables::table(table, publication.as_ref().and_then(|p: &Publication| p.rule(table))))
+            .map(|table| {
+                tables::table(table, publication.as_ref().and_then(|found| found.rule(table)))
+            })
             .map(Arc::new)
             .collect();
         tables::mark_binary_safe(&client, &mut self.tables).await?;
@@ -297,11 +304,8 @@ impl Source for PostgresSource {
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let mut wire = self.replication().await?;
         let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
-        let system_id = system
-            .first()
-            .and_then(|row| row.by_name("systemid"))
-            .unwrap_or_default()
-            .to_owned();
+        let system_id =
+            system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned();
         wire.terminate().await;
         let state = slot::state(&client, &self.options.slot).await.map_err(problem::from_query)?;
         let expected = Expected {
@@ -343,12 +347,8 @@ impl Source for PostgresSource {
             snapshot_lsn = Some(self.create_slot(&client, &name, true).await?);
         }
         let snapshot = snapshot_lsn.filter(|_| !to_copy.is_empty()).map(|lsn| {
-            let tables: Vec<_> = self
-                .tables
-                .iter()
-                .filter(|table| to_copy.contains(&table.name))
-                .cloned()
-                .collect();
+            let tables: Vec<_> =
+                self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
             let extents: Vec<_> = self
                 .captured
                 .tables
@@ -396,7 +396,7 @@ impl Source for PostgresSource {
             wire.terminate().await;
         }
         let filter = self.options.filter.clone();
-        self.gate = Gate::new(&self.tables, synced, filter);
+        self.gate = Gate::new(&self.tables, &self.captured, synced, filter);
         let wire = self.replication().await?;
         let slot = &self.options.slot;
         let stream =
@@ -410,7 +410,11 @@ impl Source for PostgresSource {
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
             let Some(stream) = &mut self.stream else { return Ok(SourceEvent::End) };
-            match stream.next().await.map_err(|error| problem::from_stream(error, &self.options.slot))? {
+            match stream
+                .next()
+                .await
+                .map_err(|error| problem::from_stream(error, &self.options.slot))?
+            {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {
@@ -481,6 +485,20 @@ impl Source for PostgresSource {
     }
 }
 
+async fn say_blockers(client: &SqlClient, walsender_pid: i32) {
+    match blocker::blockers(client, walsender_pid).await {
+        Ok(blockers) if blockers.is_empty() => {}
+        Ok(blockers) => {
+            let all: Vec<_> = blockers.iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                "creating the replication slot waits for transactions that were running before: {}",
+                all.join("; ")
+            );
+        }
+        Err(error) => tracing::debug!(%error, "cannot see what the slot waits for"),
+    }
+}
+
 /// A session that reads an exported snapshot.
 pub struct SnapshotReader {
     wire: Wire,
@@ -504,5 +522,5 @@ async fn next_piece(
     reader: &mut WireReader,
 ) -> Result<Option<(CopyPiece, &mut WireReader)>, Error> {
     let piece = reader.copy_piece().await.map_err(problem::from_wire)?;
-    Ok(piece.map(|bytes| (CopyPiece { bytes, rows: reader.take_copy_rows() }, reader)))
+    Ok(piece.map(|bytes| (CopyPiece { bytes, rows: reader.take_copy_messages() }, reader)))
 }

@@ -46,6 +46,7 @@ pub struct WireReader {
     /// Bytes of the current `CopyData` frame that are still to come.
     pub(super) copy_rest: usize,
     pub(super) completed_rows: u64,
+    pub(super) copy_messages: u64,
 }
 
 /// The half that writes.
@@ -74,9 +75,9 @@ pub(super) enum Answer {
 }
 
 /// What a session can run over.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 pub(super) type BoxedStream = Box<dyn Stream>;
 
@@ -106,6 +107,7 @@ impl Wire {
                 failed: None,
                 copy_rest: 0,
                 completed_rows: 0,
+                copy_messages: 0,
             },
             writer: WireWriter { half: write, buffer: BytesMut::new() },
             process_id: 0,

@@ -121,6 +121,7 @@ async fn copy_chunks<R: ChunkReader, K: Sink>(
             if let Ok(piece) = piece {
                 stats.update_table(&table.name, |progress| {
                     progress.bytes += u64::try_from(piece.bytes.len()).unwrap_or(0);
+                    progress.rows += piece.rows;
                 });
             }
         });
@@ -130,8 +131,7 @@ async fn copy_chunks<R: ChunkReader, K: Sink>(
             format,
             data: Box::pin(data),
         };
-        let rows = sink.copy(copy).await.map_err(|error| error.context(doing()))?;
-        stats.update_table(&table.name, |progress| progress.rows += rows);
+        sink.copy(copy).await.map_err(|error| error.context(doing()))?;
         if finished.send(table.name.clone()).await.is_err() {
             // The recorder failed; its error is the one that counts.
             return Ok(());
