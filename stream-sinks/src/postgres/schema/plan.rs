@@ -145,7 +145,8 @@ impl Planner<'_> {
     }
 
     fn locks(&self, phase: Phase, at: usize, parallel: bool) -> Vec<Lock> {
-        let tables: BTreeSet<usize> = if parallel {
+        let own = matches!(self.graph.kind(at), "INDEX" | "CONSTRAINT");
+        let tables: BTreeSet<usize> = if own {
             self.graph.table(at).into_iter().collect()
         } else if phase == Phase::Index {
             self.graph.touches(at)
