@@ -1,11 +1,13 @@
 //! Imports a schema with one of everything from one server into another.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use stream_core::relation::TableName;
 use stream_sinks::postgres::schema::{
@@ -20,42 +22,36 @@ const RICH: &str = include_str!("fixtures/rich_schema.sql");
 /// A server of its own that nobody reaches but through its directory.
 struct Server {
     directory: tempfile::TempDir,
-    process: Child,
 }
 
 impl Server {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let owner = postgres_user();
-        if let Some((user, group)) = owner {
-            chown(directory.path(), Some(user), Some(group)).unwrap();
+        let server = Self { directory: tempfile::tempdir().unwrap() };
+        if let Some((user, group)) = postgres_user() {
+            chown(server.directory.path(), Some(user), Some(group)).unwrap();
         }
-        let data = directory.path().join("data");
-        let run = |program: &str| {
-            let mut command = Command::new(Path::new(PROGRAMS).join(program));
-            if let Some((user, group)) = owner {
-                command.uid(user).gid(group);
-            }
-            command.current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        };
-        let mut initdb = run("initdb");
-        initdb.args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"]).arg(&data);
-        assert!(initdb.status().unwrap().success(), "initdb failed");
-        let mut server = run("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(directory.path());
-        for setting in ["listen_addresses=", "fsync=off", "deadlock_timeout=100ms"] {
-            server.args(["-c", setting]);
-        }
-        let process = server.spawn().unwrap();
-        let server = Self { directory, process };
-        let ready = (0..600).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            let psql = server.program("pg_isready").status().unwrap();
-            psql.success()
-        });
-        assert!(ready, "the server does not start");
+        let initdb = ["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"];
+        assert!(server.control("initdb").args(initdb).status().unwrap().success(), "initdb failed");
+        let directory = server.directory.path().display();
+        let options =
+            format!("-k {directory} -c listen_addresses= -c fsync=off -c deadlock_timeout=100ms");
+        let mut start = server.control("pg_ctl");
+        start.args(["--wait", "--silent", "--log=log", "start", "-o", &options]);
+        assert!(start.status().unwrap().success(), "the server does not start");
         server
+    }
+
+    /// A program that works on the server's files.
+    fn control(&self, name: &str) -> Command {
+        let mut command = Command::new(Path::new(PROGRAMS).join(name));
+        if let Some((user, group)) = postgres_user() {
+            command.uid(user).gid(group);
+        }
+        command
+            .current_dir(self.directory.path())
+            .env("PGDATA", self.directory.path().join("data"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
     }
 
     fn environment(&self) -> Vec<(String, OsString)> {
@@ -66,12 +62,6 @@ impl Server {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
-    }
-
-    fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(Path::new(PROGRAMS).join(name));
-        command.envs(self.environment()).stdout(Stdio::null());
-        command
     }
 
     async fn connect(&self) -> (Client, tokio::task::JoinSet<()>) {
@@ -96,10 +86,9 @@ impl Server {
 
     /// The schema as `pg_dump` writes it, without what differs from run to run.
     fn schema(&self) -> Vec<String> {
-        let output = self
-            .program("pg_dump")
+        let output = Command::new(Path::new(PROGRAMS).join("pg_dump"))
+            .envs(self.environment())
             .args(["--schema-only", "--no-publications"])
-            .stdout(Stdio::piped())
             .output()
             .unwrap();
         assert!(output.status.success());
@@ -114,9 +103,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let id = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &id]).status();
-        let _ = self.process.wait();
+        let _ = self.control("pg_ctl").args(["--mode=immediate", "stop"]).status();
     }
 }
 
@@ -178,6 +165,7 @@ async fn all_tables(server: &Server) -> BTreeSet<TableName> {
 async fn a_whole_schema_comes_over_and_once_only() {
     let (source, target) = (Server::start(), Server::start());
     source.run(RICH).await;
+    target.run("CREATE ROLE stream_owner").await;
     let mut wanted = Wanted { tables: all_tables(&source).await, everything: true };
     let import = plan(&source, &target, &wanted).await;
     assert_eq!(import.left_out, []);
@@ -281,7 +269,9 @@ async fn captured_tables_come_with_what_they_need_and_no_more() {
 async fn with_everything_what_hangs_on_other_tables_is_named() {
     let (source, target) = (Server::start(), Server::start());
     source.run(RICH).await;
-    target.run("CREATE SCHEMA app; CREATE TABLE app.parent (id bigint, mine text)").await;
+    // Nothing that hangs on this one is missed: it is as somebody made it.
+    target.run("CREATE SCHEMA app; CREATE TABLE app.links (id integer)").await;
+    target.run("CREATE TABLE app.parent (id bigint, mine text)").await;
     let mut tables = all_tables(&source).await;
     for name in ["uncaptured", "scratch", "orders"] {
         assert!(tables.remove(&TableName::new("app", name)));
@@ -297,10 +287,15 @@ async fn with_everything_what_hangs_on_other_tables_is_named() {
             "uncaptured_view",
             "view_on_view",
             "items items_order_id_fkey",
-            "links links_other_fkey",
         ]
     );
     assert!(import.pre_data.iter().all(|each| each.name != "parent"));
+    assert_eq!(
+        import.warnings,
+        [
+            "role `stream_owner` does not exist at the target: what it owns on the source belongs to `postgres`"
+        ]
+    );
     run(&target, &import, "").await;
     assert_eq!(target.value("to_regclass('app.orders_id_seq') IS NULL").await, "true");
     assert_eq!(target.value("to_regclass('app.customer_view') IS NOT NULL").await, "true");

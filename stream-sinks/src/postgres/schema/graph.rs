@@ -2,7 +2,7 @@
 //!
 //! In: a dump's entries. Out: for each, by index, the entries it depends on and the one it is part of.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use stream_core::relation::TableName;
 
@@ -17,7 +17,7 @@ pub(super) struct Graph<'a> {
     /// What an entry is part of: an index, a trigger or a comment goes where this one goes.
     pub(super) subject: Vec<Option<usize>>,
     /// For a view that `pg_dump` makes in two steps, the rule that makes the real view out of the dummy.
-    pub(super) second_step: HashMap<usize, usize>,
+    pub(super) second_step: BTreeMap<usize, usize>,
 }
 
 impl<'a> Graph<'a> {
@@ -28,7 +28,7 @@ impl<'a> Graph<'a> {
             .iter()
             .map(|entry| entry.depends_on.iter().filter_map(|id| index.get(id).copied()).collect())
             .collect();
-        let mut graph = Self { entries, needs, subject: Vec::new(), second_step: HashMap::new() };
+        let mut graph = Self { entries, needs, subject: Vec::new(), second_step: BTreeMap::new() };
         graph.subject = (0..entries.len()).map(|at| graph.find_subject(at)).collect();
         for (at, entry) in entries.iter().enumerate() {
             let Some(subject) = graph.subject_of(at) else { continue };

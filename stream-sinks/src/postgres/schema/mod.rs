@@ -40,7 +40,8 @@ pub struct Wanted {
     /// The captured tables: leaves and partition roots, under their names on the source.
     pub tables: BTreeSet<TableName>,
     /// Whether everything comes along that does not hang on a table left out (views, functions, types, …);
-    /// otherwise the tables, what is attached to them, and what all that needs.
+    /// otherwise the tables, what is attached to them, and what all that needs. For tables that are found
+    /// later it is the latter: what somebody dropped at the target since then does not come back.
     pub everything: bool,
 }
 

@@ -145,7 +145,8 @@ impl Planner<'_> {
     }
 
     fn locks(&self, phase: Phase, at: usize, parallel: bool) -> Vec<Lock> {
-        let tables: BTreeSet<usize> = if parallel {
+        let own = matches!(self.graph.kind(at), "INDEX" | "CONSTRAINT");
+        let tables: BTreeSet<usize> = if own {
             self.graph.table(at).into_iter().collect()
         } else if phase == Phase::Index {
             self.graph.touches(at)
@@ -282,4 +283,180 @@ fn has_owner(kind: &str) -> bool {
             | "TYPE"
             | "VIEW"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(dump_id: u32, kind: &str, name: &str, definition: &str, depends_on: &[u32]) -> Entry {
+        let section = match kind {
+            "INDEX" | "CONSTRAINT" | "FK CONSTRAINT" | "RULE" | "TRIGGER" => Section::PostData,
+            "COMMENT" | "ACL" => Section::None,
+            _ => Section::PreData,
+        };
+        Entry {
+            dump_id,
+            kind: kind.to_owned(),
+            schema: "s".to_owned(),
+            name: name.to_owned(),
+            owner: String::new(),
+            section,
+            definition: definition.to_owned(),
+            drop_statement: format!("DROP {kind} s.{name};\n"),
+            tablespace: String::new(),
+            access_method: String::new(),
+            depends_on: depends_on.to_vec(),
+        }
+    }
+
+    fn import(entries: &[Entry], tables: &[&str], everything: bool, target: &Target) -> Import {
+        let tables = tables.iter().map(|name| TableName::new("s", *name)).collect();
+        plan(entries, &Wanted { tables, everything }, target).unwrap()
+    }
+
+    fn names(import: &Import) -> Vec<&str> {
+        import.pre_data.iter().chain(&import.post_data).map(|each| &*each.name).collect()
+    }
+
+    /// Two tables; the sequence of one is the default of the other too.
+    fn shared_sequence() -> Vec<Entry> {
+        vec![
+            entry(1, "TABLE", "owner", "CREATE", &[]),
+            entry(2, "SEQUENCE", "ids", "CREATE SEQUENCE s.ids;", &[1]),
+            entry(3, "SEQUENCE OWNED BY", "ids", "ALTER SEQUENCE", &[2]),
+            entry(4, "TABLE", "user", "CREATE", &[2]),
+        ]
+    }
+
+    #[test]
+    fn a_sequence_comes_without_the_table_that_owns_it() {
+        let entries = shared_sequence();
+        let target = Target::default();
+        assert_eq!(names(&import(&entries, &["user"], false, &target)), ["ids", "user"]);
+        assert_eq!(names(&import(&entries, &["user"], true, &target)), ["ids", "user"]);
+        assert_eq!(names(&import(&entries, &["owner"], false, &target)), ["owner", "ids", "ids"]);
+        let all = import(&entries, &["owner", "user"], true, &target);
+        assert_eq!(names(&all), ["owner", "ids", "ids", "user"]);
+    }
+
+    #[test]
+    fn what_the_target_has_stays_as_it_is_with_all_its_parts() {
+        let entries = [
+            entry(1, "TABLE", "old", "CREATE", &[]),
+            entry(2, "TABLE", "new", "CREATE", &[]),
+            entry(3, "CONSTRAINT", "old old_pkey", "ALTER;", &[1]),
+            entry(4, "COMMENT", "CONSTRAINT old_pkey ON old", "COMMENT", &[3]),
+            entry(5, "FK CONSTRAINT", "old fk", "ALTER", &[1, 2]),
+            entry(6, "FK CONSTRAINT", "new fk", "ALTER", &[1, 2, 3]),
+        ];
+        let target = Target::with(&[(b'r', "s", "old")]);
+        let import = import(&entries, &["old", "new"], true, &target);
+        assert_eq!(names(&import), ["new", "new fk"]);
+        assert_eq!(import.left_out, []);
+    }
+
+    #[test]
+    fn a_view_in_two_steps_comes_whole_or_not_at_all() {
+        let entries = [
+            entry(1, "TABLE", "a", "CREATE", &[]),
+            entry(2, "TABLE", "b", "CREATE", &[]),
+            entry(3, "VIEW", "v", "CREATE dummy", &[]),
+            entry(4, "VIEW", "w", "CREATE", &[3]),
+            entry(5, "RULE", "v _RETURN", "CREATE OR REPLACE", &[1, 2, 3]),
+        ];
+        let target = Target::default();
+        assert_eq!(names(&import(&entries, &["a", "b"], true, &target)).len(), 5);
+        let import = import(&entries, &["a"], true, &target);
+        assert_eq!(names(&import), ["a"]);
+        let left_out: Vec<_> = import.left_out.iter().map(|each| &*each.name).collect();
+        assert_eq!(left_out, ["v", "w"]);
+    }
+
+    #[test]
+    fn a_partition_of_a_table_that_is_there_gets_its_indexes_from_it() {
+        let entries = [
+            entry(1, "TABLE", "root", "CREATE\nPARTITION BY RANGE (id);", &[]),
+            entry(2, "TABLE", "leaf", "CREATE", &[1]),
+            entry(3, "TABLE ATTACH", "leaf", "ALTER", &[1, 2]),
+            entry(4, "CONSTRAINT", "root root_pkey", "ALTER;", &[1]),
+            entry(5, "CONSTRAINT", "leaf leaf_pkey", "ALTER;", &[2, 4]),
+            entry(6, "INDEX", "own", "CREATE INDEX own ON s.leaf USING btree (id);", &[2]),
+            entry(7, "INDEX ATTACH", "leaf_pkey", "ALTER INDEX", &[1, 2, 4, 5]),
+        ];
+        let target = Target::with(&[(b'r', "s", "root")]);
+        let import = import(&entries, &["root", "leaf"], false, &target);
+        assert_eq!(names(&import), ["leaf", "leaf", "own"]);
+    }
+
+    #[test]
+    fn owners_and_places_follow_where_the_target_has_them() {
+        let mut table = entry(1, "TABLE", "t", "CREATE TABLE s.t ();\n", &[]);
+        table.owner = "there".to_owned();
+        table.tablespace = "fast".to_owned();
+        let target = Target::with(&[(b'o', "", "there"), (b's', "", "fast")]);
+        let both = import(&[table.clone()], &["t"], false, &target);
+        let sql: Vec<_> = both.pre_data.iter().map(|each| (&*each.sql, each.soft)).collect();
+        assert_eq!(
+            sql,
+            [
+                (
+                    "SET LOCAL default_tablespace = \"fast\";\nCREATE TABLE s.t ();\n\
+                     SET LOCAL default_tablespace = '';",
+                    false
+                ),
+                ("ALTER TABLE s.t OWNER TO \"there\";", true),
+            ]
+        );
+        let none = import(&[table], &["t"], false, &Target::default());
+        assert_eq!((none.pre_data.len(), none.warnings.len()), (1, 2));
+    }
+
+    #[test]
+    fn privileges_are_given_one_by_one_and_last() {
+        let grants = "GRANT a ON s.t TO x;\nGRANT b ON s.t TO y;\n";
+        let entries = [
+            entry(1, "TABLE", "t", "CREATE", &[]),
+            entry(2, "ACL", "TABLE t", grants, &[1]),
+            entry(3, "TRIGGER", "t g", "CREATE TRIGGER", &[1]),
+        ];
+        let import = import(&entries, &["t"], false, &Target::default());
+        let post: Vec<_> =
+            import.post_data.iter().map(|each| (each.id, &*each.after, &*each.sql)).collect();
+        let expected: [(u32, &[u32], &str); 3] = [
+            (1, &[], "CREATE TRIGGER"),
+            (2, &[], "GRANT a ON s.t TO x;"),
+            (3, &[2], "GRANT b ON s.t TO y;"),
+        ];
+        assert_eq!(post, expected);
+    }
+
+    #[test]
+    fn an_extension_that_the_target_lacks_is_an_error_only_if_it_is_needed() {
+        let entries = [
+            entry(1, "EXTENSION", "e", "CREATE EXTENSION", &[]),
+            entry(2, "COMMENT", "EXTENSION e", "COMMENT", &[1]),
+            entry(3, "TABLE", "t", "CREATE", &[]),
+            entry(4, "TABLE", "u", "CREATE", &[1]),
+        ];
+        let idle = import(&entries, &["t"], true, &Target::default());
+        assert_eq!((names(&idle), idle.left_out.len()), (vec!["t"], 1));
+        let tables = [TableName::new("s", "u")].into();
+        let error = plan(&entries, &Wanted { tables, everything: true }, &Target::default());
+        assert!(matches!(error, Err(SchemaError::NoExtension { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn materialised_views_are_filled_after_those_they_read() {
+        let entries = [
+            entry(1, "TABLE", "t", "CREATE", &[]),
+            entry(2, "MATERIALIZED VIEW", "m", "CREATE", &[1]),
+            entry(3, "VIEW", "v", "CREATE", &[2]),
+            entry(4, "MATERIALIZED VIEW", "n", "CREATE", &[3]),
+        ];
+        let import = import(&entries, &["t"], true, &Target::default());
+        let post: Vec<_> = import.post_data.iter().map(|each| (each.id, &*each.after)).collect();
+        let expected: [(u32, &[u32]); 2] = [(4, &[]), (5, &[4])];
+        assert_eq!(post, expected);
+    }
 }

@@ -36,14 +36,17 @@ pub(super) fn select(
     } else {
         with_parts(graph, target, base, &free)
     };
+    let there = already_there(graph, &entries, target);
     let mut left_out: Vec<LeftOut> = blocked
         .iter()
-        .filter(|&(&at, _)| is_missed(graph, at, &entries, wanted.everything))
+        .filter(|&(&at, _)| !graph.entry(at).is_some_and(|entry| target.has(entry)))
+        .filter(|&(&at, _)| match graph.subject_of(at) {
+            Some(subject) => entries.contains(&subject) && !there.contains(&subject),
+            None => wanted.everything && stands_for_itself(graph.kind(at)),
+        })
         .filter_map(|(&at, &cause)| explain(graph, at, cause))
         .collect();
     left_out.sort_by(|a, b| (&a.table, &a.kind, &a.name).cmp(&(&b.table, &b.kind, &b.name)));
-
-    let there = already_there(graph, &entries, target);
     entries.retain(|at| !there.contains(at));
     leave_out_extensions(graph, target, &mut entries, &mut left_out)?;
     Ok(Selection { entries, left_out })
@@ -163,15 +166,9 @@ fn with_parts(
     found
 }
 
-/// Whether somebody might expect a blocked entry at the target: it is part of something that is
-/// imported, or stands for itself in an import of everything.
-fn is_missed(graph: &Graph<'_>, at: usize, entries: &BTreeSet<usize>, everything: bool) -> bool {
-    let kind = graph.kind(at);
-    match graph.subject_of(at) {
-        Some(subject) => entries.contains(&subject),
-        None if kind == "USER MAPPING" => everything,
-        None => everything && !is_table(kind) && !is_never_imported(kind) && !is_note(kind),
-    }
+/// Whether an entry of this kind, if it is part of no other, would be missed at the target.
+fn stands_for_itself(kind: &str) -> bool {
+    kind == "USER MAPPING" || !(is_table(kind) || is_never_imported(kind) || is_note(kind))
 }
 
 /// What says something about an object and is none itself.
