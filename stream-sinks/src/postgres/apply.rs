@@ -72,9 +72,6 @@ impl Applier {
 
     /// Applies a batch; with an ack, all up to it is durable when this returns.
     pub(super) async fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
-        if batch.entries.is_empty() {
-            return Ok(());
-        }
         self.plan(batch).await?;
         let before = self.transaction;
         self.begin().await?;
@@ -116,10 +113,7 @@ impl Applier {
             self.forget_statements()?;
         }
         if self.open {
-            return self
-                .pipe
-                .query("SAVEPOINT part", Purpose::Control, 0)
-                .map_err(from_wire);
+            return self.pipe.query("SAVEPOINT part", Purpose::Control, 0).map_err(from_wire);
         }
         self.pipe.query("BEGIN", Purpose::Control, 0).map_err(from_wire)?;
         self.pipe.query(&self.ownership.lock_sql(), Purpose::Own, 0).map_err(from_wire)
@@ -276,9 +270,7 @@ impl Applier {
             Change::Truncate { relations, restart_identity, .. } => {
                 let sql = self.tables.truncate_sql(relations, *restart_identity)?;
                 match sql {
-                    Some(sql) => {
-                        self.pipe.query(&sql, Purpose::Control, at).map_err(from_wire)
-                    }
+                    Some(sql) => self.pipe.query(&sql, Purpose::Control, at).map_err(from_wire),
                     None => Ok(()),
                 }
             }
@@ -319,8 +311,7 @@ impl Applier {
             })
             .map(|(at, _)| at)
             .collect();
-        let mut values: Vec<_> =
-            set.iter().filter_map(|&at| new_values.get(at).copied()).collect();
+        let mut values: Vec<_> = set.iter().filter_map(|&at| new_values.get(at).copied()).collect();
         let found_by = old.map_or(new, OldTuple::tuple);
         push_key(&plan, found_by, &mut values);
         self.execute(&plan, Shape::Update(set), &values, Purpose::Update, at)
@@ -345,18 +336,13 @@ impl Applier {
         check_binary(plan, binary)?;
         let key = (plan.relation.id, shape);
         if let Some(name) = self.statements.get(&key) {
-            return self
-                .pipe
-                .execute(name, values.iter().copied(), purpose, at)
-                .map_err(from_wire);
+            return self.pipe.execute(name, values.iter().copied(), purpose, at).map_err(from_wire);
         }
         let (sql, types) = statement(plan, &key.1);
         self.names += 1;
         let name = format!("s{}", self.names);
         self.pipe.prepare(&name, &sql, &types).map_err(from_wire)?;
-        self.pipe
-            .execute(&name, values.iter().copied(), purpose, at)
-            .map_err(from_wire)?;
+        self.pipe.execute(&name, values.iter().copied(), purpose, at).map_err(from_wire)?;
         self.statements.insert(key, name);
         Ok(())
     }
@@ -375,9 +361,7 @@ fn statement(plan: &Plan, shape: &Shape) -> (String, Vec<u32>) {
             let parameters = set.iter().copied().chain(plan.key_columns(&plan.key));
             (plan.update_sql(set, &plan.key), plan.types(parameters))
         }
-        Shape::Delete => {
-            (plan.delete_sql(&plan.key), plan.types(plan.key_columns(&plan.key)))
-        }
+        Shape::Delete => (plan.delete_sql(&plan.key), plan.types(plan.key_columns(&plan.key))),
     }
 }
 
@@ -422,10 +406,7 @@ fn check_binary(plan: &Plan, binary: bool) -> Result<(), Error> {
 }
 
 fn written_values<'a>(plan: &'a Plan, tuple: &'a Tuple) -> impl Iterator<Item = TupleData<'a>> {
-    tuple
-        .iter()
-        .zip(&plan.columns)
-        .filter_map(|(data, column)| column.is_some().then_some(data))
+    tuple.iter().zip(&plan.columns).filter_map(|(data, column)| column.is_some().then_some(data))
 }
 
 /// Appends the values by which a row is found.

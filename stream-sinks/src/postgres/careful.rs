@@ -82,9 +82,7 @@ impl Applier {
             set.iter().chain(&plan.conflict).filter_map(|&at| new.get(at)).collect();
         let types = plan.types(set.iter().chain(&plan.conflict).copied());
         self.pipe.prepare("", &plan.update_sql(&set, &key), &types).map_err(from_wire)?;
-        self.pipe
-            .execute("", values.iter().copied(), Purpose::Update, at)
-            .map_err(from_wire)?;
+        self.pipe.execute("", values.iter().copied(), Purpose::Update, at).map_err(from_wire)?;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         match findings.refused {
             Some((error, _)) => Err(self.refused_at(relation, new, &error)),
@@ -140,9 +138,8 @@ impl Applier {
     }
 
     fn refused_at(&self, relation: &Relation, row: &Tuple, error: &ServerError) -> Error {
-        let key = self
-            .plan_of(relation)
-            .map_or_else(|_| String::new(), |plan| key_text(&plan, row));
+        let key =
+            self.plan_of(relation).map_or_else(|_| String::new(), |plan| key_text(&plan, row));
         let kind = if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent };
         Error::new(
             kind,

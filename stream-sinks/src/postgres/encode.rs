@@ -98,7 +98,8 @@ impl CopyRows {
         buffer: &mut BytesMut,
     ) -> io::Result<()> {
         self.open(buffer);
-        let values = tuple.iter().zip(written).filter_map(|(data, written)| written.then_some(data));
+        let values =
+            tuple.iter().zip(written).filter_map(|(data, written)| written.then_some(data));
         if self.binary {
             buffer.put_i16(self.columns);
             for data in values {

@@ -21,6 +21,9 @@ pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
         return Error::new(ErrorKind::Transient, format!("cannot {doing} at the target: {error}"));
     };
     let code = server.code().code();
+    if code == super::progress::FENCED {
+        return fenced();
+    }
     let transient = matches!(code.get(..2), Some("08" | "53" | "57"))
         || matches!(code, "40001" | "40P01" | "55P03");
     let kind = match code {
@@ -28,7 +31,10 @@ pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
         "42501" => ErrorKind::Configuration,
         _ => ErrorKind::Permanent,
     };
-    Error::new(kind, format!("cannot {doing} at the target: {} (SQLSTATE {code})", server.message()))
+    Error::new(
+        kind,
+        format!("cannot {doing} at the target: {} (SQLSTATE {code})", server.message()),
+    )
 }
 
 /// Another worker took the stream over.

@@ -1,3 +1,237 @@
-//! A PostgreSQL database as the target.
+//! PostgreSQL as a target.
+//!
+//! ```text
+//!  prepare             schema import, checks                 (import, check)
+//!  begin_copy, copy    raw COPY, forwarded                   (copy)
+//!  snapshot_completed  indexes, then constraints             (finish)
+//!  write               batches, with the position            (apply, careful, pipe, encode, plan)
+//!  finish              sequences, statistics                 (sequences)
+//! ```
+//!
+//! Why it is fast: rows of a snapshot are never decoded, changes are pipelined, and many source
+//! transactions share a target transaction. Why it loses nothing: the position is committed with the data.
 
+mod apply;
+mod careful;
+mod check;
+mod copy;
+mod divergence;
+mod encode;
+mod error;
+mod finish;
+mod import;
+mod pipe;
+mod plan;
+mod progress;
 pub mod schema;
+mod sequences;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stream_core::batch::Batch;
+use stream_core::checkpoint::Checkpoint;
+use stream_core::copy::{CopyFormat, TableCopy};
+use stream_core::lsn::Lsn;
+use stream_core::postgres::{ConnectOptions, Session, SqlClient, Wire, problem};
+use stream_core::relation::TableName;
+use stream_core::sink::Sink;
+use stream_core::source::Inspected;
+use stream_core::table::Table;
+use stream_core::{Error, ErrorKind};
+
+use apply::Applier;
+use pipe::Pipe;
+use progress::Ownership;
+pub use progress::TargetStore;
+use tables::Tables;
+
+/// What a [`PostgresSink`] needs to know.
+#[derive(Clone, Debug)]
+pub struct PostgresSinkOptions {
+    /// The target database.
+    pub target: ConnectOptions,
+    /// The source database: its schema and its sequences are read from here.
+    pub source: ConnectOptions,
+    /// The stream's name, under which its progress is kept.
+    pub stream: String,
+    /// How the schema gets to the target; `None`: the tables are there.
+    pub import: Option<ImportOptions>,
+    /// How many indexes are built at once.
+    pub index_jobs: usize,
+}
+
+/// How the schema is imported.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// Where `pg_dump` is looked for.
+    pub program_directories: Vec<PathBuf>,
+    /// Whether all of the schema comes along, not only what the captured tables need.
+    pub everything: bool,
+}
+
+/// A PostgreSQL database as the target of a stream.
+pub struct PostgresSink {
+    shared: Arc<Shared>,
+    tables: Option<Arc<Tables>>,
+    /// Tables that the stream had taken up before this start: what they hold is ours.
+    known: BTreeSet<TableName>,
+    applier: Option<Applier>,
+    copier: Option<Wire>,
+    /// Constraints wait until the stream has passed this position.
+    consistent_at: Option<Lsn>,
+}
+
+/// What the sinks of one stream have in common.
+struct Shared {
+    options: PostgresSinkOptions,
+    client: Arc<SqlClient>,
+    ownership: Ownership,
+}
+
+impl PostgresSink {
+    /// Connects to the target and takes the stream over: an older worker of it writes nothing more.
+    ///
+    /// # Errors
+    /// When the target cannot be reached, or does not let its progress be kept.
+    pub async fn connect(options: PostgresSinkOptions) -> Result<(Self, TargetStore), Error> {
+        let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
+        let client = Arc::new(client);
+        let ownership = progress::claim(&client, &options.stream).await?;
+        let store = TargetStore::new(Arc::clone(&client), ownership.clone());
+        let shared = Arc::new(Shared { options, client, ownership });
+        Ok((Self::with(shared, None), store))
+    }
+
+    const fn with(shared: Arc<Shared>, tables: Option<Arc<Tables>>) -> Self {
+        Self {
+            shared,
+            tables,
+            known: BTreeSet::new(),
+            applier: None,
+            copier: None,
+            consistent_at: None,
+        }
+    }
+
+    fn tables(&self) -> Result<&Arc<Tables>, Error> {
+        self.tables
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Permanent, "the target was not prepared"))
+    }
+
+    async fn applier(&mut self) -> Result<&mut Applier, Error> {
+        if self.applier.is_none() {
+            let wire = self.shared.session().await?;
+            let pipe = Pipe::new(wire, pipe::Findings::default());
+            let tables = Arc::clone(self.tables()?);
+            self.applier = Some(Applier::new(pipe, tables, self.shared.ownership.clone()));
+        }
+        self.applier
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Permanent, "there is no session with the target"))
+    }
+}
+
+impl Shared {
+    /// A session that writes rows.
+    async fn session(&self) -> Result<Wire, Error> {
+        let mut wire =
+            Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
+        // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
+        wire.simple_query("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+            .await
+            .map_err(error::from_wire)?;
+        let replica = wire.simple_query("SET session_replication_role = replica").await;
+        match replica {
+            Ok(_) => {}
+            Err(refused) if refused.server().is_some_and(|server| server.code == "42501") => {
+                tracing::warn!(
+                    user = self.options.target.user,
+                    "the target role may not set `session_replication_role`: triggers of the target fire for \
+                     copied rows, and foreign keys are checked; allow it with `GRANT SET ON PARAMETER \
+                     session_replication_role TO …` (15 and later)"
+                );
+            }
+            Err(other) => return Err(error::from_wire(other)),
+        }
+        Ok(wire)
+    }
+}
+
+fn at_target(error: stream_core::postgres::ConnectError) -> Error {
+    problem::from_connect(error).context("target")
+}
+
+impl Sink for PostgresSink {
+    async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.known = checkpoint.tables.keys().cloned().collect();
+        let client = Arc::clone(&self.shared.client);
+        let (mut tables, missing) = Tables::find(Arc::clone(&client), &source.tables).await?;
+        if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
+            import::run(&self.shared, import, source, checkpoint).await?;
+            tables = Tables::find(client, &source.tables).await?.0;
+        }
+        check::tables(&tables, source)?;
+        let fresh = source.to_copy.iter().filter(|name| !self.known.contains(*name));
+        check::empty(&self.shared.client, &tables, fresh).await?;
+        self.tables = Some(Arc::new(tables));
+        Ok(())
+    }
+
+    async fn begin_copy(&mut self, tables: &[Arc<Table>]) -> Result<(), Error> {
+        let known: Vec<_> = tables
+            .iter()
+            .map(|table| &table.name)
+            .filter(|name| self.known.contains(*name))
+            .collect();
+        copy::empty(&self.shared, self.tables()?, &known).await
+    }
+
+    fn copy_format(&self, table: &Table) -> CopyFormat {
+        self.tables.as_ref().map_or(CopyFormat::Text, |tables| tables.format(table))
+    }
+
+    fn stream_format(&self) -> CopyFormat {
+        self.tables.as_ref().map_or(CopyFormat::Text, |tables| tables.stream_format())
+    }
+
+    async fn fork(&self) -> Result<Option<Self>, Error> {
+        Ok(Some(Self::with(Arc::clone(&self.shared), self.tables.clone())))
+    }
+
+    async fn copy(&mut self, copy: TableCopy<'_>) -> Result<u64, Error> {
+        let tables = Arc::clone(self.tables()?);
+        let wire = match &mut self.copier {
+            Some(wire) => wire,
+            none => none.insert(self.shared.session().await?),
+        };
+        copy::run(wire, &self.shared.ownership, &tables, copy).await
+    }
+
+    async fn snapshot_completed(&mut self, consistent_at: Option<Lsn>) -> Result<(), Error> {
+        if let Some(wire) = self.copier.take() {
+            wire.terminate().await;
+        }
+        self.consistent_at = consistent_at;
+        finish::run(&self.shared, consistent_at.is_none()).await
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.applier().await?.apply(batch).await?;
+        if self.consistent_at.is_some_and(|at| batch.ack >= Some(at)) {
+            self.consistent_at = None;
+            finish::run(&self.shared, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        finish::run(&self.shared, true).await?;
+        let tables = Arc::clone(self.tables()?);
+        sequences::synchronise(&self.shared, &tables).await?;
+        finish::analyze(&self.shared, &tables).await
+    }
+}

@@ -240,10 +240,7 @@ fn complete(findings: &mut Findings, purpose: Purpose, entry: usize, rows: u64) 
 /// The count at the end of a command tag: `INSERT 0 5`, `UPDATE 1`; 0 without one.
 fn rows_of(body: &[u8]) -> u64 {
     let tag = body.strip_suffix(&[0]).unwrap_or(body);
-    std::str::from_utf8(tag)
-        .ok()
-        .and_then(|tag| tag.rsplit(' ').next()?.parse().ok())
-        .unwrap_or(0)
+    std::str::from_utf8(tag).ok().and_then(|tag| tag.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -253,15 +250,23 @@ mod tests {
     #[test]
     fn skipped_statements_are_not_waited_for() {
         let statement = |entry| Awaited::Statement { purpose: Purpose::Update, entry };
-        let mut awaited =
-            VecDeque::from([statement(0), statement(1), statement(2), Awaited::Ready, statement(3)]);
+        let mut awaited = VecDeque::from([
+            statement(0),
+            statement(1),
+            statement(2),
+            Awaited::Ready,
+            statement(3),
+        ]);
         let mut findings = Findings::default();
         take(&mut awaited, &mut findings, b'C', b"UPDATE 0\0").unwrap();
         take(&mut awaited, &mut findings, b'E', b"SERROR\0C23505\0Mduplicate\0\0").unwrap();
         take(&mut awaited, &mut findings, b'Z', b"E").unwrap();
         assert_eq!(awaited.len(), 1);
         assert_eq!(findings.missed_update, Some(0));
-        assert_eq!(findings.refused.map(|(error, entry)| (error.code, entry)), Some(("23505".to_owned(), 1)));
+        assert_eq!(
+            findings.refused.map(|(error, entry)| (error.code, entry)),
+            Some(("23505".to_owned(), 1))
+        );
     }
 
     #[test]

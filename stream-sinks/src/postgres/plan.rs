@@ -225,7 +225,9 @@ impl Plan {
         let table = self.table.only();
         let columns = list(self.written().map(|(_, column)| format!("t.{}", Ident(&column.name))));
         let values = list(
-            self.written().zip(first..).map(|((_, column), n)| format!("${n}::{}", column.type_name)),
+            self.written()
+                .zip(first..)
+                .map(|((_, column), n)| format!("${n}::{}", column.type_name)),
         );
         let place = if self.table.partitioned { "(tableoid, ctid)" } else { "ctid" };
         let inner = if self.table.partitioned { "t.tableoid, t.ctid" } else { "t.ctid" };
@@ -237,10 +239,7 @@ impl Plan {
 
     /// The types of a statement's parameters, for columns of the relation.
     pub(super) fn types(&self, columns: impl IntoIterator<Item = usize>) -> Vec<u32> {
-        columns
-            .into_iter()
-            .map(|at| self.target(at).map_or(0, |column| column.type_oid))
-            .collect()
+        columns.into_iter().map(|at| self.target(at).map_or(0, |column| column.type_oid)).collect()
     }
 }
 

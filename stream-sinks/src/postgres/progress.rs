@@ -13,7 +13,10 @@ use stream_core::relation::TableName;
 use stream_core::sql::Literal;
 use stream_core::{Error, ErrorKind};
 
-use super::error::{fenced, from_sql};
+use super::error::from_sql;
+
+/// SQLSTATE of statements that find the stream taken over.
+pub(super) const FENCED: &str = "SGF01";
 
 const CREATE: &str = "
 CREATE SCHEMA IF NOT EXISTS sgstream;
@@ -35,13 +38,11 @@ CREATE TABLE IF NOT EXISTS sgstream.table_sync (
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
     stream text NOT NULL,
-    ordinal integer NOT NULL,
-    round integer NOT NULL,
-    phase text NOT NULL,
-    label text NOT NULL,
+    id integer NOT NULL,
     statement text NOT NULL,
-    PRIMARY KEY (stream, ordinal)
+    PRIMARY KEY (stream, id)
 );
+COMMENT ON TABLE sgstream.pending IS 'Indexes, constraints and the like that are made once the rows are there';
 COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing a row of \"progress\" makes that stream begin anew';
 ";
 
@@ -65,6 +66,25 @@ impl Ownership {
     /// As [`Self::lock_sql`], for several sessions of the owner at once.
     pub(super) fn share_sql(&self) -> String {
         format!("SELECT FROM sgstream.progress WHERE {} FOR SHARE", self.condition())
+    }
+
+    /// Fails when the stream is not ours any more; keeps others from taking it until the transaction ends.
+    pub(super) fn assert_sql(&self) -> String {
+        Self::assert(&self.lock_sql())
+    }
+
+    /// As [`Self::assert_sql`], for several sessions of the owner at once.
+    pub(super) fn assert_shared_sql(&self) -> String {
+        Self::assert(&self.share_sql())
+    }
+
+    fn assert(lock: &str) -> String {
+        let lock = lock.replacen("SELECT FROM", "PERFORM FROM", 1);
+        let body = format!(
+            "BEGIN {lock}; IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = '{FENCED}', \
+             MESSAGE = 'another worker has taken over the stream'; END IF; END"
+        );
+        format!("DO {}", Literal(&body))
     }
 
     /// Saves the position; finds a row while the stream is ours.
@@ -121,16 +141,10 @@ impl TargetStore {
 
     /// Runs statements in a transaction in which the stream is ours.
     async fn owned(&self, sql: &str) -> Result<(), Error> {
-        let check = format!(
-            "DO $$ BEGIN IF NOT EXISTS ({}) THEN RAISE EXCEPTION USING ERRCODE = 'SGF01', MESSAGE = 'fenced'; \
-             END IF; END $$",
-            self.ownership.lock_sql()
-        );
-        let sql = format!("BEGIN; {check}; {sql}; COMMIT");
+        let sql = format!("BEGIN; {}; {sql}; COMMIT", self.ownership.assert_sql());
         let Err(error) = self.client.batch_execute(&sql).await else { return Ok(()) };
-        if error.code().is_some_and(|code| code.code() == "SGF01") {
-            return Err(fenced());
-        }
+        // The session is used again.
+        let _ = self.client.batch_execute("ROLLBACK").await;
         Err(from_sql("save the stream's progress", &error))
     }
 }

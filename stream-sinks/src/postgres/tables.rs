@@ -158,6 +158,17 @@ impl Tables {
         .map_err(|error| Error::new(ErrorKind::Permanent, error))
     }
 
+    /// Whether rows of the captured table `name` come to the target, or of a partition of it.
+    pub(super) fn has(&self, name: &TableName) -> bool {
+        self.captured.contains_key(name)
+            || self.captured.values().any(|table| table.root.as_ref() == Some(name))
+    }
+
+    /// The tables of the target that get rows.
+    pub(super) fn places(&self) -> BTreeSet<TableName> {
+        self.captured.keys().filter_map(|name| Some(self.place(name)?.name.clone())).collect()
+    }
+
     pub(super) fn not_there(&self, name: &TableName) -> Error {
         Error::new(
             ErrorKind::Configuration,

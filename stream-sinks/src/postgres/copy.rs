@@ -1,0 +1,63 @@
+//! The snapshot's road into the target: `COPY` data goes from server to server as it is.
+
+use futures_util::StreamExt;
+use stream_core::Error;
+use stream_core::copy::{CopyFormat, TableCopy};
+use stream_core::postgres::{Wire, WireError};
+use stream_core::relation::TableName;
+use stream_core::sql::{Ident, list};
+
+use super::Shared;
+use super::error::{fenced, from_sql, from_wire, refused};
+use super::plan::copy_in_sql;
+use super::progress::Ownership;
+use super::tables::Tables;
+
+/// Empties tables whose earlier copy was not completed.
+pub(super) async fn empty(
+    shared: &Shared,
+    tables: &Tables,
+    names: &[&TableName],
+) -> Result<(), Error> {
+    let places: std::collections::BTreeSet<_> = names
+        .iter()
+        .filter_map(|name| tables.place(name))
+        .map(|place| {
+            let only = if place.partitioned { "" } else { "ONLY " };
+            format!("{only}{}", place.name.quoted())
+        })
+        .collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let sql =
+        format!("BEGIN; {}; TRUNCATE {}; COMMIT", shared.ownership.assert_sql(), list(places));
+    shared.client.batch_execute(&sql).await.map_err(|error| from_sql("empty tables", &error))
+}
+
+/// Copies a chunk in a transaction of its own; returns its rows.
+pub(super) async fn run(
+    wire: &mut Wire,
+    ownership: &Ownership,
+    tables: &Tables,
+    mut copy: TableCopy<'_>,
+) -> Result<u64, Error> {
+    let place = tables.place(&copy.table.name).ok_or_else(|| tables.not_there(&copy.table.name))?;
+    let columns = list(copy.table.columns.iter().map(|column| Ident(&column.name)));
+    let binary = copy.format == CopyFormat::Binary;
+    let begin = format!("BEGIN; {}", ownership.share_sql());
+    if wire.simple_query(&begin).await.map_err(from_wire)?.is_empty() {
+        return Err(fenced());
+    }
+    let refused_copy = |error: WireError| match error {
+        WireError::Server(error) => refused("take copied rows", &error),
+        other => from_wire(other),
+    };
+    wire.copy_in_start(&copy_in_sql(&place.name, &columns, binary)).await.map_err(refused_copy)?;
+    while let Some(piece) = copy.data.next().await {
+        wire.copy_in_write(&piece?.bytes).await.map_err(refused_copy)?;
+    }
+    let rows = wire.copy_in_finish().await.map_err(refused_copy)?;
+    wire.simple_query("COMMIT").await.map_err(from_wire)?;
+    Ok(rows)
+}

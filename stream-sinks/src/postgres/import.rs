@@ -1,0 +1,108 @@
+//! Brings the schema of the captured tables to the target, by `pg_dump`.
+//!
+//! What must stand before the rows is made in one transaction, together with the list of what is made after
+//! them.
+
+use std::ffi::OsString;
+
+use stream_core::checkpoint::Checkpoint;
+use stream_core::postgres::SqlClient;
+use stream_core::source::Inspected;
+use stream_core::{Error, ErrorKind};
+
+use super::error::from_sql;
+use super::finish::from_schema;
+use super::schema::{Import, PgDump, Wanted, plan_import, run_pre_data};
+use super::{ImportOptions, Shared, at_target};
+
+pub(super) async fn run(
+    shared: &Shared,
+    options: &ImportOptions,
+    source: &Inspected,
+    checkpoint: &Checkpoint,
+) -> Result<(), Error> {
+    let source_client = SqlClient::connect(&shared.options.source)
+        .await
+        .map_err(stream_core::postgres::problem::from_connect)?;
+    let server_major = source_client.server_version_num() / 10_000;
+    source_client.close().await;
+    let pg_dump =
+        PgDump::find(&options.program_directories, server_major).await.map_err(from_schema)?;
+    tracing::info!(program = %pg_dump.path().display(), "reading the source's schema");
+
+    let tables = source
+        .tables
+        .iter()
+        .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+        .cloned()
+        .collect();
+    // Tables that are found later come alone: what was dropped at the target since does not come back.
+    let everything = options.everything && checkpoint.tables.is_empty();
+    let mut client = SqlClient::connect(&shared.options.target).await.map_err(at_target)?;
+    let environment: Vec<(String, OsString)> = shared.options.source.child_environment();
+    let import = plan_import(&pg_dump, &environment, &client, &Wanted { tables, everything })
+        .await
+        .map_err(from_schema)?;
+    say(&import);
+
+    let doing = "import the schema";
+    let transaction = client.transaction().await.map_err(|error| from_sql(doing, &error))?;
+    transaction
+        .batch_execute(&shared.ownership.assert_sql())
+        .await
+        .map_err(|error| from_sql(doing, &error))?;
+    let warnings = run_pre_data(&transaction, &import).await.map_err(from_schema)?;
+    remember(shared, &transaction, &import).await?;
+    transaction.commit().await.map_err(|error| from_sql(doing, &error))?;
+    client.close().await;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// Keeps the list of what is made after the rows, behind what is on it from before.
+async fn remember(
+    shared: &Shared,
+    transaction: &tokio_postgres::Transaction<'_>,
+    import: &Import,
+) -> Result<(), Error> {
+    let doing = "keep the list of what is pending";
+    let stream = &shared.ownership.stream;
+    let row = transaction
+        .query_one("SELECT coalesce(max(id), 0) FROM sgstream.pending WHERE stream = $1", &[stream])
+        .await
+        .map_err(|error| from_sql(doing, &error))?;
+    let before: i32 = row.get(0);
+    let before = u32::try_from(before).map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+    for statement in &import.post_data {
+        let mut statement = statement.clone();
+        statement.id += before;
+        statement.after.iter_mut().for_each(|id| *id += before);
+        let id =
+            i32::try_from(statement.id).map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        let text = serde_json::to_string(&statement)
+            .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        transaction
+            .execute("INSERT INTO sgstream.pending VALUES ($1, $2, $3)", &[stream, &id, &text])
+            .await
+            .map_err(|error| from_sql(doing, &error))?;
+    }
+    Ok(())
+}
+
+fn say(import: &Import) {
+    for warning in &import.warnings {
+        tracing::warn!("{warning}");
+    }
+    for left_out in &import.left_out {
+        let statement = left_out.statement.as_deref().unwrap_or_default();
+        tracing::warn!(
+            kind = left_out.kind,
+            name = left_out.name,
+            reason = left_out.reason,
+            statement,
+            "not imported"
+        );
+    }
+}
