@@ -67,13 +67,13 @@ async fn a_wrong_password_is_refused() {
 
 #[tokio::test]
 async fn a_database_can_be_created_twice_and_at_once() {
-    let server = testing::private_server(testing::oldest_major(), &[]);
+    let server = testing::server(testing::oldest_major());
     let name = r#"odd "name"/?"#;
     let (first, second) = tokio::join!(server.create_database(name), server.create_database(name));
     first.unwrap();
     second.unwrap();
     server.create_database(name).await.unwrap();
-    assert_eq!(value(&server, name, "SELECT current_database()::text").await, name);
+    assert_eq!(value(server, name, "SELECT current_database()::text").await, name);
 }
 
 #[tokio::test]

@@ -50,16 +50,19 @@ impl Account {
 
     /// Whether this account may pass through `directory`.
     pub(super) fn may_enter(self, directory: &Path) -> Result<bool, ServerError> {
+        self.succeeds("cd -- \"$1\"", directory)
+    }
+
+    /// Whether this account may create and delete files in `directory`.
+    pub(super) fn may_write(self, directory: &Path) -> Result<bool, ServerError> {
+        self.succeeds("cd -- \"$1\" && test -w .", directory)
+    }
+
+    fn succeeds(self, script: &str, directory: &Path) -> Result<bool, ServerError> {
         let shell = Path::new("sh");
-        let status = self
-            .command(shell)
-            .args(["-c", "cd -- \"$1\"", "sh"])
-            .arg(directory)
-            .current_dir("/")
-            .stderr(Stdio::null())
-            .status()
-            .map_err(ServerError::io(shell))?;
-        Ok(status.success())
+        let mut command = self.command(shell);
+        command.args(["-c", script, "sh"]).arg(directory).current_dir("/").stderr(Stdio::null());
+        Ok(command.status().map_err(ServerError::io(shell))?.success())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Directories that the server's user can reach.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -31,7 +33,7 @@ pub fn reachable_directory(wanted: &Path) -> Result<PathBuf, ServerError> {
 
 /// Creates a new directory for a temporary server, of the server's user and closed to others.
 pub(super) fn temporary(account: Account) -> Result<PathBuf, ServerError> {
-    let directory = std::env::temp_dir().join(format!("stream-postgres-{}", random_hex()?));
+    let directory = temp_root(account)?.join(format!("stream-postgres-{}", random_hex()?));
     create_private(&directory)?;
     account.own(&directory)?;
     directory.canonicalize().map_err(ServerError::io(&directory))
@@ -44,11 +46,24 @@ pub(super) fn close(directory: &Path, account: Account) -> Result<(), ServerErro
         .map_err(ServerError::io(directory))
 }
 
+/// Takes the directory for this process, until the file is closed.
+pub(super) fn lock(home: &Path) -> Result<File, ServerError> {
+    let path = home.join("lock");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(ServerError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: home.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(ServerError::Io { path, source }),
+    }
+}
+
 /// 128 bits from the system's source of randomness.
 pub(super) fn random_hex() -> Result<String, ServerError> {
     let source = Path::new("/dev/urandom");
     let mut bytes = [0; 16];
-    fs::File::open(source)
+    File::open(source)
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(ServerError::io(source))?;
     Ok(hex(&bytes))
@@ -57,7 +72,7 @@ pub(super) fn random_hex() -> Result<String, ServerError> {
 fn stand_in(wanted: &Path, account: Account) -> Result<PathBuf, ServerError> {
     let digest = Sha256::digest(wanted.as_os_str().as_encoded_bytes());
     let name = hex(digest.get(..8).unwrap_or(&digest));
-    let directory = std::env::temp_dir().join(format!("stream-postgres-{name}"));
+    let directory = temp_root(account)?.join(format!("stream-postgres-{name}"));
     match create_private(&directory) {
         Err(ServerError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
         other => return other.map(|()| directory),
@@ -76,6 +91,12 @@ fn stand_in(wanted: &Path, account: Account) -> Result<PathBuf, ServerError> {
         wanted.display()
     ));
     Err(ServerError::Io { path: directory, source })
+}
+
+/// The system's directory for temporary files, unless it is one that only root can use.
+fn temp_root(account: Account) -> Result<PathBuf, ServerError> {
+    let directory = std::env::temp_dir();
+    Ok(if account.may_write(&directory)? { directory } else { PathBuf::from("/tmp") })
 }
 
 fn create_private(directory: &Path) -> Result<(), ServerError> {

@@ -62,7 +62,7 @@ impl Server {
             DataDirectory::Kept(wanted) => directory::reachable_directory(wanted)?,
         };
         directory::close(&home, account)?;
-        let lock = lock(&home)?;
+        let lock = directory::lock(&home)?;
         let (password, port, process) = (String::new(), 0, None);
         // From here on `drop` cleans up after a failure.
         let mut server = Self { options, account, home, password, port, process, _lock: lock };
@@ -387,18 +387,5 @@ impl fmt::Debug for Server {
             .field("pid", &self.pid())
             .field("password", &"<redacted>")
             .finish()
-    }
-}
-
-/// Takes the directory for this process, until the file is closed.
-fn lock(home: &Path) -> Result<File, ServerError> {
-    let path = home.join("lock");
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(ServerError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(ServerError::InUse { path: home.to_owned() }),
-        Err(fs::TryLockError::Error(source)) => Err(ServerError::Io { path, source }),
     }
 }
