@@ -452,15 +452,15 @@ mod tests {
             .iter()
             .map(|each| {
                 let locks = each.locks.iter().map(|lock| (&*lock.table.name, lock.exclusive));
-                (each.id, &*each.after, locks.collect::<Vec<_>>())
+                (each.id, each.after.clone(), locks.collect::<Vec<_>>())
             })
             .collect();
-        let expected: [(u32, &[u32], Vec<(&str, bool)>); 5] = [
-            (3, &[], vec![("root", true)]),
-            (4, &[], vec![("leaf", false)]),
-            (5, &[3, 4], vec![("leaf", true)]),
-            (6, &[3, 5], vec![("root", true), ("leaf", true)]),
-            (7, &[5], vec![("root", true)]),
+        let expected = [
+            (3, vec![], vec![("root", true)]),
+            (4, vec![], vec![("leaf", false)]),
+            (5, vec![3, 4], vec![("leaf", true)]),
+            (6, vec![3, 5], vec![("root", true), ("leaf", true)]),
+            (7, vec![5], vec![("root", true)]),
         ];
         assert_eq!(post, expected);
     }
