@@ -432,6 +432,40 @@ mod tests {
     }
 
     #[test]
+    fn only_the_building_of_indexes_shares_its_table() {
+        let key = "ALTER TABLE ONLY s.leaf\n    ADD CONSTRAINT leaf_pkey PRIMARY KEY (id);\n";
+        let root_key = "ALTER TABLE ONLY s.root\n    ADD CONSTRAINT root_pkey PRIMARY KEY (id);\n";
+        let mut attach = entry(7, "INDEX ATTACH", "leaf_pkey", "ALTER INDEX", &[1, 2, 4, 5]);
+        attach.section = Section::PostData;
+        let entries = [
+            entry(1, "TABLE", "root", "CREATE\nPARTITION BY RANGE (id);", &[]),
+            entry(2, "TABLE", "leaf", "CREATE", &[1]),
+            entry(3, "TABLE ATTACH", "leaf", "ALTER", &[1, 2]),
+            entry(4, "CONSTRAINT", "root root_pkey", root_key, &[1]),
+            entry(5, "CONSTRAINT", "leaf leaf_pkey", key, &[2, 4]),
+            attach,
+            entry(8, "FK CONSTRAINT", "leaf fk", "ALTER", &[2, 5]),
+        ];
+        let import = import(&entries, &["root", "leaf"], false, &Target::default());
+        let post: Vec<_> = import
+            .post_data
+            .iter()
+            .map(|each| {
+                let locks = each.locks.iter().map(|lock| (&*lock.table.name, lock.exclusive));
+                (each.id, each.after.clone(), locks.collect::<Vec<_>>())
+            })
+            .collect();
+        let expected = [
+            (3, vec![], vec![("root", true)]),
+            (4, vec![], vec![("leaf", false)]),
+            (5, vec![3, 4], vec![("leaf", true)]),
+            (6, vec![3, 5], vec![("root", true), ("leaf", true)]),
+            (7, vec![5], vec![("root", true)]),
+        ];
+        assert_eq!(post, expected);
+    }
+
+    #[test]
     fn an_extension_that_the_target_lacks_is_an_error_only_if_it_is_needed() {
         let entries = [
             entry(1, "EXTENSION", "e", "CREATE EXTENSION", &[]),
