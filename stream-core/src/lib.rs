@@ -20,8 +20,6 @@ pub mod source;
 pub mod sql;
 pub mod stats;
 pub mod table;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 #[cfg(feature = "throwaway")]
 pub mod throwaway;
 

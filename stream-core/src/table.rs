@@ -20,8 +20,12 @@ pub struct TableColumn {
     pub name: String,
     /// `pg_type.oid` on the source.
     pub type_oid: u32,
-    /// The type as `format_type` prints it, schema and modifier included.
+    /// The type as `format_type` prints it without modifier; with its schema unless that is `pg_catalog`.
     pub type_name: String,
+    /// `pg_attribute.atttypmod`; -1 where the type has none.
+    pub type_modifier: i32,
+    /// The type as it is declared, modifier included.
+    pub declared_type: String,
     /// Whether the binary form of the type's values means the same on every server that has the type.
     pub binary_safe: bool,
     /// Whether the column refuses NULL.

@@ -299,7 +299,7 @@ impl Source for PostgresSource {
             })
             .map(Arc::new)
             .collect();
-        tables::mark_binary_safe(&client, &mut self.tables).await?;
+        tables::describe_types(&client, &mut self.tables).await?;
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let mut wire = self.replication().await?;

@@ -1,6 +1,6 @@
 //! Captured tables in the engine's terms, and what the source needs of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use crate::error::{Error, ErrorKind};
 use crate::relation::ReplicaIdentity;
 use crate::table::{Identity, Table, TableColumn};
 
-/// Types whose binary form means the same everywhere: built-in ones that hold no identifiers of objects,
+/// Names of types, and for which the binary form means the same everywhere: built-in ones that hold no identifiers of objects,
 /// enums, domains over such types, and arrays of built-in ones.
-const BINARY_SAFE: &str = "
-SELECT t.oid
-FROM pg_type t
-LEFT JOIN pg_type b ON b.oid = t.typbasetype
-LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-WHERE t.oid = ANY ($1) AND t.typsend <> 0 AND t.typreceive <> 0 AND (
+const TYPES: &str = "
+SELECT t.oid, format_type(t.oid, -1), t.typsend <> 0 AND t.typreceive <> 0 AND (
     t.typtype = 'e'
     OR coalesce(b.oid, t.oid) < 10000
        AND coalesce(b.typtype, t.typtype) IN ('b', 'r', 'm')
        AND coalesce(e.typtype, 'b') IN ('b', 'r', 'm')
-       AND coalesce(b.typname, e.typname, t.typname) !~ '^(reg|aclitem|record|any)')";
+       AND coalesce(b.typname, e.typname, t.typname) !~ '^(reg|aclitem|record|any)')
+FROM pg_type t
+LEFT JOIN pg_type b ON b.oid = t.typbasetype
+LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+WHERE t.oid = ANY ($1)";
 
 /// A captured table as the engine knows it, under what the publication says of it.
 pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
@@ -55,7 +55,9 @@ fn table_column(column: &CatalogColumn) -> TableColumn {
     TableColumn {
         name: column.name.clone(),
         type_oid: column.type_oid,
-        type_name: column.type_name.clone(),
+        type_name: String::new(),
+        type_modifier: column.type_modifier,
+        declared_type: column.type_name.clone(),
         binary_safe: false,
         not_null: column.not_null,
         identity: match column.identity {
@@ -66,21 +68,25 @@ fn table_column(column: &CatalogColumn) -> TableColumn {
     }
 }
 
-/// Finds out which columns can travel in binary form.
-pub(super) async fn mark_binary_safe(
+/// Names the columns' types, and finds out which of them can travel in binary form.
+pub(super) async fn describe_types(
     client: &SqlClient,
     tables: &mut [Arc<Table>],
 ) -> Result<(), Error> {
     let types: BTreeSet<u32> =
         tables.iter().flat_map(|table| &table.columns).map(|column| column.type_oid).collect();
     let types: Vec<u32> = types.into_iter().collect();
-    let rows = client.query(BINARY_SAFE, &[&types]).await.map_err(|source| {
+    let rows = client.query(TYPES, &[&types]).await.map_err(|source| {
         from_query(QueryError::Failed { what: "read the columns' types", source })
     })?;
-    let safe: BTreeSet<u32> = rows.iter().map(|row| row.get(0)).collect();
+    let types: HashMap<u32, (String, bool)> =
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
     for table in tables {
         for column in &mut Arc::make_mut(table).columns {
-            column.binary_safe = safe.contains(&column.type_oid);
+            if let Some((name, binary_safe)) = types.get(&column.type_oid) {
+                column.type_name.clone_from(name);
+                column.binary_safe = *binary_safe;
+            }
         }
     }
     Ok(())

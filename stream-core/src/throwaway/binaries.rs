@@ -120,7 +120,9 @@ impl Client {
 }
 
 fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {
-    let mut directories: Vec<_> = path.map(std::env::split_paths).into_iter().flatten().collect();
+    // An empty entry would mean whatever directory the process happens to stand in.
+    let entries = path.map(std::env::split_paths).into_iter().flatten();
+    let mut directories: Vec<_> = entries.filter(|entry| !entry.as_os_str().is_empty()).collect();
     for (parent, prefix, rest) in PACKAGES {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let named = entries.filter(|entry| {

@@ -72,7 +72,7 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
             table.name,
             place.name.quoted(),
             stream_core::sql::Ident(&column.name),
-            column.type_name,
+            column.declared_type,
             table.name,
             column.name
         ));
@@ -83,27 +83,32 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
              COLUMN {} TYPE {}` there, or exclude `{}.{}`",
             column.name,
             table.name,
-            column.type_name,
-            target.type_name,
+            column.declared_type,
+            target.declared_type,
             place.name.quoted(),
             stream_core::sql::Ident(&column.name),
-            column.type_name,
+            column.declared_type,
             table.name,
             column.name
         )
     })
 }
 
-/// Whether the target's type takes the source's values. A type of a user is known by its name, whatever
-/// the schema: it may be another one there.
+/// Whether the target's type takes the source's values unchanged. A type of a user is known by its name,
+/// whatever the schema: it may be another one there.
 fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
     let own_name = |name: &str| name.rsplit('.').next().map(str::to_owned);
-    target.generated
-        || column.type_name == target.type_name
-        || own_name(&column.type_name) == own_name(&target.type_name)
-        || WIDENING.iter().any(|&(from, to)| {
-            column.type_name == from && own_name(&target.type_name).as_deref() == Some(to)
-        })
+    let same = own_name(&column.type_name) == own_name(&target.type_name);
+    let wider = WIDENING.iter().any(|&(from, to)| {
+        column.type_name == from && own_name(&target.type_name).as_deref() == Some(to)
+    });
+    // A smaller scale or precision would round in silence.
+    let modifier_fits = target.type_modifier == -1
+        || same && column.type_modifier == target.type_modifier
+        || same
+            && target.type_name == "character varying"
+            && (0..target.type_modifier).contains(&column.type_modifier);
+    target.generated || (same || wider) && modifier_fits
 }
 
 /// Refuses tables that hold rows which are not the stream's.

@@ -14,8 +14,11 @@ use stream_core::table::Identity;
 pub(super) struct TargetColumn {
     pub(super) name: String,
     pub(super) type_oid: u32,
+    pub(super) type_modifier: i32,
     /// As `format_type` prints it, without modifier; the schema is there unless it is `pg_catalog`.
     pub(super) type_name: String,
+    /// The type as it is declared, modifier included.
+    pub(super) declared_type: String,
     /// Whether the type can take the binary form.
     pub(super) takes_binary: bool,
     pub(super) generated: bool,

@@ -15,8 +15,8 @@ use super::error::from_sql;
 use super::plan::{Plan, TargetColumn, TargetTable};
 
 const COLUMNS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid,
-       format_type(a.atttypid, -1),
+SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
+       format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
        t.typreceive <> 0,
        a.attgenerated <> '',
        a.attidentity::text,
@@ -70,16 +70,18 @@ pub(super) async fn read(
         table.columns.push(TargetColumn {
             name: column,
             type_oid: row.get(4),
-            type_name: row.get(5),
-            takes_binary: row.get(6),
-            generated: row.get(7),
-            identity: match row.get(8) {
+            type_modifier: row.get(5),
+            type_name: row.get(6),
+            declared_type: row.get(7),
+            takes_binary: row.get(8),
+            generated: row.get(9),
+            identity: match row.get(10) {
                 "a" => Identity::Always,
                 "d" => Identity::ByDefault,
                 _ => Identity::None,
             },
-            must_be_given: row.get(9),
-            equality: row.get(10),
+            must_be_given: row.get(11),
+            equality: row.get(12),
         });
     }
     for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {

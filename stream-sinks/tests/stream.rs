@@ -1,0 +1,115 @@
+//! PostgreSQL to PostgreSQL, between real servers.
+
+use std::time::Duration;
+
+use stream_core::filter::TableFilter;
+use stream_core::pipeline::{Control, Outcome, Pipeline};
+use stream_core::postgres::publication::AutoCreate;
+use stream_core::postgres::{
+    ConnectOptions, PostgresSource, PostgresSourceOptions, SnapshotMode, SqlClient,
+};
+use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_sinks::postgres::{ImportOptions, PostgresSink, PostgresSinkOptions};
+use tokio::sync::mpsc;
+
+/// A stream between two databases of one server.
+struct Stream {
+    name: String,
+    source: ConnectOptions,
+    target: ConnectOptions,
+    mode: SnapshotMode,
+}
+
+impl Stream {
+    fn new(source: &TestDatabase<'_>, target: &TestDatabase<'_>) -> Self {
+        Self {
+            name: source.name().to_owned(),
+            source: source.url().parse().unwrap(),
+            target: target.url().parse().unwrap(),
+            mode: SnapshotMode::Initial,
+        }
+    }
+
+    async fn run(&self, control: mpsc::Receiver<Control>) -> Result<Outcome, stream_core::Error> {
+        let source = PostgresSource::new(PostgresSourceOptions {
+            connect: self.source.clone(),
+            slot: self.name.clone(),
+            publication: self.name.clone(),
+            auto_create: AutoCreate::Filtered,
+            remove_publication: true,
+            remove_slot: true,
+            filter: TableFilter::new(&[], &[]).unwrap(),
+            snapshot: self.mode,
+            readers: 2,
+            confirm_interval: Duration::from_secs(10),
+        });
+        let program = testing::client("pg_dump", 14).path;
+        let (sink, store) = PostgresSink::connect(PostgresSinkOptions {
+            target: self.target.clone(),
+            source: self.source.clone(),
+            stream: self.name.clone(),
+            import: Some(ImportOptions {
+                program_directories: vec![program.parent().unwrap().to_owned()],
+                everything: true,
+            }),
+            index_jobs: 2,
+        })
+        .await?;
+        Pipeline::new(source, sink, store).run(control).await
+    }
+
+    /// Delivers all that the source holds now, and ends.
+    async fn complete(&self) {
+        let (control, commands) = mpsc::channel(1);
+        control.send(Control::Complete).await.unwrap();
+        assert_eq!(self.run(commands).await.unwrap(), Outcome::Completed);
+    }
+}
+
+/// All rows of a query, as text.
+async fn rows(options: &ConnectOptions, sql: &str) -> Vec<String> {
+    let client = SqlClient::connect(options).await.unwrap();
+    let sql = format!("SELECT r::text FROM ({sql}) r ORDER BY 1");
+    client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn assert_equal(stream: &Stream, table: &str) {
+    let sql = format!("SELECT * FROM {table}");
+    let (source, target) = (rows(&stream.source, &sql).await, rows(&stream.target, &sql).await);
+    assert!(source == target, "{table} differs:\nsource {source:#?}\ntarget {target:#?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_and_changes_arrive() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, name text, n numeric(10,2));
+         INSERT INTO t SELECT i, 'row ' || i, i / 3.0 FROM generate_series(1, 1000) i;",
+    )
+    .await
+    .unwrap();
+    let stream = Stream::new(&from, &to);
+    let (control, commands) = mpsc::channel(1);
+    let work = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        from.execute(
+            "UPDATE t SET name = 'changed' WHERE id % 10 = 0; DELETE FROM t WHERE id > 990;
+             UPDATE t SET id = id + 5000 WHERE id < 5;
+             INSERT INTO t SELECT i, 'new', NULL FROM generate_series(2001, 3000) i;",
+        )
+        .await
+        .unwrap();
+        control.send(Control::Complete).await.unwrap();
+    };
+    let run = async {
+        let r = stream.run(commands).await;
+        eprintln!("OUT {r:?}");
+        r
+    };
+    let (outcome, ()) = tokio::join!(run, work);
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    assert_equal(&stream, "public.t").await;
+    assert_eq!(rows(&stream.target, "SELECT count(*) FROM public.t").await, ["(1990)"]);
+}
