@@ -1,7 +1,7 @@
 //! Opens sessions: socket, TLS, login, all within one time limit, every failure with its name.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::error::{ServerError, WireError};
 use super::login::{LoginError, log_in};
 use super::options::{ConnectOptions, SslMode};
+use super::read_ahead::{ReadAhead, Socket};
 use super::tls::{TlsError, client_config, server_end_point};
 use super::wire::{BoxedStream, Wire, unexpected};
 
@@ -197,7 +198,7 @@ async fn attempt(
     session: Session,
     encryption: Encryption,
 ) -> Result<Wire, ConnectError> {
-    let stream = dial(options).await?;
+    let stream = dial(options, session).await?;
     let (stream, binding) = match encryption {
         Encryption::Never => (stream, None),
         Encryption::IfOffered | Encryption::Required => {
@@ -227,27 +228,51 @@ async fn attempt(
     Err(ConnectError::Authentication { server, user, reason })
 }
 
-async fn dial(options: &ConnectOptions) -> Result<BoxedStream, ConnectError> {
+/// A server that answers within this time is near: it needs no large window to be read at full speed.
+const NEAR: Duration = Duration::from_millis(1);
+/// The window for a near walsender. While it is full, what the server writes is gathered in its kernel and
+/// travels in large segments; a large one would let each message travel by itself, which costs the server more
+/// than decoding it.
+pub(super) const NEAR_WINDOW_BYTES: usize = 64 << 10;
+
+async fn dial(options: &ConnectOptions, session: Session) -> Result<BoxedStream, ConnectError> {
     let ConnectOptions { host, port, .. } = options;
     let unreachable = |error| ConnectError::Unreachable { server: options.server(), error };
     if let Some(directory) = options.socket_directory() {
         let path = directory.join(format!(".s.PGSQL.{port}"));
-        return Ok(Box::new(UnixStream::connect(path).await.map_err(unreachable)?));
+        let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+        return match session {
+            Session::Sql => Ok(Box::new(stream)),
+            Session::Replication => read_ahead(stream.into_std()).map_err(unreachable),
+        };
     }
     let unknown_host = |error| ConnectError::UnknownHost { host: host.clone(), error };
     let addresses = lookup_host((host.as_str(), *port)).await.map_err(unknown_host)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
+        let begun = Instant::now();
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(unreachable)?;
                 keep_alive(&stream).map_err(unreachable)?;
-                return Ok(Box::new(stream));
+                if session == Session::Replication && begun.elapsed() < NEAR {
+                    SockRef::from(&stream)
+                        .set_recv_buffer_size(NEAR_WINDOW_BYTES)
+                        .map_err(unreachable)?;
+                }
+                return match session {
+                    Session::Sql => Ok(Box::new(stream)),
+                    Session::Replication => read_ahead(stream.into_std()).map_err(unreachable),
+                };
             }
             Err(error) => last = error,
         }
     }
     Err(unreachable(last))
+}
+
+fn read_ahead<S: Socket + Unpin>(socket: io::Result<S>) -> io::Result<BoxedStream> {
+    Ok(Box::new(ReadAhead::new(socket?)?))
 }
 
 /// A peer that is gone without a word is noticed within a minute, not after two hours. There is no

@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod problem;
 pub mod publication;
 pub mod query;
+mod read_ahead;
 pub mod replication;
 pub mod simple_query;
 pub mod slot;
