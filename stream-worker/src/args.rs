@@ -138,6 +138,12 @@ fn local(flags: Flags) -> anyhow::Result<Local> {
             url.map_err(|error| problems.push(format!("{error:#}"))).ok().map(|url| (name, url))
         })
         .collect();
+    for directory in postgres_dirs.iter().filter(|directory| !directory.is_dir()) {
+        problems.push(format!(
+            "--postgres-dir `{}` is no directory: name one with programs of PostgreSQL",
+            directory.display()
+        ));
+    }
     let init = named("--init", "FILE.sql", &init, &mut problems);
     if !problems.is_empty() {
         bail!(problems.join("\n"));

@@ -37,6 +37,9 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const SIGNAL_DELAY: Duration = Duration::from_millis(200);
 /// Whoever signals a process and its group, as `timeout` does, means it once.
 const SAME_SIGNAL: Duration = Duration::from_millis(250);
+/// How long a batch that is being written may keep a stream from stopping. Well below the 30 s after which a cluster
+/// kills what it told to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// `Complete` and `Stop`: nothing else is ever sent.
 const CONTROLS: usize = 2;
 
@@ -211,7 +214,11 @@ async fn attempt(
         outcome = &mut running => (None, outcome?),
         ending = signals.wait() => {
             let _ = control.try_send(Control::Stop);
-            (Some(ending), running.await?)
+            let Ok(outcome) = timeout(STOP_PATIENCE, &mut running).await else {
+                tracing::warn!("the target did not finish a batch in time: it is delivered again at the next start");
+                return Ok(ending);
+            };
+            (Some(ending), outcome?)
         }
     };
     match (outcome, ending) {

@@ -341,6 +341,55 @@ async fn signals_end_a_wait_for_tables_and_a_wait_for_a_server() {
     worker.stops("TERM", 143);
 }
 
+#[tokio::test]
+async fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let between = Between::new().await;
+    between.write("", "");
+    let mut worker = between.start(&[]);
+    worker.streams();
+    let lock = SqlClient::connect(&between.target.url().parse().unwrap()).await.unwrap();
+    lock.batch_execute("BEGIN; LOCK TABLE public.orders IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    between.source.execute("INSERT INTO public.orders (note) VALUES ('new')").await.unwrap();
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+         WHERE NOT granted AND datname = '{}'",
+        between.target.name()
+    );
+    until(&between.target.url(), &waiting, 1).await;
+    worker.signal("INT");
+    // Longer than what counts as one signal, shorter than a batch is waited for.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(worker.child.try_wait().unwrap().is_none(), "did not wait for the batch");
+    let start = Instant::now();
+    worker.stops("INT", 143);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    lock.close().await;
+    let (code, output) = between.start(&["--complete"]).ends();
+    assert_eq!((code, between.arrived().await), (Some(0), 1001), "{output}");
+}
+
+#[tokio::test]
+async fn addresses_come_from_files_and_passwords_from_the_password_file() {
+    let between = Between::new().await;
+    between.write("", "snapshotMode: initial_only");
+    let server = between.source.server();
+    let path = |name: &str| between.directory.path().join(name);
+    std::fs::write(path("url"), between.source.url() + "\n").unwrap();
+    let passwords = format!("127.0.0.1:{}:*:postgres:{}\n", server.port(), server.password());
+    std::fs::write(path(".pgpass"), passwords).unwrap();
+    let there = format!("there=postgres://127.0.0.1:{}", server.port());
+    let arguments = ["-f", "stream.yaml", "--cluster", "here=@url", "--cluster", &there];
+    let readable = PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(path(".pgpass"), readable).unwrap();
+    let (code, output) = Worker::start(between.directory.path(), &arguments, &[]).ends();
+    assert_eq!(code, Some(2), "{output}");
+    assert!(output.contains("chmod 600"), "{output}");
+    std::fs::set_permissions(path(".pgpass"), PermissionsExt::from_mode(0o600)).unwrap();
+    let (code, output) = Worker::start(between.directory.path(), &arguments, &[]).ends();
+    assert_eq!((code, between.arrived().await), (Some(0), 1000), "{output}");
+    assert!(!output.contains(server.password()), "{output}");
+}
+
 #[test]
 fn a_stream_is_given_up_after_its_retries() {
     let directory = directory();
@@ -387,7 +436,7 @@ fn bad_input_is_named_with_a_remedy() {
     let two = base.clone() + "---\n" + &changed("one", "two");
     let http = target("{type: CloudEvent, cloudEvent: {http: {url: 'http://x'}}}");
     let lambda = target("{type: PgLambda, pgLambda: {script: x}}");
-    let cases: [(&str, &[&str], &[&str]); 22] = [
+    let cases: [(&str, &[&str], &[&str]); 23] = [
         (&login, &given, &["Secret `default/s`", "sgCluster.username"]),
         (&(login.clone() + secret), &given, &["no key `p`", "its keys are `u`"]),
         (&source("databse: x"), &given, &["sgCluster.databse", "`database`"]),
@@ -409,6 +458,7 @@ fn bad_input_is_named_with_a_remedy() {
         (&property("columnMaskHash: {}"), &given, &["columnMaskHash", "not supported yet"]),
         (&property("skippedOperations: [t]"), &given, &["skippedOperations"]),
         ("a: [", &given, &["not valid YAML"]),
+        (&base, &["--postgres-dir", "none"], &["--postgres-dir `none`"]),
         (&base, &["--unknown"], &["--unknown"]),
     ];
     for (yaml, arguments, expected) in cases {
@@ -439,7 +489,7 @@ fn all_problems_are_told_at_once_and_one_warning_about_passwords() {
 }
 
 #[test]
-fn a_file_that_does_not_run_leaves_nothing_and_runs_again() {
+fn a_file_that_does_not_run_leaves_nothing_and_the_users_of_secrets_log_in() {
     let directory = directory();
     let documents = ["a", "b"].map(|name| {
         format!(
@@ -447,7 +497,13 @@ fn a_file_that_does_not_run_leaves_nothing_and_runs_again() {
              {{version: latest}}}}\n"
         )
     });
-    let yaml = stream() + &documents.concat();
+    let login = |name: &str| {
+        format!("{{name: {name}, username: {{name: s, key: u}}, password: {{name: s, key: p}}}}")
+    };
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {u: ann, p: \"it's $$\"}\n";
+    let stream =
+        stream().replacen("{name: a}", &login("a"), 1).replacen("{name: b}", &login("b"), 1);
+    let yaml = stream + &documents.concat() + secret;
     let file = directory.path().join("init.sql");
     let arguments = ["--init", "a=init.sql", "--complete"];
     std::fs::write(&file, "CREATE TABLE t (a int PRIMARY KEY);\nINSERT INTO nowhere VALUES (1);")

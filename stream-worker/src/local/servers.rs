@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use stream_core::postgres::ConnectOptions;
+use stream_core::sql::{Ident, Literal};
 use stream_core::throwaway::{
     Binaries, Client, Server, ServerError, ServerOptions, Shutdown, reachable_directory,
 };
@@ -126,25 +127,16 @@ impl Servers {
         })
     }
 
-    /// Makes the stream's database, and fills it at the first time.
+    /// Makes the stream's database, fills it at the first time, and makes the role that the stream logs in as.
     async fn furnish(&self, place: &Place, local: &Local) -> Result<(), Error> {
-        let Place::ThrowAway { cluster, database, .. } = place else { return Ok(()) };
+        let Place::ThrowAway { cluster, database, login, .. } = place else { return Ok(()) };
         let server = self.server(cluster)?;
         server.create_database(database).await.map_err(failed)?;
-        let Some(file) = local.init.get(cluster) else { return Ok(()) };
-        let mark = server.data_dir().join(FILLED);
-        if let Ok(before) = fs::read_to_string(&mark) {
-            tracing::info!(cluster, file = before, "was filled already, and is not filled again");
-            return Ok(());
+        fill_once(cluster, server, database, local).await?;
+        if let Some(login) = login {
+            server.execute(database, &role_sql(login)).await.map_err(failed)?;
         }
-        let doing = format!("--init {cluster}={}", file.display());
-        fill(server, database, file, local).await.map_err(|error| error.context(&doing))?;
-        fs::write(&mark, file.display().to_string()).map_err(|error| {
-            Error::new(
-                ErrorKind::Permanent,
-                format!("{doing}: cannot write `{}`: {error}", mark.display()),
-            )
-        })
+        Ok(())
     }
 }
 
@@ -208,6 +200,29 @@ fn start(
     Server::start(ServerOptions::kept(binaries, directory))
 }
 
+/// Fills a server unless that was done.
+async fn fill_once(
+    cluster: &str,
+    server: &Server,
+    database: &str,
+    local: &Local,
+) -> Result<(), Error> {
+    let Some(file) = local.init.get(cluster) else { return Ok(()) };
+    let mark = server.data_dir().join(FILLED);
+    if let Ok(before) = fs::read_to_string(&mark) {
+        tracing::info!(cluster, file = before, "was filled already, and is not filled again");
+        return Ok(());
+    }
+    let doing = format!("--init {cluster}={}", file.display());
+    fill(server, database, file, local).await.map_err(|error| error.context(&doing))?;
+    fs::write(&mark, file.display().to_string()).map_err(|error| {
+        Error::new(
+            ErrorKind::Permanent,
+            format!("{doing}: cannot write `{}`: {error}", mark.display()),
+        )
+    })
+}
+
 /// Runs a file in one transaction, by `psql` where there is one: what it does not finish leaves nothing.
 async fn fill(server: &Server, database: &str, file: &Path, local: &Local) -> Result<(), Error> {
     let text = fs::read_to_string(file).map_err(|error| {
@@ -238,6 +253,18 @@ async fn fill(server: &Server, database: &str, file: &Path, local: &Local) -> Re
         "{}; nothing of the file was kept: correct it and start again",
         said.trim()
     )))
+}
+
+/// Makes a role unless it is there: in a cluster of one's own the Secret's user exists, here nobody else makes it.
+fn role_sql(Login { user, password }: &Login) -> String {
+    let create = format!(
+        "BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) THEN \
+         CREATE ROLE {} LOGIN SUPERUSER PASSWORD {}; END IF; END",
+        Literal(user),
+        Ident(user),
+        Literal(password.expose())
+    );
+    format!("DO {}", Literal(&create))
 }
 
 fn superuser(server: &Server, database: &str) -> Result<ConnectOptions, Error> {
