@@ -149,6 +149,14 @@ fn url(output: &str, cluster: &str) -> String {
     line.split(' ').next().unwrap().to_owned()
 }
 
+/// What others may read of the environment of a throw-away cluster's server.
+fn environment_of_server(directory: &Path, cluster: &str) -> String {
+    let data = directory.join(format!("stream-data/default.{cluster}/data"));
+    let pid = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", pid.lines().next().unwrap()));
+    String::from_utf8_lossy(&environment.unwrap()).into_owned()
+}
+
 /// A stream between two databases, with their addresses in `SOURCE` and `TARGET`.
 struct Between<'a> {
     directory: TempDir,
@@ -218,9 +226,10 @@ async fn the_first_manifests_run_unchanged_and_a_second_start_goes_on() {
     std::fs::write(directory.path().join("init.sql"), init).unwrap();
     let arguments = ["-f", "all.yaml", "--init", "source-cluster=init.sql"];
 
-    let mut worker = Worker::start(directory.path(), &arguments, &[]);
+    let mut worker = Worker::start(directory.path(), &arguments, &[("OURS", "hunter2")]);
     let output = worker.streams();
     assert!(output.contains("\"rows\":1000,"), "{output}");
+    assert!(!environment_of_server(directory.path(), "source-cluster").contains("hunter2"));
     let (source, target) = (url(&output, "source-cluster"), url(&output, "target-cluster"));
     assert!(source.ends_with("/myapp") && target.ends_with("/myapp"), "{output}");
     assert_eq!(number(&target, COUNT).await, 1000);

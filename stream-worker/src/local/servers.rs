@@ -234,6 +234,8 @@ async fn fill(server: &Server, database: &str, file: &Path, local: &Local) -> Re
     let mut command = std::process::Command::new(&psql.path);
     command.args(["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]);
     command.arg("--file").arg(file);
+    // It needs no secret of ours but this login.
+    command.env_clear().env("PATH", &local.program_path);
     superuser(server, database)?.configure_child(&mut command);
     // The user's statements expect a session as `psql` has it, not one of ours.
     command.env_remove("PGOPTIONS");
