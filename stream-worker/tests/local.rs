@@ -400,6 +400,31 @@ async fn addresses_come_from_files_and_passwords_from_the_password_file() {
 }
 
 #[test]
+fn an_interrupt_ends_a_wait_for_the_standard_input() {
+    let directory = directory();
+    let worker = Worker::start(directory.path(), &["-f", "-"], &[]);
+    let status = format!("/proc/{}/status", worker.child.id());
+    // The bit of SIGINT among the signals that are caught.
+    let listens = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+        u64::from_str_radix(caught, 16).unwrap() & 2 != 0
+    };
+    let start = Instant::now();
+    while !listens() {
+        assert!(start.elapsed() < PATIENCE, "does not listen for signals");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    worker.signal("INT");
+    let mut worker = worker;
+    while worker.child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < PATIENCE, "does not end while its input is open");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    assert_eq!(worker.ends().0, Some(0));
+}
+
+#[test]
 fn a_stream_is_given_up_after_its_retries() {
     let directory = directory();
     let (code, output) = run(directory.path(), &(stream() + "  maxRetries: 1\n"), &NOBODY);

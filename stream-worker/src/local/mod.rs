@@ -58,7 +58,10 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     for warning in &local.warnings {
         tracing::warn!("{warning}");
     }
-    let documents = documents(&local.files)?;
+    let documents = tokio::select! {
+        ending = signals.wait() => return Ok(ending),
+        documents = documents(local.files.clone()) => documents?,
+    };
     let stream = only_stream(&documents)?;
     let mut found = Found::default();
     let config = config::read(stream, &mut found);
@@ -157,8 +160,15 @@ fn farewell(
     }
 }
 
+/// Reads the files on a thread that may be left behind: the standard input can keep it for ever.
+async fn documents(paths: Vec<PathBuf>) -> Result<Documents, Error> {
+    let (answer, documents) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || answer.send(read(&paths)));
+    documents.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?
+}
+
 /// Reads the files; all that cannot be read are told at once.
-fn documents(paths: &[PathBuf]) -> Result<Documents, Error> {
+fn read(paths: &[PathBuf]) -> Result<Documents, Error> {
     let (mut files, mut unreadable) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();
