@@ -97,7 +97,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let Some(started) = started else {
             return self.complete().await;
         };
-        self.stats.update(|stats| stats.phase = Phase::Streaming);
+        self.stats.update(|stats| {
+            stats.phase = Phase::Streaming;
+            // Until the first confirmation the stream is where it starts, not at the log's beginning.
+            stats.confirmed = started.start;
+        });
         let (ended, this) = self.stream(started, control, complete).await?;
         match ended {
             Outcome::Completed => this.complete().await,

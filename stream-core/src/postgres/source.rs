@@ -514,13 +514,20 @@ impl ChunkReader for SnapshotReader {
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
         let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
         self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
-        Ok(Box::pin(stream::try_unfold(&mut self.wire.reader, next_piece)))
+        // The end of the binary form is a message that is no row.
+        let no_rows = u64::from(format == CopyFormat::Binary);
+        Ok(Box::pin(stream::try_unfold((&mut self.wire.reader, no_rows), next_piece)))
     }
 }
 
+/// The next piece, and the state that follows it: `no_rows` messages that are no rows are still to be left out.
 async fn next_piece(
-    reader: &mut WireReader,
-) -> Result<Option<(CopyPiece, &mut WireReader)>, Error> {
+    (reader, no_rows): (&mut WireReader, u64),
+) -> Result<Option<(CopyPiece, (&mut WireReader, u64))>, Error> {
     let piece = reader.copy_piece().await.map_err(problem::from_wire)?;
-    Ok(piece.map(|bytes| (CopyPiece { bytes, rows: reader.take_copy_messages() }, reader)))
+    Ok(piece.map(|bytes| {
+        let messages = reader.take_copy_messages();
+        let left_out = messages.min(no_rows);
+        (CopyPiece { bytes, rows: messages - left_out }, (reader, no_rows - left_out))
+    }))
 }

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::ServerError;
 
+/// Where shells find the system's programs.
+const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
 /// Whom server processes, and the files they own, belong to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Account {
@@ -34,7 +37,8 @@ impl Account {
         if let Self::Other { uid, gid } = self {
             command.uid(uid).gid(gid);
         }
-        command.stdin(Stdio::null()).env("LC_ALL", "C");
+        // Another user's processes must not carry what the environment of this one may hold, such as passwords.
+        command.env_clear().env("PATH", SEARCH_PATH).env("LC_ALL", "C").stdin(Stdio::null());
         command
     }
 

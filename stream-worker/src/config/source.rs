@@ -1,0 +1,172 @@
+//! `spec.source` in the engine's words.
+
+use std::time::Duration;
+
+use stream_api::properties::{
+    Operation, PublicationAutocreateMode, SnapshotMode as WrittenMode, SourceProperties,
+};
+use stream_api::{Capture, SGStream, names};
+use stream_core::filter::{FilterError, TableFilter};
+use stream_core::postgres::publication::AutoCreate;
+use stream_core::postgres::{ConnectOptions, PostgresSourceOptions, SnapshotMode};
+
+use super::parallelism;
+use super::problem::Found;
+
+/// Properties that change what arrives at the target, and that the engine does not know yet: to ignore them would
+/// deliver what the user did not want.
+const REFUSED: [&str; 10] = [
+    "columnTruncateToLengthChars",
+    "columnMaskWithLengthChars",
+    "columnMaskHash",
+    "columnMaskHashV2",
+    "converters",
+    "messageKeyColumns",
+    "messagePrefixIncludeList",
+    "messagePrefixExcludeList",
+    "snapshotIncludeCollectionList",
+    "snapshotSelectStatementOverrides",
+];
+
+/// What is captured, and how.
+#[derive(Debug)]
+pub(crate) struct SourceConfig {
+    /// Whether all tables are captured, with all that belongs to a schema.
+    pub(crate) everything: bool,
+    slot: String,
+    publication: String,
+    auto_create: AutoCreate,
+    remove_slot: bool,
+    remove_publication: bool,
+    filter: TableFilter,
+    snapshot: SnapshotMode,
+    readers: usize,
+    confirm_interval: Duration,
+}
+
+impl SourceConfig {
+    /// The options of a source at `connect`.
+    pub(crate) fn options(self, connect: ConnectOptions) -> PostgresSourceOptions {
+        let Self {
+            everything: _,
+            slot,
+            publication,
+            auto_create,
+            remove_slot,
+            remove_publication,
+            filter,
+            snapshot,
+            readers,
+            confirm_interval,
+        } = self;
+        PostgresSourceOptions {
+            connect,
+            slot,
+            publication,
+            auto_create,
+            remove_publication,
+            remove_slot,
+            filter,
+            snapshot,
+            readers,
+            confirm_interval,
+        }
+    }
+}
+
+/// Translates `spec.source`; `None` when something was added to `found`.
+pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig> {
+    let capture = found.keep(stream.spec.source.kind())?.capture();
+    let properties = capture.properties;
+    refuse(&capture, found);
+    let filter = filter(&capture, found);
+    let snapshot = snapshot(&capture, found);
+    let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
+    let threads = usize::try_from(properties.snapshot_max_threads.get()).unwrap_or(usize::MAX);
+    Some(SourceConfig {
+        everything: capture.includes.is_empty() && capture.excludes.is_empty(),
+        slot: names::slot(stream),
+        publication: names::publication(stream),
+        auto_create: match properties.publication_autocreate_mode {
+            PublicationAutocreateMode::AllTables => AutoCreate::AllTables,
+            PublicationAutocreateMode::Disabled => AutoCreate::Disabled,
+            PublicationAutocreateMode::Filtered => AutoCreate::Filtered,
+            PublicationAutocreateMode::NoTables => AutoCreate::NoTables,
+        },
+        remove_slot: remove,
+        // One that the user named can be the user's own.
+        remove_publication: remove && properties.publication_name.is_none(),
+        filter: filter?,
+        snapshot: snapshot?,
+        // 1 is the property's default, and cannot be told from a 1 that somebody wrote.
+        readers: if threads > 1 { threads } else { parallelism() },
+        confirm_interval: properties.status_update_interval.0,
+    })
+}
+
+/// Properties of the source that are accepted and have no effect.
+pub(super) fn without_effect(stream: &SGStream) -> Vec<String> {
+    let Ok(kind) = stream.spec.source.kind() else { return Vec::new() };
+    let Capture { path, properties, .. } = kind.capture();
+    let path = |name: &str| format!("{path}.debeziumProperties.{name}");
+    let slot_drop = properties.slot_drop_on_stop.then(|| path("slotDropOnStop"));
+    properties.other.iter().map(|(name, _)| path(name)).chain(slot_drop).collect()
+}
+
+fn refuse(capture: &Capture<'_>, found: &mut Found) {
+    let SourceProperties { publish_via_partition_root, skipped_operations, other, .. } =
+        capture.properties;
+    let mut add = |name: &str, message: &str| {
+        found.add(format!("{}.debeziumProperties.{name}", capture.path), message);
+    };
+    if *publish_via_partition_root {
+        add(
+            "publishViaPartitionRoot",
+            "`true` is not supported yet: remove it, and rows arrive in the partitions of the same name",
+        );
+    }
+    if skipped_operations.iter().any(|operation| *operation != Operation::None) {
+        add(
+            "skippedOperations",
+            "skipping operations is not supported yet: remove it, or name a publication of your own (`publicationName`) that leaves them out",
+        );
+    }
+    for name in REFUSED.into_iter().filter(|name| other.get(name).is_some()) {
+        add(
+            name,
+            "not supported yet, and without it other data would arrive at the target: remove it",
+        );
+    }
+}
+
+fn filter(capture: &Capture<'_>, found: &mut Found) -> Option<TableFilter> {
+    let parts = [(capture.includes, &[][..]), (&[][..], capture.excludes)];
+    for (includes, excludes) in parts {
+        if let Err(FilterError::Pattern { list, index, pattern, reason, remedy }) =
+            TableFilter::new(includes, excludes)
+        {
+            let path = format!("{}.{list}[{index}]", capture.path);
+            found.add(path, format!("`{pattern}` cannot be used: {reason}; {remedy}"));
+        }
+    }
+    TableFilter::new(capture.includes, capture.excludes).ok()
+}
+
+fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
+    let refused = match capture.properties.snapshot_mode {
+        // What `when_needed` does beyond `initial` is a new snapshot after a lost slot; that is said, never done unasked.
+        WrittenMode::Initial | WrittenMode::WhenNeeded => return Some(SnapshotMode::Initial),
+        WrittenMode::InitialOnly => return Some(SnapshotMode::InitialOnly),
+        WrittenMode::NoData => return Some(SnapshotMode::Never),
+        WrittenMode::Always => return Some(SnapshotMode::Always),
+        WrittenMode::ConfigurationBased => "configuration_based",
+        WrittenMode::Custom => "custom",
+    };
+    found.add(
+        format!("{}.debeziumProperties.snapshotMode", capture.path),
+        format!(
+            "`{refused}` is not supported: write `initial`, `initial_only`, `no_data` or `always`"
+        ),
+    );
+    None
+}

@@ -1,0 +1,254 @@
+//! `stream-worker local`: a stream without Kubernetes.
+//!
+//! ```text
+//!  files ─► documents ─► configuration, places ─► throw-away servers ─► composition ─► supervise
+//!                        (all problems at once)   (where places say so)                  │
+//!                                                                          show ◄────────┘ numbers
+//! ```
+
+mod servers;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use stream_api::{Documents, SGStream};
+use stream_core::stats::{Stats, StreamStats};
+use stream_core::throwaway::Binaries;
+use stream_core::{Error, ErrorKind};
+
+use crate::args::{self, Local, LogFormat};
+use crate::compose::Composition;
+use crate::config::{self, StreamConfig, problem::Found, sink::Surroundings};
+use crate::resolve::{self, Places};
+use crate::show::Screen;
+use crate::supervise::{self, Ending, Plan, Signals};
+use servers::Servers;
+
+/// Two cores' worth: one half of a stream reads while the other writes.
+const WORKER_THREADS: usize = 2;
+/// For servers that start side by side, and file names that are looked up.
+const BLOCKING_THREADS: usize = 4;
+
+/// Runs the stream to its end.
+pub(crate) fn main(local: Local) -> ExitCode {
+    let screen = Screen::open(local.log_format);
+    let format = local.log_format;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Permanent, error));
+    match runtime.and_then(|runtime| runtime.block_on(run(local, &screen))) {
+        Ok(ending) => ExitCode::from(ending.exit_code()),
+        Err(error) => {
+            match format {
+                LogFormat::Text => eprintln!("error: {error}"),
+                LogFormat::Json => tracing::error!("{error}"),
+            }
+            ExitCode::from(supervise::exit_code(&error))
+        }
+    }
+}
+
+async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
+    let signals = Signals::listen()?;
+    for warning in &local.warnings {
+        tracing::warn!("{warning}");
+    }
+    let documents = tokio::select! {
+        ending = signals.wait() => return Ok(ending),
+        documents = documents(local.files.clone()) => documents?,
+    };
+    let stream = only_stream(&documents)?;
+    let mut found = Found::default();
+    let config = config::read(stream, &mut found);
+    let places = resolve::places(stream, &documents, &local, &mut found);
+    if let Some(error) = found.into_error() {
+        return Err(error);
+    }
+    let (Some(config), Some(places)) = (config, places) else {
+        return Err(bad_input("the stream cannot be read"));
+    };
+    for name in config::without_effect(stream) {
+        tracing::warn!(name, "accepted, and without effect here");
+    }
+    if config.paused {
+        say(&format!("stream {} is paused: set `spec.paused` to false to run it", config.identity));
+        return Ok(Ending::Completed);
+    }
+    let started = tokio::select! {
+        // Servers that are being started stop as soon as they run.
+        ending = signals.wait() => Err(ending),
+        started = Servers::start(stream.metadata.namespace(), &places, &local) => Ok(started),
+    };
+    let servers = match started {
+        Ok(Ok(servers)) => servers,
+        Ok(Err(error)) => return signals.excuse(error).await,
+        Err(ending) => {
+            let nothing = StreamStats::default();
+            say(&farewell(&config.identity, Ok(&ending), &nothing, &local.command));
+            return Ok(ending);
+        }
+    };
+    let ended = stream_through(&local, config, places, &servers, &signals, screen).await;
+    servers.stop().await;
+    ended
+}
+
+/// Runs the stream between servers that are there.
+async fn stream_through(
+    local: &Local,
+    config: StreamConfig,
+    places: Places,
+    servers: &Servers,
+    signals: &Signals,
+    screen: &Screen,
+) -> Result<Ending, Error> {
+    let Places { source, target, certificates: _certificates } = places;
+    for place in [&source, &target] {
+        say(&servers.introduce(place)?);
+    }
+    let plan =
+        Plan { max_retries: config.max_retries, complete: local.complete || config.tombstone };
+    let source = servers.connect(&source)?;
+    let surroundings = Surroundings {
+        target: servers.connect(&target)?,
+        source: source.clone(),
+        stream: config.identity.clone(),
+        everything: config.source.everything,
+        program_directories: program_directories(local),
+    };
+    let composition = Composition::Postgres {
+        source: config.source.options(source),
+        sink: config.sink.options(surroundings),
+    };
+    let stats = Stats::default();
+    let numbers = stats.subscribe();
+    let ended = tokio::select! {
+        ended = supervise::run(&composition, plan, &stats, signals) => ended,
+        never = screen.show(numbers.clone()) => match never {},
+    };
+    screen.clear();
+    say(&farewell(&config.identity, ended.as_ref(), &numbers.borrow(), &local.command));
+    ended
+}
+
+/// The last line: how the stream ended, and how it goes on.
+fn farewell(
+    identity: &str,
+    ended: Result<&Ending, &Error>,
+    stats: &StreamStats,
+    command: &str,
+) -> String {
+    let position = match stats.confirmed.get() {
+        0 => "before it followed the log".to_owned(),
+        _ => format!("at LSN {}", stats.confirmed),
+    };
+    match ended {
+        Ok(Ending::Completed) => {
+            format!("stream {identity} is complete: {} changes delivered", stats.changes)
+        }
+        Ok(Ending::Interrupted | Ending::Terminated) => {
+            format!("stream {identity} stopped {position}; go on with: {command}")
+        }
+        Err(_) => format!(
+            "stream {identity} failed {position}; once the cause is gone, go on with: {command}"
+        ),
+    }
+}
+
+/// Reads the files on a thread that may be left behind: the standard input can keep it for ever.
+async fn documents(paths: Vec<PathBuf>) -> Result<Documents, Error> {
+    let (answer, documents) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || answer.send(read(&paths)));
+    documents.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?
+}
+
+/// Reads the files; all that cannot be read are told at once.
+fn read(paths: &[PathBuf]) -> Result<Documents, Error> {
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    for path in paths {
+        let name = path.display().to_string();
+        let text = if args::is_standard_input(path.as_os_str()) {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            fs::read_to_string(path)
+        };
+        match text {
+            Ok(text) => files.push((name, text)),
+            Err(error) => unreadable.push(format!(
+                "cannot read `{name}`: {error}; name a YAML file that this user can read"
+            )),
+        }
+    }
+    if !unreadable.is_empty() {
+        return Err(bad_input(unreadable.join("\n")));
+    }
+    stream_api::load(&files).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
+}
+
+fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
+    let streams: Vec<_> = documents.streams().collect();
+    match *streams.as_slice() {
+        [stream] => Ok(stream),
+        [] => Err(bad_input(
+            "no document is an SGStream: add one to the files, or name its file with `-f`",
+        )),
+        [..] => {
+            let names: Vec<_> = streams
+                .iter()
+                .map(|stream| format!("`{}/{}`", stream.metadata.namespace(), stream.metadata.name))
+                .collect();
+            Err(bad_input(format!(
+                "more than one document is an SGStream: {}; a process runs one stream: start one for each, with files of \
+                 its own and a `--data-dir` of its own",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Where `pg_dump` is looked for.
+fn program_directories(local: &Local) -> Vec<PathBuf> {
+    let mut directories: Vec<_> = std::env::split_paths(&local.program_path).collect();
+    directories
+        .extend(Binaries::find_all(Some(&local.program_path)).into_iter().map(|found| found.dir));
+    let mut seen = std::collections::HashSet::new();
+    directories.retain(|directory| seen.insert(directory.clone()));
+    directories
+}
+
+fn bad_input(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Configuration, message.into())
+}
+
+/// Says a line to the user. Whoever closed the other end does not want to hear it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_runs_one_stream() {
+        let stream = |name: &str| {
+            format!(
+                "---\napiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: {name}}}\nspec:\n  \
+                 source: {{type: SGCluster, sgCluster: {{name: a}}}}\n  target: {{type: SGCluster, sgCluster: \
+                 {{name: b}}}}\n  pods: {{persistentVolume: {{size: 1Gi}}}}\n"
+            )
+        };
+        let load = |text: String| stream_api::load(&[("f".to_owned(), text)]).unwrap();
+        assert_eq!(only_stream(&load(stream("one"))).unwrap().metadata.name, "one");
+        let two = load(stream("one") + &stream("two"));
+        let error = only_stream(&two).unwrap_err().to_string();
+        assert!(error.contains("`default/one`") && error.contains("`default/two`"), "{error}");
+        assert!(only_stream(&Documents::default()).is_err());
+    }
+}
