@@ -69,7 +69,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         Self { source, sink, offsets, batch_bytes: 4 << 20, stats: Stats::default() }
     }
 
-    /// Runs until the stream is complete, is told to end, or cannot go on.
+    /// Runs until the stream is complete, is told to end, or cannot go on. A stop wins over a completion that
+    /// has not come to the source's removal. Dropping the controller is a stop, unless it has asked for
+    /// completion.
     ///
     /// # Errors
     /// The first failure of source, sink or store. A retryable one can be followed by a new pipeline
@@ -77,27 +79,20 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     ///
     /// # Cancel safety
     /// Dropping the future ends the stream as a crash would: nothing confirmed is lost.
-    pub async fn run(mut self, mut control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
-        let mut complete = false;
-        let mut start = Box::pin(self.start_up());
-        let started = loop {
-            tokio::select! {
-                biased;
-                command = control.recv() => match command {
-                    Some(Control::Complete) => complete = true,
-                    Some(Control::Stop) | None => return Ok(Outcome::Stopped),
-                },
-                started = &mut start => break started?,
-            }
+    pub async fn run(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
+        let mut commands = Commands { control, complete: false };
+        let started = tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            started = Box::pin(self.start_up()) => started?,
         };
-        drop(start);
         let Some(started) = started else {
-            return self.complete().await;
+            return self.complete(commands).await;
         };
         self.stats.update(|stats| stats.phase = Phase::Streaming);
-        let (ended, this) = self.stream(started, control, complete).await?;
+        let (ended, this, commands) = self.stream(started, commands).await?;
         match ended {
-            Outcome::Completed => this.complete().await,
+            Outcome::Completed => this.complete(commands).await,
             Outcome::Stopped => Ok(Outcome::Stopped),
         }
     }
@@ -155,8 +150,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         Ok(tables)
     }
 
-    async fn complete(mut self) -> Result<Outcome, Error> {
-        self.sink.finish().await?;
+    async fn complete(mut self, mut commands: Commands) -> Result<Outcome, Error> {
+        tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            finished = self.sink.finish() => finished?,
+        }
         self.source.remove().await?;
         self.stats.update(|stats| stats.phase = Phase::Completed);
         Ok(Outcome::Completed)
@@ -166,9 +165,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     async fn stream(
         self,
         started: Started,
-        control: mpsc::Receiver<Control>,
-        complete: bool,
-    ) -> Result<(Outcome, Self), Error> {
+        commands: Commands,
+    ) -> Result<(Outcome, Self, Commands), Error> {
         let Self { source, sink, offsets, batch_bytes, stats } = self;
         let (batches, received) = mpsc::channel(1);
         let (flushed, seen) = watch::channel(Flushed { batches: 0, position: started.start });
@@ -185,20 +183,13 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         };
         let write = WriteHalf { sink, offsets, batches: received, flushed, stats: stats.clone() };
         let mut halves = JoinSet::new();
-        halves.spawn(async move { read.run(batches, control, complete).await.map(End::Read) });
+        halves.spawn(async move { read.run(batches, commands).await.map(End::Read) });
         halves.spawn(async move { write.run().await.map(End::Write) });
-        let (mut source, mut sink) = (None, None);
-        while let Some(end) = halves.join_next().await {
-            let end = end.map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-            match end? {
-                End::Read(ended) => source = Some(ended),
-                End::Write(ended) => sink = Some(ended),
-            }
-        }
-        let (Some((outcome, source)), Some((sink, offsets))) = (source, sink) else {
-            return Err(Error::new(ErrorKind::Permanent, "a half of the stream did not end"));
-        };
-        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }))
+        let ended = join(&mut halves).await;
+        // After a failure the other half may be in the middle of a write: the next run must not meet it.
+        halves.shutdown().await;
+        let ((outcome, source, commands), (sink, offsets)) = ended?;
+        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }, commands))
     }
 }
 
@@ -215,8 +206,54 @@ struct Flushed {
 }
 
 enum End<S, K, O> {
-    Read((Outcome, S)),
+    Read(ReadEnd<S>),
     Write((K, O)),
+}
+
+type ReadEnd<S> = (Outcome, S, Commands);
+
+/// Waits for both halves, or for the first that fails.
+async fn join<S: 'static, K: 'static, O: 'static>(
+    halves: &mut JoinSet<Result<End<S, K, O>, Error>>,
+) -> Result<(ReadEnd<S>, (K, O)), Error> {
+    let (mut read, mut write) = (None, None);
+    while let Some(end) = halves.join_next().await {
+        match end.map_err(|error| Error::new(ErrorKind::Permanent, error))?? {
+            End::Read(ended) => read = Some(ended),
+            End::Write(ended) => write = Some(ended),
+        }
+    }
+    read.zip(write)
+        .ok_or_else(|| Error::new(ErrorKind::Permanent, "a half of the stream did not end"))
+}
+
+/// What the pipeline is told.
+struct Commands {
+    control: mpsc::Receiver<Control>,
+    /// Whether completion was asked for.
+    complete: bool,
+}
+
+impl Commands {
+    /// The next command. Who has asked for completion and is gone has no more to say.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no command.
+    async fn next(&mut self) -> Control {
+        match self.control.recv().await {
+            Some(Control::Complete) => {
+                self.complete = true;
+                Control::Complete
+            }
+            None if self.complete => std::future::pending().await,
+            Some(Control::Stop) | None => Control::Stop,
+        }
+    }
+
+    /// Waits for a stop; a wish for completion is kept.
+    async fn stop(&mut self) {
+        while self.next().await != Control::Stop {}
+    }
 }
 
 fn check_identity(
@@ -265,10 +302,9 @@ impl<S: Source> ReadHalf<S> {
     async fn run(
         mut self,
         batches: mpsc::Sender<Batch>,
-        mut control: mpsc::Receiver<Control>,
-        complete: bool,
-    ) -> Result<(Outcome, S), Error> {
-        if complete {
+        mut commands: Commands,
+    ) -> Result<ReadEnd<S>, Error> {
+        if commands.complete {
             self.complete_at = Some(self.source.current_lsn().await?);
         }
         let period = self.source.confirm_interval();
@@ -278,9 +314,9 @@ impl<S: Source> ReadHalf<S> {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(outcome) = self.outcome() {
-                self.confirm().await?;
+                self.acknowledge().await?;
                 self.source.close().await;
-                return Ok((outcome, self.source));
+                return Ok((outcome, self.source, commands));
             }
             tokio::select! {
                 biased;
@@ -289,9 +325,9 @@ impl<S: Source> ReadHalf<S> {
                     self.acknowledge().await?;
                 }
                 _ = keepalive.tick() => self.confirm().await?,
-                command = control.recv(), if !self.stopping => match command {
-                    Some(Control::Complete) => self.complete_at = Some(self.source.current_lsn().await?),
-                    Some(Control::Stop) | None => self.stopping = true,
+                command = commands.next(), if !self.stopping => match command {
+                    Control::Complete => self.complete_at = Some(self.source.current_lsn().await?),
+                    Control::Stop => self.stopping = true,
                 },
                 _ = ping.tick(), if self.complete_at.is_some() => self.source.ping().await?,
                 permit = batches.reserve(), if self.batcher.is_ready() && !self.stopping => {
@@ -301,11 +337,23 @@ impl<S: Source> ReadHalf<S> {
                     permit.send(self.batcher.take());
                     self.publish();
                 }
-                event = self.source.next(), if !self.batcher.is_full() && !self.stopping => {
+                event = self.source.next(), if self.wants_more() => {
                     self.take(event?).await?;
                 }
             }
         }
+    }
+
+    /// Whether the next event is to be taken. A stream that is to complete takes none after the transaction
+    /// that reaches its end: under load it would never come to rest.
+    fn wants_more(&self) -> bool {
+        let is_last = self.has_all() && !self.batcher.is_in_transaction();
+        !self.batcher.is_full() && !self.stopping && !is_last
+    }
+
+    /// Whether all that is to be delivered has been received.
+    fn has_all(&self) -> bool {
+        self.complete_at.is_some_and(|at| self.progress.highest_received() >= at)
     }
 
     /// How the stream ends, once it does.
@@ -314,9 +362,7 @@ impl<S: Source> ReadHalf<S> {
         if !nothing_in_flight {
             return None;
         }
-        let drained = self
-            .complete_at
-            .is_some_and(|at| self.progress.highest_received() >= at && self.batcher.is_idle());
+        let drained = self.has_all() && self.batcher.is_idle();
         match (drained, self.stopping) {
             (true, _) => Some(Outcome::Completed),
             (false, true) => Some(Outcome::Stopped),
@@ -344,6 +390,12 @@ impl<S: Source> ReadHalf<S> {
                 if reply || self.batcher.is_idle() {
                     self.confirm().await?;
                 }
+            }
+            SourceEvent::End if self.batcher.is_in_transaction() => {
+                return Err(Error::new(
+                    ErrorKind::Transient,
+                    "the source ended inside of a transaction: start again from the checkpoint",
+                ));
             }
             SourceEvent::End => self.complete_at = Some(self.progress.highest_received()),
         }
