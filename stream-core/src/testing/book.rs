@@ -129,6 +129,9 @@ impl Book {
     }
 
     pub(super) fn write(&mut self, batch: &Batch) {
+        if batch.entries.is_empty() && batch.ack.is_none() {
+            self.broken("a batch is written that holds nothing".to_owned());
+        }
         let mut committed = None;
         for entry in &batch.entries {
             match entry {
