@@ -9,25 +9,26 @@
 //! The halves are two tasks. Nothing in the read half waits for the sink, so that a slow target never
 //! keeps the source without its sign of life; and nothing is confirmed that is not written and saved.
 
+mod read;
+mod write;
+
 use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::batch::{Batch, Batcher, Entry};
-use crate::checkpoint::{Checkpoint, OffsetStore, TableSync};
+use crate::batch::Batcher;
+use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::pipeline::read::ReadHalf;
+use crate::pipeline::write::WriteHalf;
 use crate::progress::Progress;
 use crate::relation::TableName;
 use crate::sink::Sink;
 use crate::snapshot;
-use crate::source::{Beginning, Source, SourceEvent};
+use crate::source::{Beginning, Source};
 use crate::stats::{Phase, Stats};
-
-/// How often a stream that drains asks the source how far it is.
-const PING_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How a pipeline is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,10 +257,7 @@ impl Commands {
     }
 }
 
-fn check_identity(
-    checkpoint: &Checkpoint,
-    found: &crate::checkpoint::SourceIdentity,
-) -> Result<(), Error> {
+fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
     match &checkpoint.source {
         Some(saved) if saved != found => Err(Error::new(
             ErrorKind::Permanent,
@@ -282,201 +280,4 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
             TableSync::Copying => None,
         })
         .collect()
-}
-
-struct ReadHalf<S> {
-    source: S,
-    batcher: Batcher,
-    progress: Progress,
-    sent: u64,
-    flushed: watch::Receiver<Flushed>,
-    /// A position to tell the sink once the stream has passed it, even when nothing else is to be told.
-    consistent_at: Option<Lsn>,
-    /// The stream is complete when all below is durable.
-    complete_at: Option<Lsn>,
-    stopping: bool,
-    stats: Stats,
-}
-
-impl<S: Source> ReadHalf<S> {
-    async fn run(
-        mut self,
-        batches: mpsc::Sender<Batch>,
-        mut commands: Commands,
-    ) -> Result<ReadEnd<S>, Error> {
-        if commands.complete {
-            self.complete_at = Some(self.source.current_lsn().await?);
-        }
-        let period = self.source.confirm_interval();
-        let mut keepalive = interval_at(Instant::now() + period, period);
-        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ping = interval_at(Instant::now(), PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            if let Some(outcome) = self.outcome() {
-                self.acknowledge().await?;
-                self.source.close().await;
-                return Ok((outcome, self.source, commands));
-            }
-            tokio::select! {
-                biased;
-                changed = self.flushed.changed() => {
-                    if changed.is_err() { return writer_failed().await }
-                    self.acknowledge().await?;
-                }
-                _ = keepalive.tick() => self.confirm().await?,
-                command = commands.next(), if !self.stopping => match command {
-                    Control::Complete => self.complete_at = Some(self.source.current_lsn().await?),
-                    Control::Stop => self.stopping = true,
-                },
-                _ = ping.tick(), if self.complete_at.is_some() => self.source.ping().await?,
-                permit = batches.reserve(), if self.batcher.is_ready() && !self.stopping => {
-                    let Ok(permit) = permit else { return writer_failed().await };
-                    self.progress.dispatched();
-                    self.sent += 1;
-                    permit.send(self.batcher.take());
-                    self.publish();
-                }
-                event = self.source.next(), if self.wants_more() => {
-                    self.take(event?).await?;
-                }
-            }
-        }
-    }
-
-    /// Whether the next event is to be taken. A stream that is to complete takes none after the transaction
-    /// that reaches its end: under load it would never come to rest.
-    fn wants_more(&self) -> bool {
-        let is_last = self.has_all() && !self.batcher.is_in_transaction();
-        !self.batcher.is_full() && !self.stopping && !is_last
-    }
-
-    /// Whether all that is to be delivered has been received.
-    fn has_all(&self) -> bool {
-        self.complete_at.is_some_and(|at| self.progress.highest_received() >= at)
-    }
-
-    /// How the stream ends, once it does.
-    fn outcome(&self) -> Option<Outcome> {
-        let nothing_in_flight = self.flushed.borrow().batches == self.sent;
-        if !nothing_in_flight {
-            return None;
-        }
-        let drained = self.has_all() && self.batcher.is_idle();
-        match (drained, self.stopping) {
-            (true, _) => Some(Outcome::Completed),
-            (false, true) => Some(Outcome::Stopped),
-            (false, false) => None,
-        }
-    }
-
-    async fn take(&mut self, event: SourceEvent) -> Result<(), Error> {
-        match event {
-            SourceEvent::Begin(transaction) => self.batcher.begin(transaction),
-            SourceEvent::Change { ordinal, change, held_bytes } => {
-                self.batcher.change(ordinal, change, held_bytes);
-            }
-            SourceEvent::Commit { transaction, end } => {
-                self.progress.received(end);
-                self.batcher.commit(transaction, end);
-            }
-            SourceEvent::Heartbeat { wal_end, reply } => {
-                // Inside of a transaction the server may be far beyond what it has sent.
-                if self.batcher.is_idle() {
-                    self.progress.received(wal_end);
-                    self.announce_consistency();
-                }
-                self.publish();
-                if reply || self.batcher.is_idle() {
-                    self.confirm().await?;
-                }
-            }
-            SourceEvent::End if self.batcher.is_in_transaction() => {
-                return Err(Error::new(
-                    ErrorKind::Transient,
-                    "the source ended inside of a transaction: start again from the checkpoint",
-                ));
-            }
-            SourceEvent::End => self.complete_at = Some(self.progress.highest_received()),
-        }
-        Ok(())
-    }
-
-    /// Tells the sink, by an empty batch, that the stream has passed the position it waits for.
-    fn announce_consistency(&mut self) {
-        let received = self.progress.highest_received();
-        if self.consistent_at.is_some_and(|at| received >= at) {
-            self.consistent_at = None;
-            self.batcher.mark(received);
-        }
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), Error> {
-        let Flushed { batches, position } = *self.flushed.borrow_and_update();
-        self.progress.flushed(self.sent - batches, position);
-        if self.consistent_at.is_some_and(|at| position >= at) {
-            self.consistent_at = None;
-        }
-        self.confirm().await
-    }
-
-    async fn confirm(&mut self) -> Result<(), Error> {
-        let position = self.progress.confirmable(self.batcher.is_idle());
-        self.source.confirm(position).await?;
-        self.stats.update(|stats| stats.confirmed = position);
-        Ok(())
-    }
-
-    fn publish(&self) {
-        let (received, end) = (self.progress.highest_received(), self.source.last_known_end());
-        self.stats.update(|stats| {
-            stats.received = received;
-            stats.source_end = stats.source_end.max(end).max(received);
-        });
-    }
-}
-
-/// Waits to be dropped: the pipeline ends with the writer's error, the one that counts.
-async fn writer_failed<T>() -> T {
-    std::future::pending().await
-}
-
-struct WriteHalf<K, O> {
-    sink: K,
-    offsets: O,
-    batches: mpsc::Receiver<Batch>,
-    flushed: watch::Sender<Flushed>,
-    stats: Stats,
-}
-
-impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
-    async fn run(mut self) -> Result<(K, O), Error> {
-        while let Some(batch) = self.batches.recv().await {
-            self.sink.write(&batch).await?;
-            // Saved before it is confirmed: the source may forget it at once.
-            if let Some(position) = batch.ack {
-                self.offsets.save_position(position).await?;
-            }
-            self.count(&batch);
-            self.flushed.send_modify(|flushed| {
-                flushed.batches += 1;
-                flushed.position = batch.ack.unwrap_or(flushed.position);
-            });
-        }
-        Ok((self.sink, self.offsets))
-    }
-
-    fn count(&self, batch: &Batch) {
-        let commits = batch.entries.iter().filter_map(|entry| match entry {
-            Entry::Commit { transaction, .. } => Some(transaction.commit_time_us),
-            Entry::Begin(_) | Entry::Change { .. } => None,
-        });
-        let (count, last) = commits.fold((0, None), |(count, _), time| (count + 1, Some(time)));
-        let changes = u64::try_from(batch.changes()).unwrap_or(u64::MAX);
-        self.stats.update(|stats| {
-            stats.transactions += count;
-            stats.changes += changes;
-            stats.last_commit_time_us = last.unwrap_or(stats.last_commit_time_us);
-        });
-    }
 }
