@@ -369,17 +369,23 @@ async fn a_stop_ends_a_completion_that_drains_or_finishes() {
     let scene = Scene::new(script(|script| {
         script.transaction(3, 10);
     }));
+    scene.sink.writes.at(0, Fault::Delay(2 * MINUTE));
     scene.sink.finishes.at(0, Fault::Delay(HANGS));
-    let (sender, receiver) = mpsc::channel(1);
-    let told = async {
-        sender.send(Control::Complete).await.unwrap();
-        sleep(MINUTE).await;
-        sender.send(Control::Stop).await.unwrap();
-        sleep(MINUTE).await;
-    };
-    let (ended, ()) = tokio::join!(timeout(HANGS, scene.pipeline().run(receiver)), told);
-    assert_eq!(ended.expect("finish is not interrupted").unwrap(), Outcome::Stopped);
-    assert!(!scene.source.is_removed());
+    for stopped_after in [2 * MINUTE, MINUTE] {
+        let begun = Instant::now();
+        let (sender, receiver) = mpsc::channel(1);
+        let told = async {
+            for control in [Control::Complete, Control::Complete, Control::Stop] {
+                sender.send(control).await.unwrap();
+                sleep(MINUTE / 2).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(timeout(HANGS, scene.pipeline().run(receiver)), told);
+        assert_eq!(ended.expect("finish is not interrupted").unwrap(), Outcome::Stopped);
+        assert!(begun.elapsed() <= stopped_after + MINUTE / 2, "{:?}", begun.elapsed());
+        assert!(!scene.source.is_removed());
+    }
+    assert_eq!(scene.ledger.calls(), [Call::Close, Call::Close]);
     let ended = scene.complete().await;
     scene.assert_completed(ended);
 }

@@ -58,6 +58,7 @@ impl<S: Source> ReadHalf<S> {
                 }
                 _ = keepalive.tick() => self.confirm().await?,
                 command = commands.next(), if !self.stopping => match command {
+                    Control::Complete if self.complete_at.is_some() => {}
                     Control::Complete => self.complete_at = Some(self.source.current_lsn().await?),
                     Control::Stop => self.stopping = true,
                 },
@@ -94,12 +95,10 @@ impl<S: Source> ReadHalf<S> {
         if !nothing_in_flight {
             return None;
         }
-        let drained = self.has_all() && self.batcher.is_idle();
-        match (drained, self.stopping) {
-            (true, _) => Some(Outcome::Completed),
-            (false, true) => Some(Outcome::Stopped),
-            (false, false) => None,
+        if self.stopping {
+            return Some(Outcome::Stopped);
         }
+        (self.has_all() && self.batcher.is_idle()).then_some(Outcome::Completed)
     }
 
     async fn take(&mut self, event: SourceEvent) -> Result<(), Error> {
