@@ -418,10 +418,14 @@ async fn a_readers_error_ends_the_stream_and_loses_nothing() {
 
 /// A sink that never ends a write, and tells when it is gone.
 struct Stuck {
-    _held: std::sync::Arc<()>,
+    held: std::sync::Arc<()>,
 }
 
 impl Sink for Stuck {
+    async fn fork(&self) -> Result<Option<Self>, Error> {
+        Ok(Some(Self { held: std::sync::Arc::clone(&self.held) }))
+    }
+
     async fn write(&mut self, _batch: &Batch) -> Result<(), Error> {
         std::future::pending().await
     }
@@ -433,11 +437,21 @@ async fn nothing_of_a_failed_run_is_left_when_it_returns() {
         script.transaction(3, 10).pause(Duration::from_millis(20)).fail(ErrorKind::Transient);
     });
     let held = std::sync::Arc::new(());
-    let sink = Stuck { _held: std::sync::Arc::clone(&held) };
+    let sink = Stuck { held: std::sync::Arc::clone(&held) };
     let pipeline = Pipeline::new(ScriptedSource::new(script), sink, SharedStore::default());
     let (_sender, receiver) = mpsc::channel(1);
     assert!(pipeline.run(receiver).await.is_err());
     assert_eq!(std::sync::Arc::strong_count(&held), 1, "the sink is still in use");
+
+    let mut source = ScriptedSource::new(Script::default());
+    source.tables = vec![("a", vec![1, 1, 1])];
+    source.readers = 3;
+    source.reads.at(2, Fault::Fail(ErrorKind::Transient));
+    let sink = Stuck { held: std::sync::Arc::clone(&held) };
+    let (_sender, receiver) = mpsc::channel(1);
+    let pipeline = Pipeline::new(source, sink, SharedStore::default());
+    assert!(pipeline.run(receiver).await.is_err());
+    assert_eq!(std::sync::Arc::strong_count(&held), 1, "a fork is still in use");
 }
 
 #[tokio::test(start_paused = true)]
