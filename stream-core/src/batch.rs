@@ -125,6 +125,12 @@ impl Batcher {
         self.bytes >= self.limit_bytes
     }
 
+    /// Whether a transaction has begun that is not complete.
+    #[must_use]
+    pub const fn is_in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
     /// Whether nothing is kept and no transaction is open.
     #[must_use]
     pub const fn is_idle(&self) -> bool {

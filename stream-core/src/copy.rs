@@ -63,9 +63,12 @@ impl Rows {
     /// # Errors
     /// When the bytes are no text `COPY` data with the expected number of columns.
     pub fn next_row(&mut self) -> Result<Option<Tuple>, Error> {
-        let Some((&[b'd', a, b, c, d], _)) = self.buffer.split_first_chunk::<5>() else {
+        let Some((&[kind, a, b, c, d], _)) = self.buffer.split_first_chunk::<5>() else {
             return Ok(None);
         };
+        if kind != b'd' {
+            return Err(malformed("a message that is no data"));
+        }
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d]))
             .ok()
             .and_then(|length| length.checked_sub(4))
@@ -77,6 +80,14 @@ impl Rows {
         let row = self.buffer.split_to(length);
         let row = row.strip_suffix(b"\n").ok_or_else(|| malformed("a row without line end"))?;
         self.tuple(row).map(Some)
+    }
+
+    /// Checks that no row was cut off at the end of the data.
+    ///
+    /// # Errors
+    /// When one was.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.buffer.is_empty() { Ok(()) } else { Err(malformed("a row that is cut off")) }
     }
 
     fn tuple(&self, row: &[u8]) -> Result<Tuple, Error> {
@@ -175,9 +186,21 @@ mod tests {
             rows.push(&frame(row));
             assert!(rows.next_row().is_err(), "{row:?}");
         }
-        let mut rows = Rows::new(1);
-        rows.push(b"d\0\0\0\x01");
-        assert!(rows.next_row().is_err());
+        for message in [&b"d\0\0\0\x01"[..], b"c\0\0\0\x04", b"d\xff\xff\xff\xff"] {
+            let mut rows = Rows::new(1);
+            rows.push(message);
+            assert!(rows.next_row().is_err(), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_cut_off_is_an_error() {
+        for cut in [1, 5, 6] {
+            let mut rows = Rows::new(1);
+            rows.push(&frame(b"1\n")[..cut]);
+            assert!(rows.next_row().unwrap().is_none());
+            assert!(rows.finish().is_err(), "{cut}");
+        }
     }
 
     #[test]

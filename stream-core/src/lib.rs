@@ -20,6 +20,8 @@ pub mod source;
 pub mod sql;
 pub mod stats;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(feature = "throwaway")]
 pub mod throwaway;
 

@@ -9,28 +9,27 @@
 //! The halves are two tasks. Nothing in the read half waits for the sink, so that a slow target never
 //! keeps the source without its sign of life; and nothing is confirmed that is not written and saved.
 
+mod read;
+mod write;
+
 use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::Instant;
 
-use crate::batch::{Batch, Batcher, Entry};
-use crate::checkpoint::{Checkpoint, OffsetStore, TableSync};
+use crate::batch::Batcher;
+use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::pipeline::read::ReadHalf;
+use crate::pipeline::write::WriteHalf;
 use crate::progress::Progress;
 use crate::relation::TableName;
 use crate::sink::Sink;
 use crate::snapshot;
-use crate::source::{Beginning, Source, SourceEvent};
+use crate::source::{Beginning, Source};
 use crate::stats::{Phase, Stats};
-
-/// How often a stream that drains asks the source how far it is.
-const PING_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// How often the position of an idle stream is saved, and then confirmed.
-const IDLE_SAVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How a pipeline is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +71,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         Self { source, sink, offsets, batch_bytes: 4 << 20, stats: Stats::default() }
     }
 
-    /// Runs until the stream is complete, is told to end, or cannot go on.
+    /// Runs until the stream is complete, is told to end, or cannot go on. A stop wins over a completion that
+    /// has not come to the source's removal. Dropping the controller is a stop, unless it has asked for
+    /// completion.
     ///
     /// # Errors
     /// The first failure of source, sink or store. A retryable one can be followed by a new pipeline
@@ -80,31 +81,24 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     ///
     /// # Cancel safety
     /// Dropping the future ends the stream as a crash would: nothing confirmed is lost.
-    pub async fn run(mut self, mut control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
-        let mut complete = false;
-        let mut start = Box::pin(self.start_up());
-        let started = loop {
-            tokio::select! {
-                biased;
-                command = control.recv() => match command {
-                    Some(Control::Complete) => complete = true,
-                    Some(Control::Stop) | None => return Ok(Outcome::Stopped),
-                },
-                started = &mut start => break started?,
-            }
+    pub async fn run(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
+        let mut commands = Commands { control, complete: false };
+        let started = tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            started = Box::pin(self.start_up()) => started?,
         };
-        drop(start);
         let Some(started) = started else {
-            return self.complete().await;
+            return self.complete(commands).await;
         };
         self.stats.update(|stats| {
             stats.phase = Phase::Streaming;
             // Until the first confirmation the stream is where it starts, not at the log's beginning.
             stats.confirmed = started.start;
         });
-        let (ended, this) = self.stream(started, control, complete).await?;
+        let (ended, this, commands) = self.stream(started, commands).await?;
         match ended {
-            Outcome::Completed => this.complete().await,
+            Outcome::Completed => this.complete(commands).await,
             Outcome::Stopped => Ok(Outcome::Stopped),
         }
     }
@@ -165,8 +159,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         Ok(tables)
     }
 
-    async fn complete(mut self) -> Result<Outcome, Error> {
-        self.sink.finish().await?;
+    async fn complete(mut self, mut commands: Commands) -> Result<Outcome, Error> {
+        tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            finished = self.sink.finish() => finished?,
+        }
         self.source.remove().await?;
         self.stats.update(|stats| stats.phase = Phase::Completed);
         Ok(Outcome::Completed)
@@ -176,9 +174,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     async fn stream(
         self,
         started: Started,
-        control: mpsc::Receiver<Control>,
-        complete: bool,
-    ) -> Result<(Outcome, Self), Error> {
+        commands: Commands,
+    ) -> Result<(Outcome, Self, Commands), Error> {
         let Self { source, sink, offsets, batch_bytes, stats } = self;
         let (batches, received) = mpsc::channel(1);
         let (flushed, seen) = watch::channel(Flushed { batches: 0, position: started.start });
@@ -196,20 +193,13 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         };
         let write = WriteHalf { sink, offsets, batches: received, flushed, stats: stats.clone() };
         let mut halves = JoinSet::new();
-        halves.spawn(async move { read.run(batches, control, complete).await.map(End::Read) });
+        halves.spawn(async move { read.run(batches, commands).await.map(End::Read) });
         halves.spawn(async move { write.run().await.map(End::Write) });
-        let (mut source, mut sink) = (None, None);
-        while let Some(end) = halves.join_next().await {
-            let end = end.map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-            match end? {
-                End::Read(ended) => source = Some(ended),
-                End::Write(ended) => sink = Some(ended),
-            }
-        }
-        let (Some((outcome, source)), Some((sink, offsets))) = (source, sink) else {
-            return Err(Error::new(ErrorKind::Permanent, "a half of the stream did not end"));
-        };
-        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }))
+        let ended = join(&mut halves).await;
+        // After a failure the other half may be in the middle of a write: the next run must not meet it.
+        halves.shutdown().await;
+        let ((outcome, source, commands), (sink, offsets)) = ended?;
+        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }, commands))
     }
 }
 
@@ -227,14 +217,57 @@ struct Flushed {
 }
 
 enum End<S, K, O> {
-    Read((Outcome, S)),
+    Read(ReadEnd<S>),
     Write((K, O)),
 }
 
-fn check_identity(
-    checkpoint: &Checkpoint,
-    found: &crate::checkpoint::SourceIdentity,
-) -> Result<(), Error> {
+type ReadEnd<S> = (Outcome, S, Commands);
+
+/// Waits for both halves, or for the first that fails.
+async fn join<S: 'static, K: 'static, O: 'static>(
+    halves: &mut JoinSet<Result<End<S, K, O>, Error>>,
+) -> Result<(ReadEnd<S>, (K, O)), Error> {
+    let (mut read, mut write) = (None, None);
+    while let Some(end) = halves.join_next().await {
+        match end.map_err(|error| Error::new(ErrorKind::Permanent, error))?? {
+            End::Read(ended) => read = Some(ended),
+            End::Write(ended) => write = Some(ended),
+        }
+    }
+    read.zip(write)
+        .ok_or_else(|| Error::new(ErrorKind::Permanent, "a half of the stream did not end"))
+}
+
+/// What the pipeline is told.
+struct Commands {
+    control: mpsc::Receiver<Control>,
+    /// Whether completion was asked for.
+    complete: bool,
+}
+
+impl Commands {
+    /// The next command. Who has asked for completion and is gone has no more to say.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no command.
+    async fn next(&mut self) -> Control {
+        match self.control.recv().await {
+            Some(Control::Complete) => {
+                self.complete = true;
+                Control::Complete
+            }
+            None if self.complete => std::future::pending().await,
+            Some(Control::Stop) | None => Control::Stop,
+        }
+    }
+
+    /// Waits for a stop; a wish for completion is kept.
+    async fn stop(&mut self) {
+        while self.next().await != Control::Stop {}
+    }
+}
+
+fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
     match &checkpoint.source {
         Some(saved) if saved != found => Err(Error::new(
             ErrorKind::Permanent,
@@ -257,194 +290,4 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
             TableSync::Copying => None,
         })
         .collect()
-}
-
-struct ReadHalf<S> {
-    source: S,
-    batcher: Batcher,
-    progress: Progress,
-    sent: u64,
-    flushed: watch::Receiver<Flushed>,
-    /// A position that the sink waits for.
-    consistent_at: Option<Lsn>,
-    /// When a position was last sent on to be saved while the stream was idle.
-    saved_at: Instant,
-    /// The stream is complete when all below is durable.
-    complete_at: Option<Lsn>,
-    stopping: bool,
-    stats: Stats,
-}
-
-impl<S: Source> ReadHalf<S> {
-    async fn run(
-        mut self,
-        batches: mpsc::Sender<Batch>,
-        mut control: mpsc::Receiver<Control>,
-        complete: bool,
-    ) -> Result<(Outcome, S), Error> {
-        if complete {
-            self.complete_at = Some(self.source.current_lsn().await?);
-        }
-        let period = self.source.confirm_interval();
-        let mut keepalive = interval_at(Instant::now() + period, period);
-        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ping = interval_at(Instant::now(), PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            if let Some(outcome) = self.outcome() {
-                self.confirm().await?;
-                self.source.close().await;
-                return Ok((outcome, self.source));
-            }
-            tokio::select! {
-                biased;
-                changed = self.flushed.changed() => {
-                    if changed.is_err() { return writer_failed().await }
-                    self.acknowledge().await?;
-                }
-                _ = keepalive.tick() => self.confirm().await?,
-                command = control.recv(), if !self.stopping => match command {
-                    Some(Control::Complete) => self.complete_at = Some(self.source.current_lsn().await?),
-                    Some(Control::Stop) | None => self.stopping = true,
-                },
-                _ = ping.tick(), if self.complete_at.is_some() => self.ping().await?,
-                permit = batches.reserve(), if self.batcher.is_ready() && !self.stopping => {
-                    let Ok(permit) = permit else { return writer_failed().await };
-                    self.sent += 1;
-                    permit.send(self.batcher.take());
-                    self.publish();
-                }
-                event = self.source.next(), if !self.batcher.is_full() && !self.stopping => {
-                    self.take(event?).await?;
-                }
-            }
-        }
-    }
-
-    /// How the stream ends, once it does.
-    fn outcome(&self) -> Option<Outcome> {
-        let nothing_in_flight = self.flushed.borrow().batches == self.sent;
-        if !nothing_in_flight {
-            return None;
-        }
-        let drained = self
-            .complete_at
-            .is_some_and(|at| self.progress.highest_received() >= at && self.batcher.is_idle());
-        match (drained, self.stopping) {
-            (true, _) => Some(Outcome::Completed),
-            (false, true) => Some(Outcome::Stopped),
-            (false, false) => None,
-        }
-    }
-
-    async fn take(&mut self, event: SourceEvent) -> Result<(), Error> {
-        match event {
-            SourceEvent::Begin(transaction) => self.batcher.begin(transaction),
-            SourceEvent::Change { ordinal, change, held_bytes } => {
-                self.batcher.change(ordinal, change, held_bytes);
-            }
-            SourceEvent::Commit { transaction, end } => {
-                self.progress.received(end);
-                self.batcher.commit(transaction, end);
-            }
-            SourceEvent::Heartbeat { wal_end, reply } => {
-                // Inside of a transaction the server may be far beyond what it has sent.
-                if self.batcher.is_idle() {
-                    self.progress.received(wal_end);
-                    self.save_idle_position();
-                }
-                self.publish();
-                if reply {
-                    self.confirm().await?;
-                }
-            }
-            SourceEvent::End => self.complete_at = Some(self.progress.highest_received()),
-        }
-        Ok(())
-    }
-
-    /// Lets an idle stream follow the source's log: an empty batch carries the position to where it is
-    /// saved, because nothing is ever confirmed that was not saved.
-    fn save_idle_position(&mut self) {
-        let received = self.progress.highest_received();
-        let awaited = self.consistent_at.is_some_and(|at| received >= at);
-        let due = self.saved_at.elapsed() >= IDLE_SAVE_INTERVAL;
-        if received > self.flushed.borrow().position && (awaited || due) {
-            self.saved_at = Instant::now();
-            self.batcher.mark(received);
-        }
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), Error> {
-        let Flushed { position, .. } = *self.flushed.borrow_and_update();
-        self.progress.saved(position);
-        if self.consistent_at.is_some_and(|at| position >= at) {
-            self.consistent_at = None;
-        }
-        self.confirm().await
-    }
-
-    async fn confirm(&mut self) -> Result<(), Error> {
-        let position = self.progress.flushed();
-        self.source.confirm(position).await?;
-        self.stats.update(|stats| stats.confirmed = position);
-        Ok(())
-    }
-
-    async fn ping(&mut self) -> Result<(), Error> {
-        self.source.ping(self.progress.flushed()).await
-    }
-
-    fn publish(&self) {
-        let (received, end) = (self.progress.highest_received(), self.source.last_known_end());
-        self.stats.update(|stats| {
-            stats.received = received;
-            stats.source_end = stats.source_end.max(end).max(received);
-        });
-    }
-}
-
-/// Waits to be dropped: the pipeline ends with the writer's error, the one that counts.
-async fn writer_failed<T>() -> T {
-    std::future::pending().await
-}
-
-struct WriteHalf<K, O> {
-    sink: K,
-    offsets: O,
-    batches: mpsc::Receiver<Batch>,
-    flushed: watch::Sender<Flushed>,
-    stats: Stats,
-}
-
-impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
-    async fn run(mut self) -> Result<(K, O), Error> {
-        while let Some(batch) = self.batches.recv().await {
-            self.sink.write(&batch).await?;
-            // Saved before it is confirmed: the source may forget it at once.
-            if let Some(position) = batch.ack {
-                self.offsets.save_position(position).await?;
-            }
-            self.count(&batch);
-            self.flushed.send_modify(|flushed| {
-                flushed.batches += 1;
-                flushed.position = batch.ack.unwrap_or(flushed.position);
-            });
-        }
-        Ok((self.sink, self.offsets))
-    }
-
-    fn count(&self, batch: &Batch) {
-        let commits = batch.entries.iter().filter_map(|entry| match entry {
-            Entry::Commit { transaction, .. } => Some(transaction.commit_time_us),
-            Entry::Begin(_) | Entry::Change { .. } => None,
-        });
-        let (count, last) = commits.fold((0, None), |(count, _), time| (count + 1, Some(time)));
-        let changes = u64::try_from(batch.changes()).unwrap_or(u64::MAX);
-        self.stats.update(|stats| {
-            stats.transactions += count;
-            stats.changes += changes;
-            stats.last_commit_time_us = last.unwrap_or(stats.last_commit_time_us);
-        });
-    }
 }

@@ -89,8 +89,9 @@ pub trait Sink: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Writes a batch; one without entries only moves the position. `Ok` means that all up to `batch.ack` is durable at the target; parts of a
-    /// transaction whose end has not come are durable with its end. May see a batch again after a restart.
+    /// Writes a batch; one without entries only moves the position. `Ok` means that all up to `batch.ack` is durable at the target, and all that belongs to
+    /// no transaction; parts of a transaction whose end has not come are durable with its end. May see a
+    /// batch again after a restart.
     ///
     /// # Errors
     /// When the target refuses it or cannot be reached. The stream then starts again from the checkpoint, or
@@ -128,6 +129,7 @@ async fn copy_decoded<S: Sink + ?Sized>(
             }
         }
     }
+    rows.finish()?;
     if !batch.entries.is_empty() {
         sink.write(&batch).await?;
     }

@@ -78,7 +78,8 @@ pub enum SourceEvent {
         /// Whether the source asks for an answer.
         reply: bool,
     },
-    /// The source has ended.
+    /// The source has ended for good: the stream is complete, and will be removed. A server that shuts down is
+    /// an error instead.
     End,
 }
 
@@ -97,7 +98,8 @@ pub trait ChunkReader: Send + 'static {
 }
 
 /// A source of changes. Used in this order: `inspect`, `begin`, `reader` for the snapshot's parts, `start`, then
-/// `next` and `confirm` until the end, `close` or `remove`.
+/// `next` and `confirm` until the end, `close`, and `remove` when the stream is complete (without `close` when
+/// there was only a snapshot).
 pub trait Source: Send + 'static {
     /// Reads the snapshot.
     type Reader: ChunkReader;
@@ -176,7 +178,8 @@ pub trait Source: Send + 'static {
         Lsn::default()
     }
 
-    /// The end of the source's log now.
+    /// The end of the source's log now. Nothing is confirmed until it answers: it must have a time limit well
+    /// below `confirm_interval`.
     ///
     /// # Errors
     /// When the source does not answer.

@@ -57,13 +57,16 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     let own = async {
         copy_chunks(&mut reader, sink, &queue, &finished, stats).await?;
         drop(finished);
+        Ok(())
+    };
+    let rest = async {
         while let Some(ended) = others.join_next().await {
             ended.map_err(|error| Error::new(ErrorKind::Permanent, error))??;
         }
         Ok(())
     };
     let record = async {
-        let mut left = chunks_per_table(&snapshot.chunks);
+        let mut left = chunks_per_table(snapshot);
         while let Some(table) = done.recv().await {
             let Some(count) = left.get_mut(&table) else { continue };
             *count -= 1;
@@ -71,11 +74,25 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
                 let synced = TableSync::Synced { lsn: snapshot.lsn };
                 offsets.save_tables(&[(table.clone(), synced)]).await?;
                 stats.update_table(&table, |progress| progress.done = true);
+                left.remove(&table);
             }
         }
-        Ok(())
+        Ok(left)
     };
-    tokio::try_join!(own, record).map(|_| ())
+    let ended = tokio::try_join!(own, rest, record);
+    // After a failure the others may be in the middle of a chunk: the next run must not meet them.
+    others.shutdown().await;
+    let ((), (), left) = ended?;
+    match left.into_iter().next() {
+        None => Ok(()),
+        Some((table, count)) => Err(Error::new(
+            ErrorKind::Permanent,
+            format!(
+                "the snapshot ended, but table `{table}` is not complete, {count} parts are missing: \
+                 the plan of its parts is wrong, report it"
+            ),
+        )),
+    }
 }
 
 /// Chunks that nobody has taken yet.
@@ -98,9 +115,10 @@ impl Queue {
     }
 }
 
-fn chunks_per_table(chunks: &[Chunk]) -> HashMap<TableName, usize> {
-    let mut left = HashMap::new();
-    for chunk in chunks {
+fn chunks_per_table(snapshot: &Snapshot) -> HashMap<TableName, usize> {
+    let mut left: HashMap<_, _> =
+        snapshot.tables.iter().map(|table| (table.name.clone(), 0)).collect();
+    for chunk in &snapshot.chunks {
         *left.entry(chunk.table.clone()).or_insert(0) += 1;
     }
     left

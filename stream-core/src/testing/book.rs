@@ -19,6 +19,8 @@ pub(super) struct Book {
     pub(super) owed: BTreeMap<Lsn, Owed>,
     /// Messages outside of transactions, and whether they were written.
     pub(super) messages: BTreeMap<Lsn, bool>,
+    /// All below was found to be written before.
+    pub(super) durable: Lsn,
     pub(super) tables: BTreeMap<TableName, Copying>,
     pub(super) saved: Lsn,
     pub(super) confirmed_ever: Lsn,
@@ -79,14 +81,16 @@ impl Book {
 
     /// Everything below `position` is written.
     pub(super) fn check_durable(&mut self, what: &str, position: Lsn) {
-        let lost = self.owed.range(..=position).find(|(_, owed)| owed.is_missing());
+        let from = self.durable.min(position);
+        let lost = self.owed.range(from..=position).find(|(_, owed)| owed.is_missing());
         if let Some((end, owed)) = lost {
             let xid = owed.transaction.xid;
             self.broken(format!(
                 "{what} ({position}) covers transaction {xid} to {end}, which was not written"
             ));
         }
-        let lost = self.messages.range(..position).find(|(_, written)| !**written);
+        let lost = self.messages.range(from..position).find(|(_, written)| !**written);
+        self.durable = self.durable.max(position);
         if let Some((lsn, _)) = lost {
             self.broken(format!(
                 "{what} ({position}) covers the message at {lsn}, which was not written"
@@ -125,6 +129,9 @@ impl Book {
     }
 
     pub(super) fn write(&mut self, batch: &Batch) {
+        if batch.entries.is_empty() && batch.ack.is_none() {
+            self.broken("a batch is written that holds nothing".to_owned());
+        }
         let mut committed = None;
         for entry in &batch.entries {
             match entry {

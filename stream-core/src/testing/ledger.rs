@@ -100,7 +100,11 @@ impl Ledger {
         let mut book = self.book();
         let (confirmed, saved) = (book.confirmed_ever, book.saved);
         let end = book.owed.last_key_value().map_or(Lsn::default(), |(end, _)| *end);
-        book.check_durable("the end of the test", Lsn::new(u64::MAX));
+        book.check_durable("the end of the test", end);
+        let messages = book.messages.values().filter(|written| !**written).count();
+        if messages > 0 {
+            book.broken(format!("{messages} messages were not written"));
+        }
         if confirmed < end {
             book.broken(format!("confirmed {confirmed} at last, not {end}"));
         }

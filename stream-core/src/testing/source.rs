@@ -119,6 +119,13 @@ impl ScriptedSource {
         self.server().removed
     }
 
+    /// Whether all of the script has happened, in whichever session.
+    #[must_use]
+    pub fn has_happened(&self) -> bool {
+        let server = self.server();
+        server.happened >= server.script.steps.len()
+    }
+
     fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }

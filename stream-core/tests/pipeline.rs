@@ -1,0 +1,783 @@
+//! Scripts for the loop from source to sink: paused time, and a ledger that knows what may be confirmed.
+#![cfg(test)]
+
+use std::future::Future;
+use std::time::Duration;
+
+use stream_core::batch::Batch;
+use stream_core::checkpoint::TableSync;
+use stream_core::lsn::Lsn;
+use stream_core::pipeline::{Control, Outcome, Pipeline};
+use stream_core::sink::Sink;
+use stream_core::testing::faults::{Fault, Gate};
+use stream_core::testing::ledger::{Call, Ledger};
+use stream_core::testing::observed::Observed;
+use stream_core::testing::script::{START, Script};
+use stream_core::testing::sink::RecordingSink;
+use stream_core::testing::source::ScriptedSource;
+use stream_core::testing::store::SharedStore;
+use stream_core::{Error, ErrorKind};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longer than any script; a run that takes it hangs.
+const HANGS: Duration = Duration::from_secs(2 * 3600);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+type Watched = Pipeline<Observed<ScriptedSource>, Observed<RecordingSink>, Observed<SharedStore>>;
+
+/// One script with all that outlives a run of it.
+struct Scene {
+    ledger: Ledger,
+    source: ScriptedSource,
+    sink: RecordingSink,
+    store: SharedStore,
+    batch_bytes: usize,
+}
+
+impl Scene {
+    fn new(script: Script) -> Self {
+        let ledger = Ledger::default();
+        ledger.expect(&script);
+        Self {
+            ledger,
+            source: ScriptedSource::new(script),
+            sink: RecordingSink::default(),
+            store: SharedStore::default(),
+            batch_bytes: 2_000,
+        }
+    }
+
+    fn pipeline(&self) -> Watched {
+        let mut pipeline = Pipeline::new(
+            self.ledger.observe(self.source.clone()),
+            self.ledger.observe(self.sink.clone()),
+            self.ledger.observe(self.store.clone()),
+        );
+        pipeline.batch_bytes = self.batch_bytes;
+        pipeline
+    }
+
+    /// Runs, and tells the pipeline to end by `control` after a while.
+    async fn run(&self, after: Duration, control: Control) -> Result<Outcome, Error> {
+        self.run_until(sleep(after), control).await
+    }
+
+    /// Runs, and tells the pipeline to end by `control` then.
+    async fn run_until(
+        &self,
+        then: impl Future<Output = ()>,
+        control: Control,
+    ) -> Result<Outcome, Error> {
+        let (sender, receiver) = mpsc::channel(1);
+        let told = async {
+            then.await;
+            let _ = sender.send(control).await;
+            // A controller stays, as a worker does.
+            std::future::pending::<()>().await;
+        };
+        let run = Box::pin(timeout(HANGS, self.pipeline().run(receiver)));
+        tokio::select! {
+            ended = run => ended.expect("the pipeline hangs"),
+            () = told => unreachable!(),
+        }
+    }
+
+    async fn complete(&self) -> Result<Outcome, Error> {
+        self.run(MINUTE, Control::Complete).await
+    }
+
+    #[track_caller]
+    fn assert_completed(&self, ended: Result<Outcome, Error>) {
+        self.ledger.assert_kept();
+        assert_eq!(ended.unwrap(), Outcome::Completed);
+        self.ledger.assert_complete();
+        assert!(self.source.is_removed());
+    }
+
+    fn table(&self, name: &str) -> Option<TableSync> {
+        self.store.checkpoint().tables.get(&ScriptedSource::table_name(name)).copied()
+    }
+}
+
+fn script(write: impl FnOnce(&mut Script)) -> Script {
+    let mut script = Script::default();
+    write(&mut script);
+    script
+}
+
+#[track_caller]
+fn assert_failed(ended: Result<Outcome, Error>, kind: ErrorKind, reason: &str) {
+    let error = ended.unwrap_err();
+    assert!(error.kind() == kind && error.to_string().contains(reason), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transactions_arrive_whole_and_in_order() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).transaction(1, 10).pause(SECOND).transaction(2, 10);
+    }));
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.ledger.calls(), [Call::Close, Call::Finish, Call::Remove]);
+    let changes: usize = scene.sink.batches().iter().map(Batch::changes).sum();
+    assert_eq!(changes, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_confirms_nothing() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).pause(SECOND).transaction(3, 10).heartbeat(50, true);
+    }));
+    scene.sink.writes.at(1, Fault::Fail(ErrorKind::Permanent));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Permanent, "planned failure of write 1");
+    assert!(scene.source.confirmed() < Lsn::new(130), "{}", scene.source.confirmed());
+    assert_eq!(scene.store.checkpoint().position, Some(scene.source.confirmed()));
+    scene.ledger.assert_kept();
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_save_confirms_nothing() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).heartbeat(50, true);
+    }));
+    scene.store.positions.at(0, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "planned failure of save_position 0");
+    assert_eq!(scene.source.confirmed(), START);
+    scene.ledger.assert_kept();
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_follows_heartbeats() {
+    let scene = Scene::new(script(|script| {
+        for _ in 0..5 {
+            script.heartbeat(1_000, false).pause(SECOND);
+        }
+        script.until(&Gate::default());
+    }));
+    let ended = scene.run(5 * SECOND / 2, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    assert_eq!(scene.source.confirmed(), Lsn::new(START.get() + 3_000));
+    assert!(scene.sink.batches().is_empty());
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_inside_of_a_transaction_passes_nothing() {
+    let gate = Gate::default();
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).begin().heartbeat_ahead(500, true).change(10);
+        script.heartbeat_ahead(500, false).pause(MINUTE / 2).heartbeat_ahead(500, true).commit();
+        script.pause(SECOND).transaction(1, 10).until(&gate);
+    }));
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.source.confirmed(), scene.ledger.saved_position());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_sink_starves_no_keepalive_and_takes_three_batches_at_most() {
+    let gate = Gate::default();
+    let mut scene = Scene::new(script(|script| {
+        for _ in 0..500 {
+            script.transaction(7, 100).heartbeat(8, true);
+        }
+    }));
+    scene.batch_bytes = 10_000;
+    scene.sink.writes.at(0, Fault::Wait(gate.clone()));
+    let begun = Instant::now();
+    let control = async {
+        sleep(10 * MINUTE).await;
+        let blocked = scene.ledger.taken_bytes();
+        // Each may be one change larger than its limit.
+        assert!(blocked <= 3 * (scene.batch_bytes + 500), "{blocked}");
+        gate.open();
+    };
+    let (ended, ()) = tokio::join!(scene.run(11 * MINUTE, Control::Complete), control);
+    scene.assert_completed(ended);
+    let mut last = begun;
+    for (at, _) in scene.ledger.confirmations() {
+        assert!(at - last <= Duration::from_secs(10), "{:?} without a word", at - last);
+        last = at;
+    }
+    assert!(last - begun >= 11 * MINUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_smaller_than_a_batch_is_never_cut() {
+    let mut scene = Scene::new(script(|script| {
+        for _ in 0..200 {
+            script.transaction(3, 10).pause(Duration::from_millis(10));
+        }
+    }));
+    scene.batch_bytes = 20_000;
+    scene.sink.writes.every(Fault::Delay(SECOND / 20));
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    let shapes = scene.sink.shapes();
+    assert!(shapes.len() < 100, "{} batches", shapes.len());
+    assert!(shapes.iter().all(|shape| shape.contains("C@")), "{shapes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_giant_transaction_travels_in_parts() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).transaction(40, 500).transaction(2, 10);
+    }));
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    let shapes = scene.sink.shapes();
+    assert!(shapes.len() > 10, "{shapes:?}");
+    let acks = shapes.iter().filter(|shape| shape.contains('@')).count();
+    assert!(acks < 4, "{shapes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_inside_of_a_giant_transaction_lets_it_come_again() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).begin();
+        for _ in 0..40 {
+            script.change(500).pause(SECOND);
+        }
+        script.commit().transaction(1, 10);
+    }));
+    let ended = scene.run(20 * SECOND + SECOND / 2, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    scene.ledger.assert_kept();
+    assert_eq!(scene.ledger.calls(), [Call::Close]);
+    assert!(!scene.source.is_removed());
+    let parts = scene.sink.shapes();
+    assert!(parts.len() > 3 && !parts.last().unwrap().contains('C'), "{parts:?}");
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_write_that_has_begun() {
+    let scene = Scene::new(script(|script| {
+        for _ in 0..5 {
+            script.transaction(1, 1_500);
+        }
+        script.until(&Gate::default());
+    }));
+    scene.sink.writes.every(Fault::Delay(MINUTE));
+    let ended = scene.run(SECOND, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    scene.ledger.assert_kept();
+    assert_eq!(scene.sink.shapes(), ["BcC@0/74", "BcC@0/84"], "one is written, one waits");
+    assert_eq!(scene.source.confirmed(), Lsn::new(0x84));
+}
+
+#[tokio::test(start_paused = true)]
+async fn complete_drains_what_is_in_the_log_when_it_is_told() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).heartbeat(1_000, false).pause(HANGS).transaction(1, 10);
+    }));
+    scene.sink.writes.every(Fault::Delay(5 * MINUTE));
+    let ended = scene.run(SECOND, Control::Complete).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    scene.ledger.assert_kept();
+    assert_eq!(scene.sink.shapes(), ["BcccC@0/74"]);
+    assert_eq!(scene.source.confirmed(), Lsn::new(0x74 + 1_000));
+    assert_eq!(scene.ledger.calls(), [Call::Close, Call::Finish, Call::Remove]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn complete_ends_under_load() {
+    let scene = Scene::new(script(|script| {
+        for _ in 0..12_000 {
+            script.transaction(1, 10).pause(Duration::from_millis(10));
+        }
+    }));
+    scene.sink.writes.every(Fault::Delay(SECOND / 10));
+    let begun = Instant::now();
+    let ended = scene.run(MINUTE, Control::Complete).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    scene.ledger.assert_kept();
+    assert!(begun.elapsed() < MINUTE + 5 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn complete_during_start_up_completes() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(3, 10).transaction(1, 10);
+    }));
+    scene.source.tables = vec![("a", vec![2, 3])];
+    scene.source.begins.at(0, Fault::Delay(MINUTE));
+    let ended = scene.run(SECOND, Control::Complete).await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.sink.rows().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_during_start_up_stops() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(3, 10);
+    }));
+    scene.source.tables = vec![("a", vec![2, 3])];
+    for (trouble, at) in
+        [(&scene.sink.prepares, 0), (&scene.source.begins, 1), (&scene.source.reads, 1)]
+    {
+        trouble.at(if at == 0 { 0 } else { trouble.calls() + at - 1 }, Fault::Delay(MINUTE));
+        let begun = Instant::now();
+        let ended = scene.run(SECOND, Control::Stop).await;
+        assert_eq!(ended.unwrap(), Outcome::Stopped);
+        assert_eq!(begun.elapsed(), SECOND);
+    }
+    assert!(scene.sink.batches().is_empty());
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.sink.rows().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drops_the_controller_stops_the_stream_but_not_its_completion() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).pause(MINUTE);
+    }));
+    for complete_before_start in [true, false] {
+        let (sender, receiver) = mpsc::channel(1);
+        if complete_before_start {
+            sender.send(Control::Complete).await.unwrap();
+        }
+        drop(sender);
+        let ended = timeout(HANGS, scene.pipeline().run(receiver)).await.unwrap().unwrap();
+        let expected = if complete_before_start { Outcome::Completed } else { Outcome::Stopped };
+        assert_eq!(ended, expected);
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    scene.sink.writes.every(Fault::Delay(MINUTE));
+    let told = async {
+        sleep(SECOND).await;
+        sender.send(Control::Complete).await.unwrap();
+        drop(sender);
+    };
+    let (ended, ()) = tokio::join!(timeout(HANGS, scene.pipeline().run(receiver)), told);
+    assert_eq!(ended.unwrap().unwrap(), Outcome::Completed);
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_completion_that_drains_or_finishes() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10);
+    }));
+    scene.sink.writes.at(0, Fault::Delay(2 * MINUTE));
+    scene.sink.finishes.at(0, Fault::Delay(HANGS));
+    for stopped_after in [2 * MINUTE, MINUTE] {
+        let begun = Instant::now();
+        let (sender, receiver) = mpsc::channel(1);
+        let told = async {
+            for control in [Control::Complete, Control::Complete, Control::Stop] {
+                sender.send(control).await.unwrap();
+                sleep(MINUTE / 2).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(timeout(HANGS, scene.pipeline().run(receiver)), told);
+        assert_eq!(ended.expect("finish is not interrupted").unwrap(), Outcome::Stopped);
+        assert!(begun.elapsed() <= stopped_after + MINUTE / 2, "{:?}", begun.elapsed());
+        assert!(!scene.source.is_removed());
+    }
+    assert_eq!(scene.ledger.calls(), [Call::Close, Call::Close]);
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_writers_error_wins() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).pause(SECOND).fail(ErrorKind::Transient);
+    }));
+    scene.sink.writes.at(0, Fault::Fail(ErrorKind::Permanent));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Permanent, "write 0");
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_readers_error_ends_the_stream_and_loses_nothing() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).begin().change(10).fail(ErrorKind::Transient).change(10);
+        script.commit().transaction(2, 10);
+    }));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "next");
+    scene.source.confirms.at(scene.source.confirms.calls() + 1, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "confirm");
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+/// A sink that never ends a write, and tells when it is gone.
+struct Stuck {
+    held: std::sync::Arc<()>,
+}
+
+impl Sink for Stuck {
+    async fn fork(&self) -> Result<Option<Self>, Error> {
+        Ok(Some(Self { held: std::sync::Arc::clone(&self.held) }))
+    }
+
+    async fn write(&mut self, _batch: &Batch) -> Result<(), Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_failed_run_is_left_when_it_returns() {
+    let script = script(|script| {
+        script.transaction(3, 10).pause(Duration::from_millis(20)).fail(ErrorKind::Transient);
+    });
+    let held = std::sync::Arc::new(());
+    let sink = Stuck { held: std::sync::Arc::clone(&held) };
+    let pipeline = Pipeline::new(ScriptedSource::new(script), sink, SharedStore::default());
+    let (_sender, receiver) = mpsc::channel(1);
+    assert!(pipeline.run(receiver).await.is_err());
+    assert_eq!(std::sync::Arc::strong_count(&held), 1, "the sink is still in use");
+
+    let mut source = ScriptedSource::new(Script::default());
+    source.tables = vec![("a", vec![1, 1, 1])];
+    source.readers = 3;
+    source.reads.at(2, Fault::Fail(ErrorKind::Transient));
+    let sink = Stuck { held: std::sync::Arc::clone(&held) };
+    let (_sender, receiver) = mpsc::channel(1);
+    let pipeline = Pipeline::new(source, sink, SharedStore::default());
+    assert!(pipeline.run(receiver).await.is_err());
+    assert_eq!(std::sync::Arc::strong_count(&held), 1, "a fork is still in use");
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_transactions_advance_the_position() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10);
+        for _ in 0..10 {
+            script.transaction(0, 0);
+        }
+        script.until(&Gate::default());
+    }));
+    let ended = scene.run(SECOND, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    scene.ledger.assert_complete();
+    assert!(scene.sink.shapes().len() < 4, "{:?}", scene.sink.shapes());
+    assert_eq!(scene.ledger.saved_position(), scene.source.confirmed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_outside_of_transactions_are_written_before_they_are_passed() {
+    let scene = Scene::new(script(|script| {
+        script.message(10).transaction(1, 10).message(10).message(5_000).heartbeat(100, true);
+        script.message(10).heartbeat(100, true);
+    }));
+    scene.sink.writes.every(Fault::Delay(SECOND));
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    let changes: usize = scene.sink.batches().iter().map(Batch::changes).sum();
+    assert_eq!(changes, 5);
+    assert_eq!(scene.source.confirmed(), Lsn::new(100 + 6 * 8 + 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sink_learns_that_the_stream_has_passed_the_snapshot() {
+    let gate = Gate::default();
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10).pause(SECOND).heartbeat(500, false).pause(SECOND);
+        script.heartbeat(1_000, false).pause(SECOND).heartbeat(10, true).until(&gate);
+    }));
+    scene.source.tables = vec![("a", vec![1])];
+    scene.source.snapshot_lsn = Lsn::new(1_000);
+    let ended = scene.run(3 * SECOND / 2, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74"]);
+    scene.sink.writes.every(Fault::Delay(5 * SECOND));
+    let ended = scene.run(30 * SECOND, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74", "@0/650"]);
+    assert_eq!(scene.sink.completed(), [Lsn::new(1_000), Lsn::new(1_000)]);
+    scene.ledger.assert_complete();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_beyond_the_snapshot_needs_no_further_word() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10).pause(SECOND).transaction(1, 10).pause(SECOND);
+        script.heartbeat(1_000, false);
+    }));
+    scene.source.tables = vec![("a", vec![1])];
+    scene.source.snapshot_lsn = Lsn::new(0x80);
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74", "BcC@0/84"]);
+}
+
+fn three_tables(scene: &mut Scene) {
+    scene.source.tables = vec![("a", vec![2, 1, 3]), ("b", vec![4]), ("c", vec![1, 0, 1, 1])];
+    scene.source.readers = 3;
+    scene.sink.forks = true;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_complete_with_its_last_chunk() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10);
+    }));
+    three_tables(&mut scene);
+    // Chunks a.0, a.1, a.2, b.0, ...: the first of them is the last to be read.
+    scene.source.reads.at(0, Fault::Delay(30 * SECOND));
+    scene.source.reads.every(Fault::Delay(SECOND));
+    let looks = async {
+        sleep(20 * SECOND).await;
+        let synced = Some(TableSync::Synced { lsn: START });
+        assert_eq!(scene.table("a"), Some(TableSync::Copying));
+        assert_eq!((scene.table("b"), scene.table("c")), (synced, synced));
+    };
+    let (ended, ()) = tokio::join!(scene.complete(), looks);
+    scene.assert_completed(ended);
+    let rows = scene.sink.rows();
+    let expected = "a.0.0 a.0.1 a.1.0 a.2.0 a.2.1 a.2.2 b.0.0 b.0.1 b.0.2 b.0.3 c.0.0 c.2.0 c.3.0";
+    assert_eq!(rows.join(" "), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10);
+    }));
+    three_tables(&mut scene);
+    // One reader's chunk of table c fails while another reads the last of a.
+    scene.source.reads.every(Fault::Delay(SECOND));
+    scene.source.reads.at(2, Fault::Delay(10 * MINUTE));
+    scene.source.reads.at(6, Fault::Fail(ErrorKind::Transient));
+    let begun = Instant::now();
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "table `public.c`");
+    assert!(begun.elapsed() < MINUTE, "the failure waits for other chunks: {:?}", begun.elapsed());
+    scene.ledger.assert_kept();
+    let copying = Some(TableSync::Copying);
+    assert_eq!((scene.table("a"), scene.table("c")), (copying, copying));
+    assert_eq!(scene.table("b"), Some(TableSync::Synced { lsn: START }));
+
+    let before = scene.sink.rows();
+    scene.source.snapshot_lsn = Lsn::new(300);
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    let b_rows = |rows: &[String]| rows.iter().filter(|row| row.starts_with('b')).count();
+    assert_eq!((b_rows(&before), b_rows(&scene.sink.rows())), (4, 4));
+    assert_eq!(scene.table("a"), Some(TableSync::Synced { lsn: Lsn::new(300) }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_reader_notices_that_another_failed() {
+    let mut scene = Scene::new(Script::default());
+    three_tables(&mut scene);
+    scene.source.reads.at(0, Fault::Delay(10 * MINUTE));
+    scene.source.reads.at(1, Fault::Fail(ErrorKind::Transient));
+    scene.source.reads.at(2, Fault::Delay(10 * MINUTE));
+    for first in 0..2 {
+        let begun = Instant::now();
+        let ended = scene.complete().await;
+        assert_failed(ended, ErrorKind::Transient, "cannot copy table");
+        assert!(begun.elapsed() < MINUTE, "run {first} took {:?}", begun.elapsed());
+        let calls = scene.source.reads.calls();
+        scene.source.reads.at(calls, Fault::Fail(ErrorKind::Transient));
+        scene.source.reads.at(calls + 1, Fault::Delay(10 * MINUTE));
+        scene.source.reads.at(calls + 2, Fault::Delay(10 * MINUTE));
+    }
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_cannot_be_recorded_is_copied_again() {
+    let mut scene = Scene::new(Script::default());
+    three_tables(&mut scene);
+    scene.store.tables.at(2, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "save_tables 2");
+    scene.ledger.assert_kept();
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_chunk_is_not_taken_for_complete() {
+    let mut scene = Scene::new(Script::default());
+    scene.source.tables = vec![("a", vec![1]), ("b", vec![])];
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Permanent, "table `public.b` is not complete");
+    assert_eq!(scene.table("b"), Some(TableSync::Copying));
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_alone_completes() {
+    let mut scene = Scene::new(Script::default());
+    three_tables(&mut scene);
+    scene.source.snapshot_only = true;
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.ledger.calls(), [Call::Finish, Call::Remove]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_ends_completes_the_stream_unless_inside_of_a_transaction() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).transaction(1, 10).end().end().end();
+    }));
+    scene.sink.writes.every(Fault::Delay(SECOND));
+    let ended = scene.run(HANGS, Control::Stop).await;
+    scene.assert_completed(ended);
+
+    let scene = Scene::new(script(|script| {
+        script.transaction(3, 10).begin().change(10).end();
+    }));
+    let ended = scene.run(MINUTE, Control::Stop).await;
+    assert_failed(ended, ErrorKind::Transient, "inside of a transaction");
+    scene.ledger.assert_kept();
+}
+
+/// A script with all that can happen, and trouble at its parts.
+fn random_scene(rng: &mut fastrand::Rng, pause: impl Fn(u64) -> Duration) -> Scene {
+    let script = script(|script| {
+        for _ in 0..rng.usize(0..30) {
+            random_step(script, rng, &pause);
+        }
+        script.transaction(1, 10);
+    });
+    let mut scene = Scene::new(script);
+    scene.batch_bytes = [1, 500, 2_000, 20_000][rng.usize(0..4)];
+    scene.source.tables = ["a", "b", "c"]
+        .into_iter()
+        .take(rng.usize(0..4))
+        .map(|name| (name, (0..rng.usize(1..4)).map(|_| rng.usize(0..4)).collect()))
+        .collect();
+    scene.source.snapshot_lsn = Lsn::new(START.get() + rng.u64(0..400));
+    scene.source.readers = rng.usize(1..4);
+    scene.sink.forks = rng.bool();
+    let parts = [
+        &scene.source.begins,
+        &scene.source.reads,
+        &scene.source.confirms,
+        &scene.sink.prepares,
+        &scene.sink.writes,
+        &scene.sink.finishes,
+        &scene.store.positions,
+        &scene.store.tables,
+    ];
+    for part in parts {
+        for _ in 0..rng.usize(0..3) {
+            let fault = match rng.bool() {
+                true => Fault::Fail(ErrorKind::Transient),
+                false => Fault::Delay(pause(rng.u64(0..40_000))),
+            };
+            part.at(rng.u64(0..10), fault);
+        }
+    }
+    scene
+}
+
+fn random_step(script: &mut Script, rng: &mut fastrand::Rng, pause: &impl Fn(u64) -> Duration) {
+    match rng.u32(0..10) {
+        0..3 => {
+            script.transaction(rng.u64(0..4), rng.usize(0..100));
+        }
+        3 => {
+            script.begin();
+            for _ in 0..rng.usize(0..20) {
+                match rng.u32(0..12) {
+                    0 => script.heartbeat_ahead(rng.u64(0..300), rng.bool()),
+                    1 => script.pause(pause(rng.u64(0..8_000))),
+                    2 if rng.bool() => script.fail(ErrorKind::Transient),
+                    _ => script.change(rng.usize(0..800)),
+                };
+            }
+            script.commit();
+        }
+        4 => {
+            script.message(rng.usize(0..800));
+        }
+        5..7 => {
+            script.heartbeat(rng.u64(0..300), rng.bool());
+        }
+        7 => {
+            script.fail(ErrorKind::Transient);
+        }
+        _ => {
+            script.pause(pause(rng.u64(0..8_000)));
+        }
+    }
+}
+
+/// Runs a scene from its store until it is complete, with a stop now and then.
+async fn run_to_the_end(seed: u64, scene: &Scene, rng: &mut fastrand::Rng, end: Duration) {
+    for _ in 0..60 {
+        let (control, after) = match rng.u32(0..4) {
+            0 => (Control::Stop, end.mul_f64(rng.f64())),
+            _ => (Control::Complete, Duration::ZERO),
+        };
+        let then = async {
+            sleep(after).await;
+            while control == Control::Complete && !scene.source.has_happened() {
+                sleep(end / 50).await;
+            }
+        };
+        let ended = scene.run_until(then, control).await;
+        let violations = scene.ledger.violations();
+        assert!(violations.is_empty(), "seed {seed}: {violations:?}");
+        match ended {
+            Ok(Outcome::Completed) => {
+                scene.ledger.assert_complete();
+                let rows: usize = scene.source.tables.iter().flat_map(|(_, parts)| parts).sum();
+                let mut copied = scene.sink.rows();
+                copied.dedup();
+                assert_eq!(copied.len(), rows, "seed {seed}");
+                return;
+            }
+            Ok(Outcome::Stopped) => assert_eq!(control, Control::Stop, "seed {seed}"),
+            Err(error) => assert!(error.is_retryable(), "seed {seed}: {error:?}"),
+        }
+    }
+    panic!("seed {seed} does not come to an end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_whatever_happens() {
+    for seed in 0..600 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let scene = random_scene(&mut rng, Duration::from_millis);
+        run_to_the_end(seed, &scene, &mut rng, 5 * MINUTE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_was_there_is_lost_when_it_completes_at_any_moment() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let scene = random_scene(&mut rng, Duration::from_millis);
+        let ended = scene.run(Duration::from_millis(rng.u64(0..60_000)), Control::Complete).await;
+        let violations = scene.ledger.violations();
+        assert!(violations.is_empty(), "seed {seed}: {violations:?}");
+        assert!(ended.is_ok_and(|ended| ended == Outcome::Completed) == scene.source.is_removed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_when_the_halves_race() {
+    for seed in 0..60 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let scene = random_scene(&mut rng, Duration::from_micros);
+        run_to_the_end(seed, &scene, &mut rng, Duration::from_millis(50)).await;
+    }
+}
+
+/// The parts of a test are moved between threads.
+const _: fn() = || {
+    fn is_send<F: Future + Send>(_: impl FnOnce(Watched, mpsc::Receiver<Control>) -> F) {}
+    is_send(|pipeline, control| pipeline.run(control));
+};
