@@ -37,6 +37,7 @@ pub(super) struct Run {
     pub(super) writing: Option<(Transaction, Vec<u64>)>,
     pub(super) written: Lsn,
     pub(super) message: Lsn,
+    pub(super) started: Lsn,
     pub(super) confirmed: Lsn,
     pub(super) finished: bool,
 }

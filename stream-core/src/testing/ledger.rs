@@ -130,6 +130,7 @@ impl Ledger {
 
     pub(super) fn begins(&self, beginning: &Beginning) {
         let mut book = self.book();
+        book.run.started = beginning.start;
         for table in beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables) {
             let sync = book.tables.remove(&table.name).and_then(|copying| copying.sync);
             book.tables.insert(table.name.clone(), Copying { sync, ..Copying::default() });
@@ -177,15 +178,18 @@ impl Ledger {
         }
     }
 
-    pub(super) fn completes_snapshot(&self, lsn: Lsn) -> Result<(), Error> {
+    pub(super) fn completes_snapshot(&self, consistent_at: Option<Lsn>) -> Result<(), Error> {
         self.enter(|book| {
             let synced = book.synced();
             if synced.len() < book.tables.len() {
                 book.broken("the snapshot is called complete before each table is".to_owned());
             }
             let last = synced.values().max().copied();
-            if last.is_some_and(|last| last != lsn) {
-                book.broken(format!("the target is called consistent at {lsn}, not at {last:?}"));
+            let expected = last.filter(|last| *last > book.run.started);
+            if expected != consistent_at {
+                book.broken(format!(
+                    "the target is called consistent at {consistent_at:?}, not at {expected:?}"
+                ));
             }
         })
     }

@@ -14,7 +14,7 @@ use crate::copy::{CopyFormat, CopyPiece, CopyStream};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
-use crate::snapshot::plan::Chunk;
+use crate::snapshot::plan::{Chunk, Range};
 use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::{Identity, Table, TableColumn};
@@ -181,10 +181,20 @@ impl ScriptedSource {
 impl Source for ScriptedSource {
     type Reader = ScriptedReader;
 
-    async fn inspect(&mut self, _checkpoint: &Checkpoint) -> Result<Inspected, Error> {
+    async fn inspect(
+        &mut self,
+        checkpoint: &Checkpoint,
+        _stats: &Stats,
+    ) -> Result<Inspected, Error> {
         let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
-        Ok(Inspected { identity, tables })
+        let to_copy = self
+            .tables
+            .iter()
+            .map(|(name, _)| Self::table_name(name))
+            .filter(|name| !matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. })))
+            .collect();
+        Ok(Inspected { identity, tables, to_copy })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
@@ -227,6 +237,7 @@ impl Source for ScriptedSource {
         &mut self,
         position: Lsn,
         _synced: BTreeMap<TableName, Lsn>,
+        _format: CopyFormat,
     ) -> Result<(), Error> {
         self.session.from = position.max(self.confirmed());
         Ok(())
@@ -281,7 +292,7 @@ impl Source for ScriptedSource {
         Duration::from_secs(10)
     }
 
-    async fn ping(&mut self) -> Result<(), Error> {
+    async fn ping(&mut self, _flush: Lsn) -> Result<(), Error> {
         self.session.pinged = true;
         Ok(())
     }
@@ -337,10 +348,10 @@ impl ChunkReader for ScriptedReader {
         let reads = self.reads.clone();
         let back = stream::once(async move {
             reads.meet("read").await?;
-            Ok(CopyPiece { bytes: back, messages: 0 })
+            Ok(CopyPiece { bytes: back, rows: 0 })
         });
-        let messages = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let front = stream::iter([Ok(CopyPiece { bytes: front, messages })]);
+        let rows = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let front = stream::iter([Ok(CopyPiece { bytes: front, rows })]);
         Ok(Box::pin(front.chain(back)))
     }
 }
@@ -353,7 +364,10 @@ pub fn row_name(table: &str, chunk: usize, row: usize) -> String {
 
 fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
     let table = ScriptedSource::table_name(table);
-    parts.iter().map(|_| Chunk { table: table.clone() }).collect()
+    let of = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    (0..of)
+        .map(|ordinal| Chunk { table: table.clone(), range: Range::Whole, ordinal, of })
+        .collect()
 }
 
 fn table(name: &str) -> Table {
@@ -365,6 +379,9 @@ fn table(name: &str) -> Table {
             name: "name".into(),
             type_oid: 25,
             type_name: "text".into(),
+            type_modifier: -1,
+            declared_type: "text".into(),
+            binary_safe: true,
             not_null: true,
             identity: Identity::None,
         }],
@@ -372,7 +389,6 @@ fn table(name: &str) -> Table {
         primary_key: vec!["name".into()],
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,
-        has_pages: true,
         row_filter: None,
     }
 }
