@@ -116,6 +116,22 @@ async fn a_completed_stream_is_complete_at_every_later_start() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_progress_is_removed_begins_anew() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.complete().await;
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    to.execute("DELETE FROM sgstream.progress; DROP TABLE public.t").await.unwrap();
+    stream.complete().await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)", "(3)"]);
+}
+
+#[tokio::test]
 async fn a_snapshot_and_changes_arrive() {
     let server = testing::server(testing::oldest_major());
     let (from, to) =
