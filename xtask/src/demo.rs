@@ -151,7 +151,10 @@ impl Demo {
     /// What a user would type.
     fn command(&self) -> String {
         let files = DOCUMENTS.map(|name| format!(" -f docs/examples/{name}")).concat();
-        format!("stream-worker local{files} \\\n      --init {}=docs/examples/demo.sql", CLUSTERS[0])
+        format!(
+            "stream-worker local{files} \\\n      --init {}=docs/examples/demo.sql",
+            CLUSTERS[0]
+        )
     }
 
     /// Starts the servers on what the stream has left: they had stopped with the worker.

@@ -123,6 +123,7 @@ impl Writers {
         let mut sessions = JoinSet::new();
         for work in WORK {
             let client = SqlClient::connect(source).await?;
+            client.batch_execute("SET search_path = public").await?;
             sessions.spawn(write(client, work, stopped.clone()));
         }
         Ok(Self { sessions, stop, started: Instant::now() })
