@@ -1,0 +1,1 @@
+//! Shapes of tables: partitions, inheritance, truncates, names.

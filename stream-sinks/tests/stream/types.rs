@@ -1,0 +1,1 @@
+//! Values of all types, by the binary and the text road.
