@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use stream_core::Error;
 use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
@@ -16,7 +17,6 @@ use stream_core::sql::{Ident, list};
 use stream_core::stats::{Phase, Stats};
 use stream_core::throwaway::Server;
 use stream_core::throwaway::testing::{self, TestDatabase};
-use stream_core::Error;
 use stream_sinks::postgres::{ImportOptions, PostgresSink, PostgresSinkOptions, TargetStore};
 use tokio::sync::{mpsc, watch};
 
@@ -192,7 +192,7 @@ async fn session(options: &ConnectOptions) -> SqlClient {
 /// All rows of a query, as text, sorted.
 pub(crate) async fn rows(options: &ConnectOptions, sql: &str) -> Vec<String> {
     let client = session(options).await;
-    let sql = format!("SELECT r::text FROM ({sql}) r ORDER BY 1");
+    let sql = format!("SELECT \"the row\"::text FROM ({sql}) \"the row\" ORDER BY 1");
     let rows = client.query(&sql, &[]).await;
     let rows = rows.unwrap_or_else(|error| panic!("{:?} in {sql}", error.as_db_error()));
     client.close().await;
@@ -359,7 +359,8 @@ pub(crate) async fn run(check: &Check<'_>) {
     }
     let mut problems = Vec::new();
     for (from, to, road) in roads {
-        if let Some(problem) = run_on(check, testing::server(from), testing::server(to), road).await {
+        if let Some(problem) = run_on(check, testing::server(from), testing::server(to), road).await
+        {
             problems.push(format!("from {from} to {to}, {road:?}:\n{problem}"));
         }
     }
@@ -432,7 +433,8 @@ async fn compare(check: &Check<'_>, stream: &Stream) -> Option<String> {
         };
         let columns = list(columns.intersection(there).map(|column| Ident(column)));
         let sql = format!("SELECT {columns} FROM {}", name.quoted());
-        let found = differences(&rows(&stream.source, &sql).await, &rows(&stream.target, &sql).await);
+        let found =
+            differences(&rows(&stream.source, &sql).await, &rows(&stream.target, &sql).await);
         problems.extend(found.map(|found| format!("{name} differs: {found}")));
     }
     if check.facts && check.target.is_none() {

@@ -48,7 +48,8 @@ async fn deferred_keys_that_change_places() {
 
 #[tokio::test]
 async fn unchanged_toast_under_every_identity() {
-    let long = "(SELECT string_agg(md5(i::text || random()::text), '') FROM generate_series(1, 2000) i)";
+    let long =
+        "(SELECT string_agg(md5(i::text || random()::text), '') FROM generate_series(1, 2000) i)";
     let schema = format!(
         "CREATE TABLE by_key (id int PRIMARY KEY, n int, a text, b text, c bytea);
          CREATE TABLE by_full (id int PRIMARY KEY, n int, a text, b text, c bytea);

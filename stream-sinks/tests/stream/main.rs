@@ -2,5 +2,6 @@
 
 mod fixture;
 mod keys;
+mod reported;
 mod tables;
 mod types;
