@@ -25,4 +25,8 @@ pub mod testing;
 #[cfg(feature = "throwaway")]
 pub mod throwaway;
 
+pub use checkpoint::{MemoryStore, OffsetStore};
 pub use error::{Error, ErrorKind};
+pub use pipeline::{Control, Outcome, Pipeline};
+pub use sink::Sink;
+pub use source::Source;

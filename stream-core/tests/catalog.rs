@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use stream_core::copy::{CopyFormat, Range};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::blocker::blockers;
@@ -16,7 +17,7 @@ use stream_core::postgres::preflight::{SourceProblem, check, identity_sql};
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
 use stream_core::postgres::slot::{self, Expected, SlotProblem, SlotType};
 use stream_core::relation::{ReplicaIdentity, TableName};
-use stream_core::snapshot::plan::{CopyFormat, Range, copy_sql, plan};
+use stream_core::snapshot::plan::{copy_sql, plan};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
-use crate::copy::{CopyFormat, CopyPiece, CopyStream};
+use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
