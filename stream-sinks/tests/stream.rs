@@ -79,6 +79,42 @@ async fn assert_equal(stream: &Stream, table: &str) {
     assert!(source == target, "{table} differs:\nsource {source:#?}\ntarget {target:#?}");
 }
 
+/// Slots and publications of the stream at its source.
+async fn kept_at_source(stream: &Stream) -> usize {
+    let name = &stream.name;
+    let sql = format!(
+        "SELECT slot_name FROM pg_replication_slots WHERE slot_name = '{name}' \
+         UNION ALL SELECT pubname FROM pg_publication WHERE pubname = '{name}'"
+    );
+    rows(&stream.source, &sql).await.len()
+}
+
+#[tokio::test]
+async fn a_completed_stream_is_complete_at_every_later_start() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.complete().await;
+    assert_equal(&stream, "public.t").await;
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    stream.complete().await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)"]);
+    assert_eq!(kept_at_source(&stream).await, 0);
+
+    // A run that was cut off before it had removed everything: the next does only that.
+    from.execute(&format!("CREATE PUBLICATION {}", stream.name)).await.unwrap();
+    to.execute("UPDATE sgstream.progress SET completion = 'delivered'").await.unwrap();
+    stream.complete().await;
+    assert_eq!(kept_at_source(&stream).await, 0);
+    let completion = rows(&stream.target, "SELECT completion FROM sgstream.progress").await;
+    assert_eq!(completion, ["(completed)"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)"]);
+}
+
 #[tokio::test]
 async fn a_snapshot_and_changes_arrive() {
     let server = testing::server(testing::oldest_major());

@@ -41,6 +41,8 @@ pub struct ScriptedSource {
     pub reads: Faults,
     /// Trouble of `confirm`.
     pub confirms: Faults,
+    /// Trouble of `remove`.
+    pub removes: Faults,
 }
 
 /// What one connection knows.
@@ -79,6 +81,7 @@ impl Clone for ScriptedSource {
             begins: self.begins.clone(),
             reads: self.reads.clone(),
             confirms: self.confirms.clone(),
+            removes: self.removes.clone(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl ScriptedSource {
             begins: Faults::default(),
             reads: Faults::default(),
             confirms: Faults::default(),
+            removes: Faults::default(),
         }
     }
 
@@ -128,6 +132,17 @@ impl ScriptedSource {
 
     fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tables without a snapshot.
+    fn unfinished(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> impl Iterator<Item = &(&'static str, Vec<usize>)> {
+        self.tables.iter().filter(|(name, _)| {
+            let sync = checkpoint.tables.get(&Self::table_name(name));
+            !matches!(sync, Some(TableSync::Synced { .. }))
+        })
     }
 
     /// The step under the cursor, and whether it happens for the first time.
@@ -186,27 +201,18 @@ impl Source for ScriptedSource {
         checkpoint: &Checkpoint,
         _stats: &Stats,
     ) -> Result<Inspected, Error> {
+        if self.is_removed() {
+            return Err(Error::new(ErrorKind::Permanent, "what the source kept is gone"));
+        }
         let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
-        let to_copy = self
-            .tables
-            .iter()
-            .map(|(name, _)| Self::table_name(name))
-            .filter(|name| !matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. })))
-            .collect();
+        let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
         Ok(Inspected { identity, tables, to_copy })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
         self.begins.meet("begin").await?;
-        let unfinished: Vec<_> = self
-            .tables
-            .iter()
-            .filter(|(name, _)| {
-                let sync = checkpoint.tables.get(&Self::table_name(name));
-                !matches!(sync, Some(TableSync::Synced { .. }))
-            })
-            .collect();
+        let unfinished: Vec<_> = self.unfinished(checkpoint).cloned().collect();
         let parts = unfinished.iter().map(|(name, chunks)| {
             let rows =
                 |chunk, rows: usize| (0..rows).map(|row| row_name(name, chunk, row)).collect();
@@ -292,9 +298,9 @@ impl Source for ScriptedSource {
         Duration::from_secs(10)
     }
 
-    async fn ping(&mut self, _flush: Lsn) -> Result<(), Error> {
+    async fn ping(&mut self, flush: Lsn) -> Result<(), Error> {
         self.session.pinged = true;
-        Ok(())
+        self.confirm(flush).await
     }
 
     fn last_known_end(&self) -> Lsn {
@@ -313,6 +319,7 @@ impl Source for ScriptedSource {
     async fn close(&mut self) {}
 
     async fn remove(&mut self) -> Result<(), Error> {
+        self.removes.meet("remove").await?;
         self.server().removed = true;
         Ok(())
     }
