@@ -40,6 +40,8 @@ pub(super) struct Applier {
     pub(super) transaction: Option<Transaction>,
     /// Whether a target transaction is open, for a source transaction that spans batches.
     open: bool,
+    /// Whether the open transaction has a savepoint.
+    savepoint: bool,
 }
 
 impl Applier {
@@ -58,6 +60,7 @@ impl Applier {
             statements: Statements::default(),
             transaction: None,
             open: false,
+            savepoint: false,
         }
     }
 
@@ -75,6 +78,12 @@ impl Applier {
             self.tables.divergence.missed_deletes(self, batch, &findings.missed_deletes);
         } else {
             self.give_up_on_retryable(&findings)?;
+            let reason = findings.refused.as_ref().map(|(error, _)| error.to_string());
+            tracing::warn!(
+                reason = reason.unwrap_or_else(|| "a changed row is missing".to_owned()),
+                changes = batch.changes(),
+                "changes did not go through together: applying them one by one"
+            );
             self.transaction = before;
             self.roll_back().await?;
             self.apply_carefully(batch).await?;
@@ -104,6 +113,12 @@ impl Applier {
             self.forget_statements()?;
         }
         if self.open {
+            // Released before the next one: savepoints that pile up make every row dearer.
+            if std::mem::replace(&mut self.savepoint, true) {
+                self.pipe
+                    .query("RELEASE SAVEPOINT part", Purpose::Control, 0)
+                    .map_err(from_wire)?;
+            }
             return self.pipe.query("SAVEPOINT part", Purpose::Control, 0).map_err(from_wire);
         }
         self.pipe.query("BEGIN", Purpose::Control, 0).map_err(from_wire)?;
@@ -141,6 +156,7 @@ impl Applier {
         self.pipe.query(&save, Purpose::Own, 0).map_err(from_wire)?;
         self.pipe.query("COMMIT", Purpose::Control, 0).map_err(from_wire)?;
         self.open = false;
+        self.savepoint = false;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         match findings.refused {
             Some((error, _)) => Err(refused("commit changes", &error)),

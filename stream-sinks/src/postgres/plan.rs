@@ -220,7 +220,7 @@ impl Plan {
     fn array_condition(&self, before: usize) -> (String, String) {
         let key = self.key_columns(&self.key);
         let count = before + key.len();
-        let parameters = list((1..=count).map(|n| format!("${n}")));
+        let arrays = list((1..=count).map(|n| format!("pg_catalog.unnest(${n})")));
         let names = list((1..=count).map(|n| format!("v{n}")));
         let condition = key
             .iter()
@@ -231,7 +231,7 @@ impl Plan {
             })
             .collect::<Vec<_>>()
             .join(" AND ");
-        (format!("pg_catalog.unnest({parameters}) AS x ({names})"), condition)
+        (format!("ROWS FROM ({arrays}) AS x ({names})"), condition)
     }
 
     /// Whether values of the relation's column can be elements of an array.
