@@ -10,11 +10,10 @@ use tokio::time::Instant;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
-use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
+use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream, Range};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
-use crate::snapshot::plan::{Chunk, Range};
 use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::{Identity, Table, TableColumn};
