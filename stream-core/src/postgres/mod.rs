@@ -10,6 +10,7 @@ pub mod error;
 mod exporter;
 mod gate;
 mod login;
+mod lookout;
 pub mod options;
 pub mod passfile;
 pub mod pins;

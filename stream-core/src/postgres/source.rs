@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
+use super::lookout::Lookout;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
 use super::{
@@ -44,6 +45,7 @@ pub struct PostgresSource {
     stream: Option<ReplicationStream>,
     assembler: Assembler,
     gate: Gate,
+    lookout: Lookout,
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
@@ -63,6 +65,7 @@ impl PostgresSource {
             stream: None,
             assembler: Assembler::new(),
             gate: Gate::default(),
+            lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
         }
@@ -253,17 +256,21 @@ impl Source for PostgresSource {
                 .await
                 .map_err(|error| problem::from_stream_start(slot, error))?;
         self.stream = Some(stream);
+        let filter = self.options.filter.clone();
+        let connect = self.options.connect.clone();
+        self.lookout = Lookout::new(connect, filter, &self.captured, self.options.look_interval);
         Ok(())
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
             let Some(stream) = &mut self.stream else { return Ok(SourceEvent::End) };
-            match stream
-                .next()
-                .await
-                .map_err(|error| problem::from_stream(error, &self.options.slot))?
-            {
+            let message = tokio::select! {
+                biased;
+                found = self.lookout.found() => return Err(problem::new_tables(&found)),
+                message = stream.next() => message,
+            };
+            match message.map_err(|error| problem::from_stream(error, &self.options.slot))? {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {

@@ -43,6 +43,8 @@ pub struct PostgresSourceOptions {
     /// How long the server may go without a sign of life, at most; less when its
     /// `wal_sender_timeout` asks for it.
     pub confirm_interval: Duration,
+    /// How often the catalogue is looked at for new tables.
+    pub look_interval: Duration,
 }
 
 impl PostgresSourceOptions {
@@ -62,6 +64,7 @@ impl PostgresSourceOptions {
             snapshot: SnapshotMode::Initial,
             readers: 2,
             confirm_interval: Duration::from_secs(10),
+            look_interval: Duration::from_secs(30),
         }
     }
 }

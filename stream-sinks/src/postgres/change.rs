@@ -119,7 +119,7 @@ pub(super) fn set_columns(
 pub(super) fn check_binary(plan: &Plan, binary: bool) -> Result<(), Error> {
     if binary && !plan.takes_binary {
         return Err(Error::new(
-            ErrorKind::Transient,
+            ErrorKind::Changed,
             format!(
                 "a column of `{}` has another type at the target than at the source: starting again with \
                  values in text form",

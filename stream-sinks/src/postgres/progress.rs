@@ -31,14 +31,14 @@ CREATE TABLE IF NOT EXISTS sgstream.progress (
     saved_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS sgstream.table_sync (
-    stream text NOT NULL,
+    stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     table_schema text NOT NULL,
     table_name text NOT NULL,
     synced_at pg_lsn,
     PRIMARY KEY (stream, table_schema, table_name)
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
-    stream text NOT NULL,
+    stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     id integer NOT NULL,
     statement text NOT NULL,
     PRIMARY KEY (stream, id)
