@@ -19,7 +19,7 @@ pub enum SnapshotMode {
     Always,
 }
 
-/// What a [`PostgresSource`] needs to know.
+/// What a [`PostgresSource`](super::PostgresSource) needs to know.
 #[derive(Clone, Debug)]
 pub struct PostgresSourceOptions {
     /// Where the server is.
