@@ -7,6 +7,9 @@ use std::fmt;
 pub enum ErrorKind {
     /// May pass by itself (a lost connection, a server that restarts): start again from the checkpoint.
     Transient,
+    /// Nothing failed: tables are not as they were when the stream began. Start again from the checkpoint at
+    /// once, to see them as they are.
+    Changed,
     /// Will come again until somebody acts (a row that the target refuses, a lost slot).
     Permanent,
     /// The configuration or the environment is wrong (a password, a missing right, a bad pattern).
@@ -39,7 +42,7 @@ impl Error {
     /// Whether starting again from the checkpoint may help.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Transient)
+        matches!(self.kind, ErrorKind::Transient | ErrorKind::Changed)
     }
 
     /// The reason as the type it was made from.

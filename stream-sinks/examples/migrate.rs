@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         snapshot: SnapshotMode::Initial,
         readers: std::env::var("READERS").map_or(Ok(2), |n| n.parse())?,
         confirm_interval: Duration::from_secs(10),
+        look_interval: Duration::from_secs(30),
     });
     let (sink, store) = PostgresSink::connect(PostgresSinkOptions {
         target: target.parse()?,

@@ -42,6 +42,7 @@ impl Stream {
             snapshot: self.mode,
             readers: 2,
             confirm_interval: Duration::from_secs(10),
+            look_interval: Duration::from_millis(500),
         });
         let program = testing::client("pg_dump", 14).path;
         let (sink, store) = PostgresSink::connect(PostgresSinkOptions {
@@ -73,10 +74,74 @@ async fn rows(options: &ConnectOptions, sql: &str) -> Vec<String> {
     client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// Waits until a question, which may fail at first, is answered with yes.
+async fn until(options: &ConnectOptions, question: &str) {
+    let client = SqlClient::connect(options).await.unwrap();
+    for _ in 0..600 {
+        if client.query_one(question, &[]).await.is_ok_and(|row| row.get(0)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never came true: {question}");
+}
+
 async fn assert_equal(stream: &Stream, table: &str) {
     let sql = format!("SELECT * FROM {table}");
     let (source, target) = (rows(&stream.source, &sql).await, rows(&stream.target, &sql).await);
     assert!(source == target, "{table} differs:\nsource {source:#?}\ntarget {target:#?}");
+}
+
+/// Slots and publications of the stream at its source.
+async fn kept_at_source(stream: &Stream) -> usize {
+    let name = &stream.name;
+    let sql = format!(
+        "SELECT slot_name FROM pg_replication_slots WHERE slot_name = '{name}' \
+         UNION ALL SELECT pubname FROM pg_publication WHERE pubname = '{name}'"
+    );
+    rows(&stream.source, &sql).await.len()
+}
+
+#[tokio::test]
+async fn a_completed_stream_is_complete_at_every_later_start() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.complete().await;
+    assert_equal(&stream, "public.t").await;
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    stream.complete().await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)"]);
+    assert_eq!(kept_at_source(&stream).await, 0);
+
+    // A run that was cut off before it had removed everything: the next does only that.
+    from.execute(&format!("CREATE PUBLICATION {}", stream.name)).await.unwrap();
+    to.execute("UPDATE sgstream.progress SET completion = 'delivered'").await.unwrap();
+    stream.complete().await;
+    assert_eq!(kept_at_source(&stream).await, 0);
+    let completion = rows(&stream.target, "SELECT completion FROM sgstream.progress").await;
+    assert_eq!(completion, ["(completed)"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)"]);
+}
+
+#[tokio::test]
+async fn a_stream_whose_progress_is_removed_begins_anew() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.complete().await;
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    to.execute("DELETE FROM sgstream.progress; DROP TABLE public.t").await.unwrap();
+    stream.complete().await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM public.t").await, ["(1)", "(2)", "(3)"]);
 }
 
 #[tokio::test]
@@ -112,4 +177,29 @@ async fn a_snapshot_and_changes_arrive() {
     assert_eq!(outcome.unwrap(), Outcome::Completed);
     assert_equal(&stream, "public.t").await;
     assert_eq!(rows(&stream.target, "SELECT count(*) FROM public.t").await, ["(1990)"]);
+}
+
+#[tokio::test]
+async fn a_table_that_comes_later_is_taken_up() {
+    let server = testing::server(testing::oldest_major());
+    let from = TestDatabase::create(server).await.unwrap();
+    let to = TestDatabase::create(server).await.unwrap();
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    let stream = Stream::new(&from, &to);
+    let (control, commands) = mpsc::channel(1);
+    let work = async {
+        until(&stream.target, "SELECT count(*) = 1 FROM public.t").await;
+        from.execute(
+            "CREATE TABLE later (id int PRIMARY KEY, name text); INSERT INTO later VALUES (1, 'a');
+             INSERT INTO t VALUES (2)",
+        )
+        .await
+        .unwrap();
+    };
+    let (ended, ()) = tokio::join!(stream.run(commands), work);
+    drop(control);
+    assert_eq!(ended.unwrap_err().kind(), stream_core::ErrorKind::Changed);
+    stream.complete().await;
+    assert_equal(&stream, "public.t").await;
+    assert_equal(&stream, "public.later").await;
 }

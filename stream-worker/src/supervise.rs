@@ -67,7 +67,7 @@ impl Ending {
 /// What the process ends with after an error.
 pub(crate) const fn exit_code(error: &Error) -> u8 {
     match error.kind() {
-        ErrorKind::Transient | ErrorKind::Permanent => FAILED,
+        ErrorKind::Transient | ErrorKind::Changed | ErrorKind::Permanent => FAILED,
         ErrorKind::Configuration => BAD_INPUT,
         ErrorKind::Fenced => FENCED,
     }
@@ -177,6 +177,13 @@ pub(crate) async fn run(
         };
         if signals.asked().is_some() || !error.is_retryable() {
             return signals.excuse(error).await;
+        }
+        if error.kind() == ErrorKind::Changed {
+            tracing::info!(reason = %error, "the stream starts again");
+            tokio::select! {
+                ending = signals.wait() => return Ok(ending),
+                () = sleep(FIRST_DELAY) => continue,
+            }
         }
         if started.elapsed() >= HEALTHY {
             backoff.reset();

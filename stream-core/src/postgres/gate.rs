@@ -64,7 +64,7 @@ impl Gate {
             // The log shows the name of its time. Before the table's snapshot that does not matter.
             if counts_from.is_some_and(|from| self.commit_lsn() >= from) {
                 return Err(Error::new(
-                    ErrorKind::Transient,
+                    ErrorKind::Changed,
                     format!(
                         "table `{name}` has the name `{}` at this point of the log: looking at the catalogue again",
                         relation.name
@@ -74,7 +74,7 @@ impl Gate {
         }
         if counts_from.is_none() && self.is_wanted(relation) {
             return Err(Error::new(
-                ErrorKind::Transient,
+                ErrorKind::Changed,
                 format!("table `{}` is new: looking at the catalogue again", relation.name),
             ));
         }

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod error;
 mod gate;
 mod login;
+mod lookout;
 pub mod options;
 pub mod passfile;
 pub mod pins;

@@ -8,6 +8,7 @@ use super::preflight::SourceProblem;
 use super::query::QueryError;
 use super::slot::SlotProblem;
 use crate::error::{Error, ErrorKind};
+use crate::relation::TableName;
 
 const fn transient_or(retryable: bool, otherwise: ErrorKind) -> ErrorKind {
     if retryable { ErrorKind::Transient } else { otherwise }
@@ -112,6 +113,15 @@ fn with_code(
         Some((kind, remedy)) => Error::new(kind, format!("{doing}: {error}; {remedy}")),
         None => from_wire(error).context(doing),
     }
+}
+
+/// Tables came after the stream began: it starts again to take them up.
+pub(super) fn new_tables(found: &[TableName]) -> Error {
+    let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
+    Error::new(
+        ErrorKind::Changed,
+        format!("new at the source: {}; starting again to take them up", names.join(", ")),
+    )
 }
 
 /// A failure of what must not fail.

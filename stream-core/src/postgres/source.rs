@@ -36,6 +36,7 @@ use crate::stats::Stats;
 use crate::table::Table;
 
 use super::gate::Gate;
+use super::lookout::Lookout;
 
 /// How long the creation of a slot may take before it is said what it waits for.
 const SLOT_PATIENCE: Duration = Duration::from_secs(2);
@@ -81,6 +82,8 @@ pub struct PostgresSourceOptions {
     /// How long the server may go without a sign of life, at most; less when its
     /// `wal_sender_timeout` asks for it.
     pub confirm_interval: Duration,
+    /// How often the catalogue is looked at for new tables.
+    pub look_interval: Duration,
 }
 
 /// A PostgreSQL database as a source of changes.
@@ -94,6 +97,7 @@ pub struct PostgresSource {
     stream: Option<ReplicationStream>,
     assembler: Assembler,
     gate: Gate,
+    lookout: Lookout,
     last_known_end: Lsn,
     /// The slot's name, while it is not there yet.
     slot_is_there: bool,
@@ -114,6 +118,7 @@ impl PostgresSource {
             stream: None,
             assembler: Assembler::new(),
             gate: Gate::default(),
+            lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             slot_is_there: false,
             confirmed_flush: None,
@@ -404,17 +409,21 @@ impl Source for PostgresSource {
                 .await
                 .map_err(|error| problem::from_stream_start(slot, error))?;
         self.stream = Some(stream);
+        let filter = self.options.filter.clone();
+        let connect = self.options.connect.clone();
+        self.lookout = Lookout::new(connect, filter, &self.captured, self.options.look_interval);
         Ok(())
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
             let Some(stream) = &mut self.stream else { return Ok(SourceEvent::End) };
-            match stream
-                .next()
-                .await
-                .map_err(|error| problem::from_stream(error, &self.options.slot))?
-            {
+            let message = tokio::select! {
+                biased;
+                found = self.lookout.found() => return Err(problem::new_tables(&found)),
+                message = stream.next() => message,
+            };
+            match message.map_err(|error| problem::from_stream(error, &self.options.slot))? {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {

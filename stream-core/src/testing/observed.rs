@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::copy::{CopyFormat, TableCopy};
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -33,8 +33,12 @@ impl<T> Observed<T> {
 impl<S: Source> Source for Observed<S> {
     type Reader = S::Reader;
 
-    async fn inspect(&mut self, checkpoint: &Checkpoint) -> Result<Inspected, Error> {
-        self.inner.inspect(checkpoint).await
+    async fn inspect(
+        &mut self,
+        checkpoint: &Checkpoint,
+        stats: &Stats,
+    ) -> Result<Inspected, Error> {
+        self.inner.inspect(checkpoint, stats).await
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
@@ -51,9 +55,10 @@ impl<S: Source> Source for Observed<S> {
         &mut self,
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
+        format: CopyFormat,
     ) -> Result<(), Error> {
         self.ledger.starts(position, &synced)?;
-        self.inner.start(position, synced).await
+        self.inner.start(position, synced, format).await
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
@@ -71,8 +76,9 @@ impl<S: Source> Source for Observed<S> {
         self.inner.confirm_interval()
     }
 
-    async fn ping(&mut self) -> Result<(), Error> {
-        self.inner.ping().await
+    async fn ping(&mut self, flush: Lsn) -> Result<(), Error> {
+        self.ledger.confirms(flush)?;
+        self.inner.ping(flush).await
     }
 
     fn last_known_end(&self) -> Lsn {
@@ -97,13 +103,8 @@ impl<S: Source> Source for Observed<S> {
 }
 
 impl<K: Sink + Sync> Sink for Observed<K> {
-    async fn prepare(
-        &mut self,
-        source: &SourceIdentity,
-        tables: &[Arc<Table>],
-        checkpoint: &Checkpoint,
-    ) -> Result<(), Error> {
-        self.inner.prepare(source, tables, checkpoint).await
+    async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.inner.prepare(source, checkpoint).await
     }
 
     async fn begin_copy(&mut self, tables: &[Arc<Table>]) -> Result<(), Error> {
@@ -113,6 +114,10 @@ impl<K: Sink + Sync> Sink for Observed<K> {
 
     fn copy_format(&self, table: &Table) -> CopyFormat {
         self.inner.copy_format(table)
+    }
+
+    fn stream_format(&self) -> CopyFormat {
+        self.inner.stream_format()
     }
 
     async fn fork(&self) -> Result<Option<Self>, Error> {
@@ -127,9 +132,9 @@ impl<K: Sink + Sync> Sink for Observed<K> {
         Ok(rows)
     }
 
-    async fn snapshot_completed(&mut self, lsn: Lsn) -> Result<(), Error> {
-        self.ledger.completes_snapshot(lsn)?;
-        self.inner.snapshot_completed(lsn).await
+    async fn snapshot_completed(&mut self, consistent_at: Option<Lsn>) -> Result<(), Error> {
+        self.ledger.completes_snapshot(consistent_at)?;
+        self.inner.snapshot_completed(consistent_at).await
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
@@ -155,7 +160,9 @@ impl<O: OffsetStore> OffsetStore for Observed<O> {
     }
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
-        self.inner.save_start(source, position).await
+        self.inner.save_start(source, position).await?;
+        self.ledger.saved(position);
+        Ok(())
     }
 
     async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
@@ -169,6 +176,13 @@ impl<O: OffsetStore> OffsetStore for Observed<O> {
         self.ledger.saves_tables(tables)?;
         self.inner.save_tables(tables).await?;
         self.ledger.saved_tables(tables);
+        Ok(())
+    }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.ledger.saves_completion(completion)?;
+        self.inner.save_completion(completion).await?;
+        self.ledger.saved_completion(completion);
         Ok(())
     }
 }

@@ -4,18 +4,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::{Batch, Entry};
 use crate::change::{Change, TupleData};
-use crate::checkpoint::{Checkpoint, SourceIdentity};
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::sink::Sink;
-use crate::table::Table;
+use crate::source::Inspected;
 use crate::testing::faults::Faults;
 
 /// A [`Sink`] whose clones share one target. Copies a snapshot by the default of [`Sink::copy`].
 #[derive(Clone, Debug, Default)]
 pub struct RecordingSink {
     written: Arc<Mutex<Vec<Batch>>>,
-    completed: Arc<Mutex<Vec<Lsn>>>,
+    completed: Arc<Mutex<Vec<Option<Lsn>>>>,
     /// Whether several of them may copy at once.
     pub forks: bool,
     /// Trouble of `prepare`.
@@ -35,7 +35,7 @@ impl RecordingSink {
 
     /// The positions from which on the target was said to be consistent.
     #[must_use]
-    pub fn completed(&self) -> Vec<Lsn> {
+    pub fn completed(&self) -> Vec<Option<Lsn>> {
         self.completed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -72,8 +72,7 @@ impl RecordingSink {
 impl Sink for RecordingSink {
     async fn prepare(
         &mut self,
-        _source: &SourceIdentity,
-        _tables: &[Arc<Table>],
+        _source: &Inspected,
         _checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
         self.prepares.meet("prepare").await
@@ -83,8 +82,8 @@ impl Sink for RecordingSink {
         Ok(self.forks.then(|| self.clone()))
     }
 
-    async fn snapshot_completed(&mut self, lsn: Lsn) -> Result<(), Error> {
-        self.completed.lock().unwrap_or_else(PoisonError::into_inner).push(lsn);
+    async fn snapshot_completed(&mut self, consistent_at: Option<Lsn>) -> Result<(), Error> {
+        self.completed.lock().unwrap_or_else(PoisonError::into_inner).push(consistent_at);
         Ok(())
     }
 

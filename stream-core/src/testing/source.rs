@@ -14,7 +14,7 @@ use crate::copy::{CopyFormat, CopyPiece, CopyStream};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
-use crate::snapshot::plan::Chunk;
+use crate::snapshot::plan::{Chunk, Range};
 use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::{Identity, Table, TableColumn};
@@ -41,6 +41,8 @@ pub struct ScriptedSource {
     pub reads: Faults,
     /// Trouble of `confirm`.
     pub confirms: Faults,
+    /// Trouble of `remove`.
+    pub removes: Faults,
 }
 
 /// What one connection knows.
@@ -79,6 +81,7 @@ impl Clone for ScriptedSource {
             begins: self.begins.clone(),
             reads: self.reads.clone(),
             confirms: self.confirms.clone(),
+            removes: self.removes.clone(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl ScriptedSource {
             begins: Faults::default(),
             reads: Faults::default(),
             confirms: Faults::default(),
+            removes: Faults::default(),
         }
     }
 
@@ -128,6 +132,17 @@ impl ScriptedSource {
 
     fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tables without a snapshot.
+    fn unfinished(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> impl Iterator<Item = &(&'static str, Vec<usize>)> {
+        self.tables.iter().filter(|(name, _)| {
+            let sync = checkpoint.tables.get(&Self::table_name(name));
+            !matches!(sync, Some(TableSync::Synced { .. }))
+        })
     }
 
     /// The step under the cursor, and whether it happens for the first time.
@@ -181,22 +196,23 @@ impl ScriptedSource {
 impl Source for ScriptedSource {
     type Reader = ScriptedReader;
 
-    async fn inspect(&mut self, _checkpoint: &Checkpoint) -> Result<Inspected, Error> {
+    async fn inspect(
+        &mut self,
+        checkpoint: &Checkpoint,
+        _stats: &Stats,
+    ) -> Result<Inspected, Error> {
+        if self.is_removed() {
+            return Err(Error::new(ErrorKind::Permanent, "what the source kept is gone"));
+        }
         let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
-        Ok(Inspected { identity, tables })
+        let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
+        Ok(Inspected { identity, tables, to_copy })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
         self.begins.meet("begin").await?;
-        let unfinished: Vec<_> = self
-            .tables
-            .iter()
-            .filter(|(name, _)| {
-                let sync = checkpoint.tables.get(&Self::table_name(name));
-                !matches!(sync, Some(TableSync::Synced { .. }))
-            })
-            .collect();
+        let unfinished: Vec<_> = self.unfinished(checkpoint).cloned().collect();
         let parts = unfinished.iter().map(|(name, chunks)| {
             let rows =
                 |chunk, rows: usize| (0..rows).map(|row| row_name(name, chunk, row)).collect();
@@ -227,6 +243,7 @@ impl Source for ScriptedSource {
         &mut self,
         position: Lsn,
         _synced: BTreeMap<TableName, Lsn>,
+        _format: CopyFormat,
     ) -> Result<(), Error> {
         self.session.from = position.max(self.confirmed());
         Ok(())
@@ -281,9 +298,9 @@ impl Source for ScriptedSource {
         Duration::from_secs(10)
     }
 
-    async fn ping(&mut self) -> Result<(), Error> {
+    async fn ping(&mut self, flush: Lsn) -> Result<(), Error> {
         self.session.pinged = true;
-        Ok(())
+        self.confirm(flush).await
     }
 
     fn last_known_end(&self) -> Lsn {
@@ -302,6 +319,7 @@ impl Source for ScriptedSource {
     async fn close(&mut self) {}
 
     async fn remove(&mut self) -> Result<(), Error> {
+        self.removes.meet("remove").await?;
         self.server().removed = true;
         Ok(())
     }
@@ -337,10 +355,10 @@ impl ChunkReader for ScriptedReader {
         let reads = self.reads.clone();
         let back = stream::once(async move {
             reads.meet("read").await?;
-            Ok(CopyPiece { bytes: back, messages: 0 })
+            Ok(CopyPiece { bytes: back, rows: 0 })
         });
-        let messages = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let front = stream::iter([Ok(CopyPiece { bytes: front, messages })]);
+        let rows = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let front = stream::iter([Ok(CopyPiece { bytes: front, rows })]);
         Ok(Box::pin(front.chain(back)))
     }
 }
@@ -353,7 +371,10 @@ pub fn row_name(table: &str, chunk: usize, row: usize) -> String {
 
 fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
     let table = ScriptedSource::table_name(table);
-    parts.iter().map(|_| Chunk { table: table.clone() }).collect()
+    let of = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    (0..of)
+        .map(|ordinal| Chunk { table: table.clone(), range: Range::Whole, ordinal, of })
+        .collect()
 }
 
 fn table(name: &str) -> Table {
@@ -365,6 +386,9 @@ fn table(name: &str) -> Table {
             name: "name".into(),
             type_oid: 25,
             type_name: "text".into(),
+            type_modifier: -1,
+            declared_type: "text".into(),
+            binary_safe: true,
             not_null: true,
             identity: Identity::None,
         }],
@@ -372,7 +396,6 @@ fn table(name: &str) -> Table {
         primary_key: vec!["name".into()],
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,
-        has_pages: true,
         row_filter: None,
     }
 }

@@ -13,10 +13,11 @@ use stream_core::relation::Relation;
 use stream_core::table::Identity;
 use stream_core::{Error, ErrorKind};
 
-use super::apply::{Applier, Shape};
+use super::apply::Applier;
 use super::error::from_wire;
 use super::pipe::Purpose;
 use super::plan::{Key, Plan};
+use super::statements::Shape;
 
 impl Applier {
     pub(super) async fn apply_carefully(&mut self, batch: &Batch) -> Result<(), Error> {

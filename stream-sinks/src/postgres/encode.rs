@@ -69,6 +69,46 @@ pub(super) fn bind_execute<'a>(
     frontend::execute("", 0, buffer)
 }
 
+/// Appends `Bind` and `Execute` of a prepared statement whose parameters are binary arrays. `values` come row
+/// by row, one for each of `elements`, which are the types of the arrays' elements.
+///
+/// Source: `array_recv` in <https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/arrayfuncs.c>
+pub(super) fn bind_arrays(
+    statement: &str,
+    elements: &[u32],
+    values: &[TupleData<'_>],
+    rows: usize,
+    buffer: &mut BytesMut,
+) -> io::Result<()> {
+    let count = i32::try_from(rows).map_err(io::Error::other)?;
+    frontend::bind(
+        "",
+        statement,
+        [1],
+        elements.iter().enumerate(),
+        |(at, element), buffer| {
+            let column = || values.iter().skip(at).step_by(elements.len());
+            let has_null = column().any(|data| matches!(data, TupleData::Null));
+            buffer.put_i32(1);
+            buffer.put_i32(i32::from(has_null));
+            buffer.put_u32(*element);
+            buffer.put_i32(count);
+            buffer.put_i32(1);
+            for data in column() {
+                put_binary(*data, buffer)?;
+            }
+            Ok(IsNull::No)
+        },
+        std::iter::empty::<i16>(),
+        buffer,
+    )
+    .map_err(|error| match error {
+        frontend::BindError::Conversion(error) => io::Error::other(error),
+        frontend::BindError::Serialization(error) => error,
+    })?;
+    frontend::execute("", 0, buffer)
+}
+
 /// Writes rows as the messages of a `COPY … FROM STDIN`.
 pub(super) struct CopyRows {
     binary: bool,

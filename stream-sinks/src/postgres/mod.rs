@@ -4,7 +4,7 @@
 //!  prepare             schema import, checks                 (import, check)
 //!  begin_copy, copy    raw COPY, forwarded                   (copy)
 //!  snapshot_completed  indexes, then constraints             (finish)
-//!  write               batches, with the position            (apply, careful, pipe, encode, plan)
+//!  write               batches, with the position            (apply, steps, send, careful, pipe, …)
 //!  finish              sequences, statistics                 (sequences)
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod apply;
 mod careful;
+mod change;
 mod check;
 mod copy;
 mod divergence;
@@ -24,7 +25,10 @@ mod pipe;
 mod plan;
 mod progress;
 pub mod schema;
+mod send;
 mod sequences;
+mod statements;
+mod steps;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -124,10 +128,12 @@ impl PostgresSink {
 
     async fn applier(&mut self) -> Result<&mut Applier, Error> {
         if self.applier.is_none() {
-            let wire = self.shared.session().await?;
+            let (wire, independent) = self.shared.session().await?;
             let pipe = Pipe::new(wire, pipe::Findings::default());
             let tables = Arc::clone(self.tables()?);
-            self.applier = Some(Applier::new(pipe, tables, self.shared.ownership.clone()));
+            let ownership = self.shared.ownership.clone();
+            let independent = independent && !tables.watched;
+            self.applier = Some(Applier::new(pipe, tables, ownership, independent));
         }
         self.applier
             .as_mut()
@@ -136,8 +142,8 @@ impl PostgresSink {
 }
 
 impl Shared {
-    /// A session that writes rows.
-    async fn session(&self) -> Result<Wire, Error> {
+    /// A session that writes rows, and whether triggers and foreign keys are off in it.
+    async fn session(&self) -> Result<(Wire, bool), Error> {
         let mut wire =
             Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
@@ -146,7 +152,7 @@ impl Shared {
             .map_err(error::from_wire)?;
         let replica = wire.simple_query("SET session_replication_role = replica").await;
         match replica {
-            Ok(_) => {}
+            Ok(_) => Ok((wire, true)),
             Err(refused) if refused.server().is_some_and(|server| server.code == "42501") => {
                 tracing::warn!(
                     user = self.options.target.user,
@@ -154,10 +160,10 @@ impl Shared {
                      copied rows, and foreign keys are checked; allow it with `GRANT SET ON PARAMETER \
                      session_replication_role TO …` (15 and later)"
                 );
+                Ok((wire, false))
             }
-            Err(other) => return Err(error::from_wire(other)),
+            Err(other) => Err(error::from_wire(other)),
         }
-        Ok(wire)
     }
 }
 
@@ -206,7 +212,7 @@ impl Sink for PostgresSink {
         let tables = Arc::clone(self.tables()?);
         let wire = match &mut self.copier {
             Some(wire) => wire,
-            none => none.insert(self.shared.session().await?),
+            none => none.insert(self.shared.session().await?.0),
         };
         copy::run(wire, &self.shared.ownership, &tables, copy).await
     }

@@ -4,14 +4,13 @@
 //! said of them. Statements of a group run until one fails; the server skips the rest of the group.
 
 use std::collections::VecDeque;
-use std::io;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use stream_core::change::TupleData;
 use stream_core::postgres::{ServerError, Wire, WireError};
 
-use super::encode::{CopyRows, bind_execute};
+use super::encode::{CopyRows, bind_arrays, bind_execute};
 
 /// Encoded statements are sent when there are about this many bytes of them.
 const SEND_BYTES: usize = 256 << 10;
@@ -27,6 +26,8 @@ pub(super) enum Purpose {
     Insert,
     /// Changes a row: must find one.
     Update,
+    /// Changes or removes this many rows: must find them.
+    Rows(u64),
     /// Removes a row: finds one, unless somebody else wrote to the target.
     Delete,
 }
@@ -38,7 +39,7 @@ pub(super) struct Findings {
     pub(super) refused: Option<(ServerError, usize)>,
     /// Whether a statement of [`Purpose::Own`] found no row.
     pub(super) fenced: bool,
-    /// The first update that found no row.
+    /// The first update that found no row, or statement that found another number of rows.
     pub(super) missed_update: Option<usize>,
     /// Deletes that found no row.
     pub(super) missed_deletes: Vec<usize>,
@@ -73,12 +74,8 @@ impl Pipe {
         Self { wire, awaited: VecDeque::new(), open_group: false, findings }
     }
 
-    /// The session, for what is not pipelined. Nothing may be on its way.
-    pub(super) const fn wire(&mut self) -> &mut Wire {
-        &mut self.wire
-    }
-
-    fn buffer(&mut self) -> &mut BytesMut {
+    /// Where messages are encoded: rows of a `COPY` that was begun go here.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
         self.wire.writer.buffer()
     }
 
@@ -120,18 +117,21 @@ impl Pipe {
         Ok(())
     }
 
-    /// Begins a `COPY … FROM STDIN`; its rows follow by [`Self::copy_rows`].
-    pub(super) fn begin_copy(&mut self, sql: &str, entry: usize) -> Result<(), WireError> {
-        self.query(sql, Purpose::Insert, entry)
-    }
-
-    /// Lets `write` append `COPY` data.
-    pub(super) fn copy_rows(
+    /// Executes a prepared statement whose parameters are arrays of `rows` elements, and that must find as many
+    /// rows.
+    pub(super) fn execute_arrays(
         &mut self,
-        rows: &mut CopyRows,
-        write: impl FnOnce(&mut CopyRows, &mut BytesMut) -> io::Result<()>,
+        name: &str,
+        elements: &[u32],
+        values: &[TupleData<'_>],
+        rows: usize,
+        entry: usize,
     ) -> Result<(), WireError> {
-        write(rows, self.buffer()).map_err(WireError::Io)
+        self.open_group = true;
+        bind_arrays(name, elements, values, rows, self.buffer()).map_err(WireError::Io)?;
+        let purpose = Purpose::Rows(u64::try_from(rows).unwrap_or(u64::MAX));
+        self.awaited.push_back(Awaited::Statement { purpose, entry });
+        Ok(())
     }
 
     /// Sends what is encoded when it is much, and takes the answers that come meanwhile.
@@ -230,6 +230,9 @@ fn complete(findings: &mut Findings, purpose: Purpose, entry: usize, rows: u64) 
     match (purpose, rows) {
         (Purpose::Own, 0) => findings.fenced = true,
         (Purpose::Update, 0) => {
+            findings.missed_update.get_or_insert(entry);
+        }
+        (Purpose::Rows(expected), found) if expected != found => {
             findings.missed_update.get_or_insert(entry);
         }
         (Purpose::Delete, 0) => findings.missed_deletes.push(entry),

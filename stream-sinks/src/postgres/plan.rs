@@ -9,11 +9,15 @@ use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
 
+use super::statements::Shape;
+
 /// A column of a table at the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TargetColumn {
     pub(super) name: String,
     pub(super) type_oid: u32,
+    /// The type of arrays of the type, as `unnest` takes apart; 0 where there is none.
+    pub(super) array_oid: u32,
     pub(super) type_modifier: i32,
     /// As `format_type` prints it, without modifier; the schema is there unless it is `pg_catalog`.
     pub(super) type_name: String,
@@ -191,6 +195,62 @@ impl Plan {
 
     pub(super) fn delete_sql(&self, key: &Key) -> String {
         format!("DELETE FROM {} WHERE {}", self.table.only(), self.row_condition(key, 1))
+    }
+
+    /// `UPDATE` of the columns `set` of many rows: parameters are arrays, as [`Self::update_sql`] has values.
+    pub(super) fn update_many_sql(&self, set: &[usize]) -> String {
+        let assignments =
+            list(set.iter().zip(1..).filter_map(|(&at, n)| {
+                Some(format!("{} = x.v{n}", Ident(&self.target(at)?.name)))
+            }));
+        let (arrays, condition) = self.array_condition(set.len());
+        format!(
+            "UPDATE {} AS t SET {assignments} FROM {arrays} WHERE {condition}",
+            self.table.only()
+        )
+    }
+
+    /// `DELETE` of many rows: parameters are arrays of the key's columns.
+    pub(super) fn delete_many_sql(&self) -> String {
+        let (arrays, condition) = self.array_condition(0);
+        format!("DELETE FROM {} AS t USING {arrays} WHERE {condition}", self.table.only())
+    }
+
+    /// Arrays side by side as rows, the key's after `before` others; and which row of the table each means.
+    fn array_condition(&self, before: usize) -> (String, String) {
+        let key = self.key_columns(&self.key);
+        let count = before + key.len();
+        let arrays = list((1..=count).map(|n| format!("pg_catalog.unnest(${n})")));
+        let names = list((1..=count).map(|n| format!("v{n}")));
+        let condition = key
+            .iter()
+            .zip(before + 1..)
+            .filter_map(|(&at, n)| {
+                let column = self.target(at)?;
+                Some(format!("t.{} {} x.v{n}", Ident(&column.name), column.equality))
+            })
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        (format!("ROWS FROM ({arrays}) AS x ({names})"), condition)
+    }
+
+    /// Whether values of the relation's column can be elements of an array.
+    pub(super) fn has_array(&self, at: usize) -> bool {
+        self.target(at).is_some_and(|column| column.array_oid != 0)
+    }
+
+    /// The types of arrays of columns of the relation.
+    pub(super) fn array_types(&self, columns: impl IntoIterator<Item = usize>) -> Vec<u32> {
+        columns.into_iter().map(|at| self.target(at).map_or(0, |column| column.array_oid)).collect()
+    }
+
+    /// The types of the elements of a statement's arrays.
+    pub(super) fn element_types(&self, shape: &Shape) -> Vec<u32> {
+        let set = match shape {
+            Shape::UpdateMany(set) => set.as_slice(),
+            _ => &[],
+        };
+        self.types(set.iter().copied().chain(self.key_columns(&self.key)))
     }
 
     /// Whether a row that `key` names is there: for a change that changes no column.

@@ -18,6 +18,7 @@ const COLUMNS: &str = "
 SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
        format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
        t.typreceive <> 0,
+       CASE WHEN t.typcategory = 'A' THEN 0::oid ELSE t.typarray END,
        a.attgenerated <> '',
        a.attidentity::text,
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
@@ -49,6 +50,30 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
 WHERE k.position <= i.indnkeyatts
 ORDER BY n.nspname, c.relname, k.position";
 
+/// Triggers that fire for a replica's changes too.
+const WATCHERS: &str = "
+SELECT n.nspname, c.relname, g.tgname
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')";
+
+/// Whether a trigger of the target sees every change. Named in the log.
+async fn are_watched(client: &SqlClient, names: &BTreeSet<TableName>) -> Result<bool, Error> {
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let rows = client
+        .query(WATCHERS, &[&schemas, &tables])
+        .await
+        .map_err(|error| from_sql("read the triggers", &error))?;
+    for row in &rows {
+        let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let trigger: &str = row.get(2);
+        tracing::info!(%table, trigger, "the target's trigger fires for the stream's changes");
+    }
+    Ok(!rows.is_empty())
+}
+
 /// Reads those of `names` that are at the target.
 pub(super) async fn read(
     client: &SqlClient,
@@ -74,14 +99,15 @@ pub(super) async fn read(
             type_name: row.get(6),
             declared_type: row.get(7),
             takes_binary: row.get(8),
-            generated: row.get(9),
-            identity: match row.get(10) {
+            array_oid: row.get(9),
+            generated: row.get(10),
+            identity: match row.get(11) {
                 "a" => Identity::Always,
                 "d" => Identity::ByDefault,
                 _ => Identity::None,
             },
-            must_be_given: row.get(11),
-            equality: row.get(12),
+            must_be_given: row.get(12),
+            equality: row.get(13),
         });
     }
     for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {
@@ -98,6 +124,8 @@ pub(super) struct Tables {
     client: Arc<SqlClient>,
     captured: HashMap<TableName, Arc<Table>>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
+    /// Whether a trigger of the target sees every change, even under `session_replication_role = replica`.
+    pub(super) watched: bool,
     pub(super) divergence: Divergence,
 }
 
@@ -117,6 +145,7 @@ impl Tables {
             .into_iter()
             .map(|(name, table)| (name, Arc::new(table)))
             .collect();
+        let watched = are_watched(&client, &names).await?;
         let missing = captured
             .iter()
             .filter(|table| {
@@ -128,7 +157,7 @@ impl Tables {
         let captured =
             captured.iter().map(|table| (table.name.clone(), Arc::clone(table))).collect();
         let divergence = Divergence::default();
-        Ok((Self { client, captured, target: RwLock::new(found), divergence }, missing))
+        Ok((Self { client, captured, target: RwLock::new(found), watched, divergence }, missing))
     }
 
     /// Reads a table of the target again.

@@ -44,6 +44,9 @@ pub(crate) struct SourceConfig {
     confirm_interval: Duration,
 }
 
+/// How often the source's catalogue is looked at for new tables.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
 impl SourceConfig {
     /// The options of a source at `connect`.
     pub(crate) fn options(self, connect: ConnectOptions) -> PostgresSourceOptions {
@@ -70,6 +73,7 @@ impl SourceConfig {
             snapshot,
             readers,
             confirm_interval,
+            look_interval: LOOK_INTERVAL,
         }
     }
 }
@@ -98,8 +102,9 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
-        // 1 is the property's default, and cannot be told from a 1 that somebody wrote.
-        readers: if threads > 1 { threads } else { parallelism() },
+        // 1 is the property's default, and cannot be told from a 1 that somebody wrote. A reader keeps a core of
+        // each server busy: on a small machine more of them are in each other's way.
+        readers: if threads > 1 { threads } else { parallelism().div_ceil(2) },
         confirm_interval: properties.status_update_interval.0,
     })
 }

@@ -1,0 +1,67 @@
+//! Looks at the catalogue from time to time, for tables that came after the stream began.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::capture::{Captured, capture};
+use super::catalog::read_tables;
+use super::{ConnectOptions, SqlClient};
+use crate::filter::TableFilter;
+use crate::relation::{RelationId, TableName};
+
+/// A task that ends when it has found something; it ends with its owner, too.
+#[derive(Default)]
+pub(super) struct Lookout(JoinSet<Vec<TableName>>);
+
+impl Lookout {
+    /// Begins to look, every `interval`, for tables that `filter` asks for and `captured` does not have.
+    pub(super) fn new(
+        connect: ConnectOptions,
+        filter: TableFilter,
+        captured: &Captured,
+        interval: Duration,
+    ) -> Self {
+        let known: BTreeSet<RelationId> = captured.all().map(|table| table.id).collect();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                match look(&connect, &filter, &known).await {
+                    Ok(found) if found.is_empty() => {}
+                    Ok(found) => return found,
+                    // The stream itself notices a source that is gone.
+                    Err(error) => tracing::debug!(%error, "cannot look at the source's catalogue"),
+                }
+            }
+        });
+        Self(task)
+    }
+
+    /// Waits for tables to be found; for ever when nobody looks.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn found(&mut self) -> Vec<TableName> {
+        match self.0.join_next().await {
+            Some(Ok(found)) => found,
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+}
+
+async fn look(
+    connect: &ConnectOptions,
+    filter: &TableFilter,
+    known: &BTreeSet<RelationId>,
+) -> Result<Vec<TableName>, Box<dyn std::error::Error + Send + Sync>> {
+    let client = SqlClient::connect(connect).await?;
+    let captured = capture(&read_tables(&client).await?, filter);
+    client.close().await;
+    Ok(captured
+        .all()
+        .filter(|table| !known.contains(&table.id))
+        .map(|table| table.name.clone())
+        .collect())
+}
