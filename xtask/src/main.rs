@@ -1,5 +1,6 @@
 //! Tasks of this repository: `cargo xtask --help` lists them.
 
+mod bench;
 mod ci;
 mod demo;
 mod postgres;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::Args),
     /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
     Tidy,
+    /// Measures streams against what PostgreSQL brings along.
+    Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> Result<ExitCode> {
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
     }
 }
