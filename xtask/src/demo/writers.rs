@@ -35,7 +35,7 @@ const SHOP: &[Transaction] = &[
     ],
     &[
         "UPDATE shop.orders SET state = 'sent' WHERE id = (SELECT 1 + floor(random() * 100000)::int)",
-        "UPDATE shop.customers SET tags = tags || 'new', profile = profile || '{\"seen\": true}' WHERE id = (SELECT 1 + floor(random() * 100000)::int)",
+        "UPDATE shop.customers SET tags = tags || 'new'::text, profile = profile || '{\"seen\": true}' WHERE id = (SELECT 1 + floor(random() * 100000)::int)",
     ],
     // A key changes, and with it the rows that refer to it.
     &[
