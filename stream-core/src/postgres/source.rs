@@ -193,6 +193,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
+            partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
     }

@@ -175,10 +175,10 @@ impl Sink for PostgresSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
-        let (mut tables, missing) = Tables::find(Arc::clone(&client), &source.tables).await?;
+        let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
         if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
             import::run(&self.shared, import, source, checkpoint).await?;
-            tables = Tables::find(client, &source.tables).await?.0;
+            tables = Tables::find(client, source).await?.0;
         }
         check::tables(&tables, source)?;
         let fresh = source.to_copy.iter().filter(|name| !self.known.contains(*name));
