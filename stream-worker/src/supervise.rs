@@ -189,16 +189,29 @@ pub(crate) async fn run(
             backoff.reset();
         }
         if plan.max_retries.is_some_and(|most| backoff.attempts() >= most) {
-            let retries = backoff.attempts();
-            return signals.excuse(error.context(format!("failed after {retries} retries"))).await;
+            let doing = match backoff.attempts() {
+                0 => "failed, and `maxRetries` is 0".to_owned(),
+                retries => format!("failed after {retries} retries (`maxRetries`)"),
+            };
+            return signals.excuse(error.context(doing)).await;
         }
         let delay = backoff.next_delay();
-        tracing::warn!(%error, delay_seconds = delay.as_secs_f32(), "the stream broke and starts again");
+        tracing::warn!(
+            retry = backoff.attempts(),
+            delay_seconds = tenths(delay),
+            %error,
+            "the stream broke and starts again"
+        );
         tokio::select! {
             ending = signals.wait() => return Ok(ending),
             () = sleep(delay) => {}
         }
     }
+}
+
+/// Seconds for people, with one decimal place.
+pub(crate) fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 async fn attempt(

@@ -131,7 +131,8 @@ fn parse(frame: Frame) -> Result<StreamMessage, WireError> {
         backend::ERROR_RESPONSE_TAG => {
             Err(WireError::Server(Box::new(ServerError::parse(&frame.body))))
         }
-        backend::COPY_DONE_TAG => Ok(StreamMessage::Done),
+        // A server that shuts down ends the command without ending the copy.
+        backend::COPY_DONE_TAG | backend::COMMAND_COMPLETE_TAG => Ok(StreamMessage::Done),
         other => Err(WireError::Protocol(format!(
             "unexpected message `{}` in the replication stream",
             char::from(other)
@@ -184,6 +185,14 @@ mod tests {
             data(b"k\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\x01").unwrap(),
             StreamMessage::Keepalive { wal_end: Lsn::new(5), reply: true }
         );
+    }
+
+    #[test]
+    fn a_server_that_shuts_down_ends_the_stream() {
+        for tag in [backend::COPY_DONE_TAG, backend::COMMAND_COMPLETE_TAG] {
+            let frame = Frame { tag, body: Bytes::from_static(b"COPY 0\0") };
+            assert_eq!(parse(frame).unwrap(), StreamMessage::Done);
+        }
     }
 
     #[test]

@@ -195,6 +195,21 @@ impl SlotProblem {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::InUse { .. })
     }
+
+    /// Whether changes are missing, so that the stream can go on with a new snapshot only.
+    #[must_use]
+    pub const fn needs_snapshot(&self) -> bool {
+        match self {
+            Self::Dropped { .. }
+            | Self::Lost { .. }
+            | Self::Ahead { .. }
+            | Self::ServerBehind { .. } => true,
+            Self::InUse { .. }
+            | Self::Physical { .. }
+            | Self::WrongPlugin { .. }
+            | Self::OtherDatabase { .. } => false,
+        }
+    }
 }
 
 /// Decides whether a stream can go on with its slot. No slot and no position is well: the slot is to

@@ -21,7 +21,7 @@ use super::publication::{self, AutoCreate};
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
 use super::wire::{Wire, WireReader};
-use super::{ConnectOptions, SqlClient, problem, tables};
+use super::{ConnectError, ConnectOptions, SqlClient, problem, tables};
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::{CopyFormat, CopyPiece, CopyStream};
@@ -126,13 +126,11 @@ impl PostgresSource {
     }
 
     async fn sql(&self) -> Result<SqlClient, Error> {
-        SqlClient::connect(&self.options.connect).await.map_err(problem::from_connect)
+        SqlClient::connect(&self.options.connect).await.map_err(at_source)
     }
 
     async fn replication(&self) -> Result<Wire, Error> {
-        Wire::connect(&self.options.connect, Session::Replication)
-            .await
-            .map_err(problem::from_connect)
+        Wire::connect(&self.options.connect, Session::Replication).await.map_err(at_source)
     }
 
     /// Reads the catalogue until there is something to capture.
@@ -151,7 +149,8 @@ impl PostgresSource {
                 let unmatched: Vec<_> =
                     captured.unmatched.iter().map(ToString::to_string).collect();
                 let waiting = format!(
-                    "database `{database}` has no table to capture{}{}: waiting until there is one",
+                    "database `{database}` has no table to capture{}{}: waiting until there is one; create it, or \
+                     stop and correct `includes` and `excludes`",
                     if unmatched.is_empty() { "" } else { "; " },
                     unmatched.join("; ")
                 );
@@ -367,8 +366,10 @@ impl Source for PostgresSource {
         let taken_up = self
             .tables
             .iter()
+            // One whose copy was begun and is not wanted any more is taken up too.
             .filter(|table| {
-                !to_copy.contains(&table.name) && !checkpoint.tables.contains_key(&table.name)
+                let synced = checkpoint.tables.get(&table.name);
+                !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
             })
             .map(|table| (table.name.clone(), start))
             .collect();
@@ -380,9 +381,8 @@ impl Source for PostgresSource {
         let Some((_, snapshot)) = &self.exporter else {
             return Err(Error::new(ErrorKind::Permanent, "there is no snapshot to read"));
         };
-        let mut wire = Wire::connect(&self.options.connect, Session::Sql)
-            .await
-            .map_err(problem::from_connect)?;
+        let mut wire =
+            Wire::connect(&self.options.connect, Session::Sql).await.map_err(at_source)?;
         let sql = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
             crate::sql::Literal(snapshot)
@@ -492,6 +492,10 @@ impl Source for PostgresSource {
         client.close().await;
         Ok(())
     }
+}
+
+fn at_source(error: ConnectError) -> Error {
+    problem::from_connect(error).context("source")
 }
 
 async fn say_blockers(client: &SqlClient, walsender_pid: i32) {

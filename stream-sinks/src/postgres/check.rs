@@ -3,6 +3,7 @@
 use stream_core::postgres::SqlClient;
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
+use stream_core::sql::Ident;
 use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
@@ -31,8 +32,16 @@ const WIDENING: &[(&str, &str)] = &[
 
 /// Compares the captured tables with those of the target; tells everything that does not fit at once.
 pub(super) fn tables(tables: &Tables, source: &Inspected) -> Result<(), Error> {
-    let problems: Vec<String> =
-        source.tables.iter().flat_map(|table| table_problems(tables, table)).collect();
+    refuse(source.tables.iter().flat_map(|table| table_problems(tables, table)).collect())
+}
+
+/// As [`tables`], for those that the target has.
+pub(super) fn present(tables: &Tables, source: &Inspected) -> Result<(), Error> {
+    let present = source.tables.iter().filter(|table| tables.place(&table.name).is_some());
+    refuse(present.flat_map(|table| table_problems(tables, table)).collect())
+}
+
+fn refuse(problems: Vec<String>) -> Result<(), Error> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -51,11 +60,11 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
             column.must_be_given.then(|| {
                 format!(
                     "column `{}` of `{}` at the target is NOT NULL without a default, and the stream does not \
-                     write it: run `ALTER TABLE {} ALTER COLUMN \"{}\" DROP NOT NULL` there, or capture the column",
+                     write it: run `ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL` there, or capture the column",
                     column.name,
                     place.name,
                     place.name.quoted(),
-                    column.name
+                    Ident(&column.name)
                 )
             })
         },
@@ -71,7 +80,7 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
             column.name,
             table.name,
             place.name.quoted(),
-            stream_core::sql::Ident(&column.name),
+            Ident(&column.name),
             column.declared_type,
             table.name,
             column.name
@@ -79,17 +88,14 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
     };
     (!fits(column, target)).then(|| {
         format!(
-            "column `{}` of `{}` has type `{}` at the source and `{}` at the target: run `ALTER TABLE {} ALTER \
-             COLUMN {} TYPE {}` there, or exclude `{}.{}`",
+            "column `{0}` of `{1}` has type `{2}` at the source and `{3}` at the target: run `ALTER TABLE {4} ALTER \
+             COLUMN {5} TYPE {2} USING {5}::{2}` there, or exclude `{1}.{0}`",
             column.name,
             table.name,
             column.declared_type,
             target.declared_type,
             place.name.quoted(),
-            stream_core::sql::Ident(&column.name),
-            column.declared_type,
-            table.name,
-            column.name
+            Ident(&column.name),
         )
     })
 }
@@ -137,9 +143,10 @@ pub(super) async fn empty(
     Err(Error::new(
         ErrorKind::Configuration,
         format!(
-            "the target is not empty: {} hold rows that this stream did not write; if nobody needs them, run \
+            "the target is not empty: {} {} rows that this stream did not write; if nobody needs them, run \
              `TRUNCATE {}` there; to keep them and stream only changes, set `snapshotMode: no_data`",
             names.join(", "),
+            if names.len() == 1 { "holds" } else { "hold" },
             quoted.join(", ")
         ),
     ))
