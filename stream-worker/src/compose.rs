@@ -56,9 +56,9 @@ impl Opened {
     /// As [`Pipeline::run`]: like a crash.
     pub(crate) async fn run(self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         match self {
-            Self::Postgres { pipeline, stream } => Box::pin(pipeline.run(control))
-                .await
-                .map_err(|error| with_way_back(error, &stream)),
+            Self::Postgres { pipeline, stream } => {
+                Box::pin(pipeline.run(control)).await.map_err(|error| with_way_back(error, &stream))
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ const TERMINATED: u8 = 143;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// A run that lasted so long was well: the next failure is a new one.
+/// A run that lasted so long, or delivered a transaction, was well: the next failure is a new one.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Ctrl-C reaches child processes too, and their end can be noticed before the signal is.
 const SIGNAL_DELAY: Duration = Duration::from_millis(200);
@@ -169,8 +169,11 @@ pub(crate) async fn run(
 ) -> Result<Ending, Error> {
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
     loop {
-        stats.update(|stats| stats.phase = Phase::Starting);
-        let started = Instant::now();
+        stats.update(|stats| {
+            stats.phase = Phase::Starting;
+            stats.waiting_for = None;
+        });
+        let (started, before) = (Instant::now(), delivered(stats));
         let error = match attempt(composition, plan.complete, stats, signals).await {
             Ok(ending) => return Ok(ending),
             Err(error) => error,
@@ -185,7 +188,7 @@ pub(crate) async fn run(
                 () = sleep(FIRST_DELAY) => continue,
             }
         }
-        if started.elapsed() >= HEALTHY {
+        if started.elapsed() >= HEALTHY || delivered(stats) > before {
             backoff.reset();
         }
         if plan.max_retries.is_some_and(|most| backoff.attempts() >= most) {
@@ -207,6 +210,11 @@ pub(crate) async fn run(
             () = sleep(delay) => {}
         }
     }
+}
+
+/// Transactions that are durable at the target.
+fn delivered(stats: &Stats) -> u64 {
+    stats.subscribe().borrow().transactions
 }
 
 /// Seconds for people, with one decimal place.

@@ -20,7 +20,7 @@ use stream_core::throwaway::{Server, ServerOptions, Shutdown};
 use tempfile::TempDir;
 
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const TABLE: &str = "CREATE TABLE public.orders (id serial PRIMARY KEY, note text);
     INSERT INTO public.orders (note) SELECT 'n' || i FROM generate_series(1, 500) i";
@@ -102,7 +102,6 @@ impl Worker {
             reader.join().unwrap();
         }
         let output = self.output();
-        eprintln!("=== {} === {status:?}\n{output}", std::thread::current().name().unwrap_or("?"));
         assert_eq!(status.code(), Some(expected), "{output}");
         for secret in &self.secrets {
             assert!(!output.contains(secret), "a password in {output}");
@@ -149,6 +148,11 @@ fn quoted<'a>(output: &'a str, before: &str) -> &'a str {
     let rest = &output[start + before.len()..];
     let (_, rest) = rest.split_once('`').unwrap();
     rest.split_once('`').unwrap().0
+}
+
+/// All statements that `output` says to run.
+fn statements(output: &str) -> Vec<&str> {
+    output.split("run `").skip(1).filter_map(|rest| rest.split('`').next()).collect()
 }
 
 /// A stream between two databases, whose addresses are in `SOURCE` and `TARGET`.
@@ -239,7 +243,9 @@ impl Stream {
 
 /// A table's rows, in a form that does not depend on their order.
 fn hash(table: &str) -> String {
-    format!("SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t")
+    format!(
+        "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t"
+    )
 }
 
 /// Two databases on the shared server, with a table in the first.
@@ -304,7 +310,8 @@ async fn a_role_that_lacks_everything_is_told_what_to_grant() {
     let [source, target] = databases().await;
     let stream = Stream::between(&source, &target);
     let role = format!("r_{}", source.name());
-    let more = "CREATE TABLE public.other (a int); CREATE SCHEMA far; CREATE TABLE far.away (a int);";
+    let more =
+        "CREATE TABLE public.other (a int); CREATE SCHEMA far; CREATE TABLE far.away (a int);";
     source.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2';{more}")).await.unwrap();
     let url = with_login(&stream.source, &format!("{role}:hunter2"));
     let start = || {
@@ -316,7 +323,7 @@ async fn a_role_that_lacks_everything_is_told_what_to_grant() {
     for _ in 0..2 {
         let output = start().ends(2);
         stream.left_nothing().await;
-        for statement in output.split("run `").skip(1).map(|rest| rest.split('`').next().unwrap()) {
+        for statement in statements(&output) {
             source.execute(statement).await.unwrap();
         }
         if !output.contains("may not replicate") {
@@ -329,7 +336,10 @@ async fn a_role_that_lacks_everything_is_told_what_to_grant() {
     worker.streams();
     stream.moves(&worker).await;
     worker.stops();
-    source.execute(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}")).await.unwrap();
+    source
+        .execute(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}"))
+        .await
+        .unwrap();
     stream.completes().await;
     target.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
@@ -363,7 +373,8 @@ async fn a_target_with_rows_is_refused_before_anything_is_made() {
     assert!(output.contains("the target is not empty: `public.orders`"), "{output}");
     let tables = "SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(text(&stream.target, tables).await, "orders", "half a schema was imported");
-    let slots = "SELECT count(*)::text FROM pg_replication_slots WHERE database = current_database()";
+    let slots =
+        "SELECT count(*)::text FROM pg_replication_slots WHERE database = current_database()";
     assert_eq!(text(&stream.source, slots).await, "0");
     target.execute(quoted(&output, "run ")).await.unwrap();
     stream.completes().await;
@@ -374,11 +385,20 @@ async fn a_target_table_of_another_shape_is_refused_with_its_statements() {
     let [source, target] = databases().await;
     let stream = Stream::between(&source, &target);
     source.execute("CREATE TABLE public.second (a int PRIMARY KEY)").await.unwrap();
-    target.execute("CREATE TABLE public.orders (id text PRIMARY KEY, must int NOT NULL)").await.unwrap();
+    target
+        .execute("CREATE TABLE public.orders (id text PRIMARY KEY, must int NOT NULL)")
+        .await
+        .unwrap();
     let output = stream.start().ends(2);
     for problem in ["column `note` of", "column `id` of", "column `must` of"] {
-        let line = output.lines().find(|line| line.contains(problem)).unwrap_or_else(|| panic!("no {problem} in {output}"));
-        target.execute(quoted(line, "run ")).await.unwrap_or_else(|error| panic!("{line}: {error}"));
+        let line = output
+            .lines()
+            .find(|line| line.contains(problem))
+            .unwrap_or_else(|| panic!("no {problem} in {output}"));
+        target
+            .execute(quoted(line, "run "))
+            .await
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
     }
     let tables = "SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(text(&stream.target, tables).await, "orders", "half a schema was imported");
@@ -392,20 +412,37 @@ async fn a_pg_dump_older_than_the_source_is_refused() {
     let [source, target] = on(server, server).await;
     let stream = Stream::between(&source, &target);
     let old = testing::binaries(15).dir;
-    let arguments = ["-f", "stream.yaml", "--log-format", "text", "--cluster", "here=env:SOURCE", "--cluster", "there=env:TARGET"];
-    let variables = [("SOURCE", stream.source.as_str()), ("TARGET", &stream.target), ("PATH", old.to_str().unwrap()), ("STREAM_POSTGRES_DIRS", "")];
+    let arguments = [
+        "-f",
+        "stream.yaml",
+        "--log-format",
+        "text",
+        "--cluster",
+        "here=env:SOURCE",
+        "--cluster",
+        "there=env:TARGET",
+    ];
+    let variables = [
+        ("SOURCE", stream.source.as_str()),
+        ("TARGET", &stream.target),
+        ("PATH", old.to_str().unwrap()),
+        ("STREAM_POSTGRES_DIRS", ""),
+    ];
     let output = Worker::start(stream.directory.path(), &arguments, &variables).ends(2);
     assert!(output.contains("older than the source"), "{output}");
     stream.left_nothing().await;
     let client = testing::client("pg_dump", 18);
     let directory = client.path.parent().unwrap().to_str().unwrap();
-    let output = stream.start_with(&stream.source, &stream.target, &["--complete", "--postgres-dir", directory]).ends(0);
+    let output = stream
+        .start_with(&stream.source, &stream.target, &["--complete", "--postgres-dir", directory])
+        .ends(0);
     assert!(!output.contains("WARN"), "{output}");
     stream.is_identical().await;
 }
 
 /// Where the stream's slot is named at the source.
-const SLOT: &str = "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()";
+const SLOT: &str =
+    "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()";
 
 #[tokio::test]
 async fn a_slot_in_use_is_waited_for_and_a_dropped_one_is_never_made_again() {
@@ -417,7 +454,10 @@ async fn a_slot_in_use_is_waited_for_and_a_dropped_one_is_never_made_again() {
     let slot = text(&stream.source, SLOT).await;
     let publication = text(&stream.source, "SELECT pubname::text FROM pg_publication").await;
     let wire = Wire::connect(&stream.source.parse().unwrap(), Session::Replication).await.unwrap();
-    let other = ReplicationStream::start(wire, &slot, &publication, Lsn::default(), CopyFormat::Text).await.unwrap();
+    let other =
+        ReplicationStream::start(wire, &slot, &publication, Lsn::default(), CopyFormat::Text)
+            .await
+            .unwrap();
     let mut worker = stream.start();
     worker.says("is in use by process");
     other.close().await;
@@ -428,14 +468,24 @@ async fn a_slot_in_use_is_waited_for_and_a_dropped_one_is_never_made_again() {
     execute(&stream.source, &format!("INSERT INTO public.orders (note) VALUES ('gap'); SELECT pg_drop_replication_slot('{slot}')")).await;
     let output = stream.start().ends(1);
     assert!(output.contains(&format!("replication slot `{slot}` is gone")), "{output}");
-    assert_eq!(text(&stream.source, "SELECT count(*)::text FROM pg_replication_slots WHERE database = current_database()").await, "0");
+    assert_eq!(
+        text(
+            &stream.source,
+            "SELECT count(*)::text FROM pg_replication_slots WHERE database = current_database()"
+        )
+        .await,
+        "0"
+    );
     execute(&stream.target, quoted(&output, "run ")).await;
     stream.completes().await;
 }
 
 #[tokio::test]
 async fn a_lost_slot_is_told_with_the_way_back() {
-    let server = testing::private_server(15, &[("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")]);
+    let server = testing::private_server(
+        15,
+        &[("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")],
+    );
     let [source, target] = on(&server, &server).await;
     let stream = Stream::between(&source, &target);
     let mut worker = stream.start();
@@ -448,22 +498,111 @@ async fn a_lost_slot_is_told_with_the_way_back() {
     }
     let output = stream.start().ends(1);
     assert!(output.contains("is lost"), "{output}");
-    for statement in output.split("run `").skip(1).map(|rest| rest.split('`').next().unwrap()) {
-        eprintln!("{statement}");
+    let [drop, anew] = statements(&output)[..] else { panic!("{output}") };
+    execute(&stream.source, drop).await;
+    execute(&stream.target, anew).await;
+    stream.completes().await;
+}
+
+#[tokio::test]
+async fn a_publication_dropped_in_mid_stream_loses_nothing_unsaid() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let [source, target] = on(server, server).await;
+        let stream = Stream::between(&source, &target);
+        let mut worker = stream.start();
+        worker.streams();
+        stream.moves(&worker).await;
+        let publication = text(&stream.source, "SELECT pubname::text FROM pg_publication").await;
+        let gap = "INSERT INTO public.orders (note) VALUES ('gap')";
+        execute(&stream.source, &format!("DROP PUBLICATION {publication}")).await;
+        execute(&stream.source, gap).await;
+        for output in [worker.ends(1), stream.start().ends(1)] {
+            assert!(
+                output.contains(&format!("publication `{publication}` did not exist")),
+                "{output}"
+            );
+            let [drop, anew] = statements(&output)[..] else { panic!("{output}") };
+            if text(&stream.source, "SELECT count(*)::text FROM pg_publication").await == "1" {
+                // The server takes a moment to notice that its client is gone.
+                let active = "SELECT bool_or(active)::text FROM pg_replication_slots \
+                              WHERE database = current_database()";
+                while text(&stream.source, active).await == "true" {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                execute(&stream.source, drop).await;
+                execute(&stream.target, anew).await;
+            }
+        }
+        stream.completes().await;
     }
+}
+
+#[tokio::test]
+async fn a_target_role_is_told_what_it_lacks() {
+    let [source, target] = databases().await;
+    let stream = Stream::between(&source, &target);
+    let role = format!("t_{}", source.name());
+    let login = format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'");
+    target.execute(&login).await.unwrap();
+    target.execute("CREATE TABLE public.orders (id int PRIMARY KEY, note text)").await.unwrap();
+    let url = with_login(&stream.target, &format!("{role}:hunter2"));
+    for problem in ["may not create schema", "may not write 1 table(s)"] {
+        let mut worker = stream.start_with(&stream.source, &url, &[]);
+        worker.secrets.push("hunter2".to_owned());
+        let output = worker.ends(2);
+        assert!(output.contains(problem), "{output}");
+        let slots =
+            "SELECT count(*)::text FROM pg_replication_slots WHERE database = current_database()";
+        assert_eq!(text(&stream.source, slots).await, "0");
+        target.execute(statements(&output)[0]).await.unwrap();
+    }
+    let mut worker = stream.start_with(&stream.source, &url, &[]);
+    worker.streams();
+    stream.moves(&worker).await;
+    worker.stops();
+    let end =
+        format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}");
+    target.execute(&end).await.unwrap();
+}
+
+#[tokio::test]
+async fn passwords_are_in_no_argument_of_a_child() {
+    let [source, target] = databases().await;
+    let stream = Stream::between(&source, &target);
+    let real = testing::client("pg_dump", testing::oldest_major()).path;
+    let script = format!(
+        "#!/bin/sh\ntest \"$1\" = --version || tr '\\0' '\\n' < /proc/$$/cmdline > seen\n\
+         tr '\\0' '\\n' < /proc/$PPID/cmdline >> seen\nexec {} \"$@\"\n",
+        real.display()
+    );
+    let program = stream.directory.path().join("pg_dump");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    stream
+        .start_with(&stream.source, &stream.target, &["--complete", "--postgres-dir", "."])
+        .ends(0);
+    let seen = std::fs::read_to_string(stream.directory.path().join("seen")).unwrap();
+    assert!(seen.contains("--schema-only") && seen.contains("--complete"), "{seen}");
+    for secret in &stream.secrets {
+        assert!(!seen.contains(secret), "{seen}");
+    }
+    stream.is_identical().await;
 }
 
 #[tokio::test]
 async fn restarts_and_killed_sessions_are_got_over() {
     let major = testing::oldest_major();
-    let (mut source_server, mut target_server) = (testing::private_server(major, &[]), testing::private_server(major, &[]));
+    let (mut source_server, mut target_server) =
+        (testing::private_server(major, &[]), testing::private_server(major, &[]));
     let (source_url, target_url) = (source_server.url("s"), target_server.url("t"));
     source_server.create_database("s").await.unwrap();
     target_server.create_database("t").await.unwrap();
     source_server.execute("s", TABLE).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let secrets = vec![source_server.password().to_owned(), target_server.password().to_owned()];
-    let stream = Stream { directory, name: "s".to_owned(), source: source_url, target: target_url, secrets };
+    let stream =
+        Stream { directory, name: "s".to_owned(), source: source_url, target: target_url, secrets };
     stream.write("", "");
     source_server.stop(Shutdown::Fast).unwrap();
     let mut worker = stream.start();
@@ -472,7 +611,6 @@ async fn restarts_and_killed_sessions_are_got_over() {
     source_server.restart(Shutdown::Fast).unwrap();
     worker.streams();
     stream.moves(&worker).await;
-    eprintln!("--- restart source\n");
     source_server.restart(Shutdown::Fast).unwrap();
     stream.moves(&worker).await;
     source_server.restart(Shutdown::Immediate).unwrap();
@@ -481,7 +619,8 @@ async fn restarts_and_killed_sessions_are_got_over() {
     stream.moves(&worker).await;
     target_server.restart(Shutdown::Immediate).unwrap();
     stream.moves(&worker).await;
-    execute(&stream.source, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots").await;
+    execute(&stream.source, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
+        .await;
     stream.moves(&worker).await;
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 't' AND pid <> pg_backend_pid()";
     execute(&stream.target, others).await;
@@ -490,7 +629,8 @@ async fn restarts_and_killed_sessions_are_got_over() {
     stream.write("", "  maxRetries: 0\n");
     let mut worker = stream.start();
     worker.streams();
-    execute(&stream.source, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots").await;
+    execute(&stream.source, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
+        .await;
     worker.ends(1);
     stream.completes().await;
 }
@@ -501,7 +641,8 @@ async fn settings_of_the_source_are_named_with_their_statements() {
     std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let start = |settings: &[(&str, &str)]| {
         let mut options = ServerOptions::kept(testing::binaries(15), home.path().join("server"));
-        options.settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        options.settings =
+            settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         Server::start(options).unwrap()
     };
     let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);

@@ -73,7 +73,8 @@ impl ReplicationStream {
     /// The next message.
     ///
     /// # Errors
-    /// When the session breaks, or the server ends it with an error.
+    /// When the session breaks, or the server ends it with an error. Also when it warns that something is not as it
+    /// should be (SQLSTATE 55000): a publication that is not there is skipped with a warning, and its changes with it.
     ///
     /// # Cancel safety
     /// Dropping the future loses no message.
@@ -82,6 +83,9 @@ impl ReplicationStream {
             Some(frame) => frame,
             None => self.wire.reader.frame().await?,
         };
+        if let Some(warning) = self.wire.reader.warning.take() {
+            return Err(WireError::Server(warning));
+        }
         let message = parse(frame)?;
         if let StreamMessage::Wal { wal_end, .. } | StreamMessage::Keepalive { wal_end, .. } =
             &message

@@ -423,7 +423,8 @@ impl Source for PostgresSource {
                 found = self.lookout.found() => return Err(problem::new_tables(&found)),
                 message = stream.next() => message,
             };
-            match message.map_err(|error| problem::from_stream(error, &self.options.slot))? {
+            let PostgresSourceOptions { slot, publication, .. } = &self.options;
+            match message.map_err(|error| problem::from_stream(error, slot, publication))? {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {

@@ -117,6 +117,31 @@ fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
     target.generated || (same || wider) && modifier_fits
 }
 
+/// Refuses tables of the target that its role may not write.
+pub(super) async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<(), Error> {
+    let names: Vec<String> = tables.places().iter().map(TableName::quoted).collect();
+    let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE NOT (SELECT bool_and(has_table_privilege(name, wanted)) \
+               FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS wanted)";
+    let rows = client
+        .query(sql, &[&names])
+        .await
+        .map_err(|error| from_sql("ask for the rights on tables", &error))?;
+    let denied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if denied.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "role `{role}` may not write {} table(s) of the target: run `GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE \
+             ON {} TO {}` there as their owner",
+            denied.len(),
+            denied.join(", "),
+            Ident(role)
+        ),
+    ))
+}
+
 /// Refuses tables that hold rows which are not the stream's.
 pub(super) async fn empty(
     client: &SqlClient,

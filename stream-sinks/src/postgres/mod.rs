@@ -180,11 +180,13 @@ impl Sink for PostgresSink {
         if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
             // Whatever the target has must fit before anything is added to it.
             check::present(&tables, source)?;
+            check::rights(&client, &tables, &self.shared.options.target.user).await?;
             check::empty(&client, &tables, fresh()).await?;
             import::run(&self.shared, import, source, checkpoint).await?;
             tables = Tables::find(client, &source.tables).await?.0;
         }
         check::tables(&tables, source)?;
+        check::rights(&self.shared.client, &tables, &self.shared.options.target.user).await?;
         check::empty(&self.shared.client, &tables, fresh()).await?;
         self.tables = Some(Arc::new(tables));
         Ok(())

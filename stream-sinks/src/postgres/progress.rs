@@ -113,10 +113,7 @@ pub(super) async fn claim(
         .await
         .map_err(|error| from_sql("look for the progress tables", &error))?;
     if !ready.get::<_, bool>(0) {
-        client
-            .batch_execute(CREATE)
-            .await
-            .map_err(|error| cannot_create(&error, target))?;
+        client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
     // A stream without progress begins anew: what it copied once counts as not copied.
     let claim = client
