@@ -98,19 +98,27 @@ impl Batcher {
         }
     }
 
-    /// The open transaction is complete. One without changes only moves the position.
+    /// The open transaction is complete. One without changes only moves the position of what leaves anyway:
+    /// a source can have thousands of them a second that do not concern the stream.
     pub fn commit(&mut self, transaction: Transaction, end: Lsn) {
         self.in_transaction = false;
-        self.ack = Some(end);
         if self.begun.take().is_none() {
             self.push(Entry::Commit { transaction, end }, 0);
+        } else if self.is_idle() {
+            return;
         }
-        self.close();
+        self.mark(end);
     }
 
-    /// Lets an empty batch leave that tells the sink a position. Only for an idle batcher.
+    /// All below `position` is in what was taken and in what is kept: the next batch says so, and leaves even
+    /// without entries. Never inside of a transaction.
     pub const fn mark(&mut self, position: Lsn) {
+        debug_assert!(
+            !self.in_transaction,
+            "an open transaction is not complete below any position"
+        );
         self.ack = Some(position);
+        self.close();
     }
 
     /// Whether a batch should leave: a transaction is complete, or the limit is reached.
@@ -228,11 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_transaction_moves_the_position_alone() {
+    fn an_empty_transaction_moves_the_position_of_what_leaves_anyway() {
         let mut batcher = Batcher::new(2_000);
         batcher.begin(transaction(1));
         batcher.commit(transaction(1), Lsn::new(110));
-        assert!(batcher.is_ready());
+        assert!(batcher.is_idle() && !batcher.is_ready());
+        batcher.change(0, message(1), 0);
+        batcher.begin(transaction(2));
+        batcher.commit(transaction(2), Lsn::new(210));
+        let batch = batcher.take();
+        assert_eq!((shape(&batch).as_str(), batch.ack), ("c", Some(Lsn::new(210))));
+        assert!(batcher.is_idle());
+    }
+
+    #[test]
+    fn a_marked_position_leaves_alone() {
+        let mut batcher = Batcher::new(2_000);
+        batcher.mark(Lsn::new(110));
+        assert!(batcher.is_ready() && !batcher.is_idle());
         let batch = batcher.take();
         assert_eq!((shape(&batch).as_str(), batch.ack), ("", Some(Lsn::new(110))));
         assert!(batcher.is_idle());

@@ -28,6 +28,18 @@ pub enum TableSync {
     },
 }
 
+/// How far a stream is on the way to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Completion {
+    /// There is more to come.
+    #[default]
+    Open,
+    /// All is delivered and the target is finished; what the source keeps for the stream may be there still.
+    Delivered,
+    /// Nothing is left to do.
+    Completed,
+}
+
 /// The position of a stream and of each of its tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -37,6 +49,8 @@ pub struct Checkpoint {
     pub position: Option<Lsn>,
     /// The tables that the stream has taken up.
     pub tables: BTreeMap<TableName, TableSync>,
+    /// How far the stream is on the way to its end.
+    pub completion: Completion,
 }
 
 /// Keeps a [`Checkpoint`].
@@ -75,6 +89,16 @@ pub trait OffsetStore: Send + 'static {
         &mut self,
         tables: &[(TableName, TableSync)],
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Saves how far the stream is on the way to its end. From [`Completion::Delivered`] on it is never streamed
+    /// again, because the source may have forgotten it.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn save_completion(
+        &mut self,
+        completion: Completion,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Keeps a checkpoint in memory: for tests, and for streams that always start anew.
@@ -101,6 +125,11 @@ impl OffsetStore for MemoryStore {
 
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         self.checkpoint.tables.extend(tables.iter().cloned());
+        Ok(())
+    }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.checkpoint.completion = completion;
         Ok(())
     }
 }

@@ -16,10 +16,9 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::batch::Batcher;
-use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::pipeline::read::ReadHalf;
@@ -71,7 +70,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         Self { source, sink, offsets, batch_bytes: 4 << 20, stats: Stats::default() }
     }
 
-    /// Runs until the stream is complete, is told to end, or cannot go on. A stop wins over a completion that
+    /// Runs until the stream is complete, is told to end, or cannot go on. One that was completed before
+    /// touches neither source nor target. A stop wins over a completion that
     /// has not come to the source's removal. Dropping the controller is a stop, unless it has asked for
     /// completion.
     ///
@@ -88,8 +88,17 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             () = commands.stop() => return Ok(Outcome::Stopped),
             started = Box::pin(self.start_up()) => started?,
         };
-        let Some(started) = started else {
-            return self.complete(commands).await;
+        let started = match started {
+            StartUp::Stream(started) => started,
+            StartUp::Deliver => return self.complete(commands).await,
+            StartUp::Remove => return self.remove().await,
+            StartUp::Nothing => {
+                tracing::info!(
+                    "this stream is complete: to begin anew, remove its progress and its tables at the target"
+                );
+                self.stats.update(|stats| stats.phase = Phase::Completed);
+                return Ok(Outcome::Completed);
+            }
         };
         self.stats.update(|stats| {
             stats.phase = Phase::Streaming;
@@ -103,9 +112,14 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
     }
 
-    /// Everything before the stream. `None`: there will be no stream.
-    async fn start_up(&mut self) -> Result<Option<Started>, Error> {
+    /// Everything before the stream.
+    async fn start_up(&mut self) -> Result<StartUp, Error> {
         let mut checkpoint = self.offsets.load().await?;
+        match checkpoint.completion {
+            Completion::Open => {}
+            Completion::Delivered => return Ok(StartUp::Remove),
+            Completion::Completed => return Ok(StartUp::Nothing),
+        }
         let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
@@ -138,10 +152,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         // Tables copied at different positions are brought to the last of them first.
         let complete_at = consistent_at.filter(|_| beginning.snapshot_only);
         if beginning.snapshot_only && complete_at.is_none() {
-            return Ok(None);
+            return Ok(StartUp::Deliver);
         }
         self.source.start(beginning.start, synced, self.sink.stream_format()).await?;
-        Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
+        Ok(StartUp::Stream(Started { start: beginning.start, consistent_at, complete_at }))
     }
 
     async fn take_up(
@@ -165,7 +179,15 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             () = commands.stop() => return Ok(Outcome::Stopped),
             finished = self.sink.finish() => finished?,
         }
+        // Saved on both sides of the removal: before it, because what is half removed cannot be streamed again;
+        // after it, because what was removed once may belong to another stream by the next start.
+        self.offsets.save_completion(Completion::Delivered).await?;
+        self.remove().await
+    }
+
+    async fn remove(mut self) -> Result<Outcome, Error> {
         self.source.remove().await?;
+        self.offsets.save_completion(Completion::Completed).await?;
         self.stats.update(|stats| stats.phase = Phase::Completed);
         Ok(Outcome::Completed)
     }
@@ -187,7 +209,6 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             flushed: seen,
             consistent_at: started.consistent_at,
             complete_at: started.complete_at,
-            saved_at: Instant::now(),
             stopping: false,
             stats: stats.clone(),
         };
@@ -201,6 +222,16 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let ((outcome, source, commands), (sink, offsets)) = ended?;
         Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }, commands))
     }
+}
+
+/// What is to be done after the start.
+enum StartUp {
+    Stream(Started),
+    /// There is no stream after the snapshot.
+    Deliver,
+    /// All was delivered by an earlier run, which did not come to remove what the source keeps.
+    Remove,
+    Nothing,
 }
 
 #[derive(Clone, Copy)]

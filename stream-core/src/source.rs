@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::change::{Change, Transaction};
 use crate::checkpoint::{Checkpoint, SourceIdentity};
-use crate::copy::{CopyFormat, CopyStream};
+use crate::copy::{Chunk, CopyFormat, CopyStream};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
-use crate::snapshot::plan::Chunk;
+
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -188,7 +188,8 @@ pub trait Source: Send + 'static {
     /// Ends the session; what the source keeps for the stream stays.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Ends the session, and removes what the source keeps for the stream: it will not go on.
+    /// Ends the session, if there is one, and removes what the source keeps for the stream: it will not go on.
+    /// May be called again after it failed, by another run too, and finds only a part then, or nothing.
     ///
     /// # Errors
     /// When something could not be removed.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use stream_core::batch::Batch;
-use stream_core::checkpoint::TableSync;
+use stream_core::checkpoint::{Completion, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::sink::Sink;
@@ -165,7 +165,69 @@ async fn an_idle_stream_follows_heartbeats() {
     let ended = scene.run(5 * SECOND / 2, Control::Stop).await;
     assert_eq!(ended.unwrap(), Outcome::Stopped);
     assert_eq!(scene.source.confirmed(), Lsn::new(START.get() + 3_000));
-    assert!(scene.sink.batches().is_empty());
+    assert_eq!(scene.sink.shapes(), ["@0/44C", "@0/834", "@0/C1C"]);
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_saves_once_a_second_and_confirms_only_that() {
+    let scene = Scene::new(script(|script| {
+        for _ in 0..1_000 {
+            script.heartbeat(10, true).pause(SECOND / 100);
+        }
+        // Nothing comes after the last: it is followed all the same.
+        script.until(&Gate::default());
+    }));
+    let looks = async {
+        for second in 1..10 {
+            sleep(SECOND).await;
+            let behind =
+                Lsn::new(START.get() + second * 1_000).bytes_since(scene.source.confirmed());
+            assert!(behind <= 1_000, "{behind} bytes behind after {second} s");
+        }
+    };
+    let (ended, ()) = tokio::join!(scene.run(12 * SECOND, Control::Stop), looks);
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    assert_eq!(scene.source.confirmed(), Lsn::new(START.get() + 10_000));
+    assert_eq!(scene.ledger.saved_position(), scene.source.confirmed());
+    let shapes = scene.sink.shapes();
+    assert!(shapes.len() <= 12 && shapes.iter().all(|shape| shape.starts_with('@')), "{shapes:?}");
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_save_of_an_idle_position_confirms_nothing() {
+    let scene = Scene::new(script(|script| {
+        script.heartbeat(1_000, true).pause(SECOND).heartbeat(1_000, true).until(&Gate::default());
+    }));
+    scene.store.positions.at(1, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.run(MINUTE, Control::Stop).await;
+    assert_failed(ended, ErrorKind::Transient, "save_position 1");
+    assert_eq!(scene.source.confirmed(), Lsn::new(START.get() + 1_000));
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_rests_follows_the_log_too() {
+    // Messages outside of transactions carry no position of their own.
+    let scene = Scene::new(script(|script| {
+        for _ in 0..1_000 {
+            script.message(10).heartbeat(92, false).pause(SECOND / 100);
+        }
+        script.until(&Gate::default());
+    }));
+    scene.sink.writes.every(Fault::Delay(SECOND / 20));
+    let looks = async {
+        for second in 1..10 {
+            sleep(SECOND).await;
+            let behind =
+                Lsn::new(START.get() + second * 10_000).bytes_since(scene.source.confirmed());
+            assert!(behind <= 12_000, "{behind} bytes behind after {second} s");
+        }
+    };
+    let (ended, ()) = tokio::join!(scene.run(12 * SECOND, Control::Stop), looks);
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    assert_eq!(scene.source.confirmed(), Lsn::new(START.get() + 100_000));
     scene.ledger.assert_kept();
 }
 
@@ -284,9 +346,21 @@ async fn complete_drains_what_is_in_the_log_when_it_is_told() {
     let ended = scene.run(SECOND, Control::Complete).await;
     assert_eq!(ended.unwrap(), Outcome::Completed);
     scene.ledger.assert_kept();
-    assert_eq!(scene.sink.shapes(), ["BcccC@0/74"]);
+    assert_eq!(scene.sink.shapes(), ["BcccC@0/74", "@0/45C"], "the last position is saved too");
     assert_eq!(scene.source.confirmed(), Lsn::new(0x74 + 1_000));
     assert_eq!(scene.ledger.calls(), [Call::Close, Call::Finish, Call::Remove]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completed_stream_has_saved_its_last_position() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).heartbeat(8, false).pause(SECOND / 10).heartbeat(1_000, false);
+        script.until(&Gate::default());
+    }));
+    let ended = scene.run(SECOND / 5, Control::Complete).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    assert_eq!(scene.ledger.saved_position(), Lsn::new(0x74 + 1_008));
+    scene.ledger.assert_kept();
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,10 +413,11 @@ async fn stop_during_start_up_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn who_drops_the_controller_stops_the_stream_but_not_its_completion() {
-    let scene = Scene::new(script(|script| {
+    let script = script(|script| {
         script.transaction(3, 10).pause(MINUTE);
-    }));
+    });
     for complete_before_start in [true, false] {
+        let scene = Scene::new(script.clone());
         let (sender, receiver) = mpsc::channel(1);
         if complete_before_start {
             sender.send(Control::Complete).await.unwrap();
@@ -352,6 +427,7 @@ async fn who_drops_the_controller_stops_the_stream_but_not_its_completion() {
         let expected = if complete_before_start { Outcome::Completed } else { Outcome::Stopped };
         assert_eq!(ended, expected);
     }
+    let scene = Scene::new(script);
     let (sender, receiver) = mpsc::channel(1);
     scene.sink.writes.every(Fault::Delay(MINUTE));
     let told = async {
@@ -455,15 +531,15 @@ async fn nothing_of_a_failed_run_is_left_when_it_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_transactions_advance_the_position() {
+async fn empty_transactions_advance_the_position_without_a_write_each() {
     let scene = Scene::new(script(|script| {
         script.transaction(1, 10);
-        for _ in 0..10 {
-            script.transaction(0, 0);
+        for _ in 0..100 {
+            script.transaction(0, 0).pause(SECOND / 100);
         }
         script.until(&Gate::default());
     }));
-    let ended = scene.run(SECOND, Control::Stop).await;
+    let ended = scene.run(5 * SECOND / 2, Control::Stop).await;
     assert_eq!(ended.unwrap(), Outcome::Stopped);
     scene.ledger.assert_complete();
     assert!(scene.sink.shapes().len() < 4, "{:?}", scene.sink.shapes());
@@ -489,26 +565,88 @@ async fn the_sink_learns_that_the_stream_has_passed_the_snapshot() {
     let gate = Gate::default();
     let mut scene = Scene::new(script(|script| {
         script.transaction(1, 10).pause(SECOND).heartbeat(500, false).pause(SECOND);
-        script.heartbeat(1_000, false).pause(SECOND).heartbeat(10, true).until(&gate);
+        script.heartbeat(8, false).pause(SECOND / 10).heartbeat(1_000, false);
+        for _ in 0..10 {
+            script.pause(SECOND / 100).heartbeat(10, true);
+        }
+        script.until(&gate);
     }));
     scene.source.tables = vec![("a", vec![1])];
     scene.source.snapshot_lsn = Lsn::new(1_000);
     let ended = scene.run(3 * SECOND / 2, Control::Stop).await;
     assert_eq!(ended.unwrap(), Outcome::Stopped);
-    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74"]);
-    scene.sink.writes.every(Fault::Delay(5 * SECOND));
-    let ended = scene.run(30 * SECOND, Control::Stop).await;
+    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74", "@0/268"]);
+    // The one that it waits for leaves at once, the others a second after the last that left by itself.
+    let ended = scene.run(3 * SECOND / 2, Control::Stop).await;
     assert_eq!(ended.unwrap(), Outcome::Stopped);
-    assert_eq!(scene.sink.shapes(), ["r", "BcC@0/74", "@0/650"]);
-    assert_eq!(scene.sink.completed(), [Lsn::new(1_000), Lsn::new(1_000)]);
+    let expected = ["r", "BcC@0/74", "@0/268", "@0/270", "@0/658"];
+    assert_eq!(scene.sink.shapes(), expected);
+    assert_eq!(scene.sink.completed(), [Some(Lsn::new(1_000)); 2]);
     scene.ledger.assert_complete();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_a_slow_sink_waits_for_is_sent_once() {
+    let mut scene = Scene::new(script(|script| {
+        for _ in 0..100 {
+            script.heartbeat(1_000, false).pause(SECOND / 100);
+        }
+        script.until(&Gate::default());
+    }));
+    scene.source.tables = vec![("a", vec![1])];
+    scene.source.snapshot_lsn = Lsn::new(1_000);
+    scene.sink.writes.every(Fault::Delay(10 * SECOND));
+    let ended = scene.run(MINUTE, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Stopped);
+    let log_end = START.get() + 100 * 1_000;
+    assert_eq!(scene.source.confirmed(), Lsn::new(log_end));
+    // One is written, one waits, one collects: none of them for each heartbeat.
+    assert_eq!(scene.sink.shapes(), ["r", "@0/44C", "@0/834", "@0/18704"]);
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_taken_in_two_goes_is_followed_to_the_last_and_then_complete() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10).pause(SECOND).transaction(1, 10).pause(SECOND);
+        script.transaction(1, 10).until(&Gate::default());
+    }));
+    scene.source.tables = vec![("a", vec![1]), ("b", vec![1, 1])];
+    scene.source.snapshot_only = true;
+    scene.source.reads.every(Fault::Delay(SECOND));
+    scene.source.reads.at(2, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.run(HANGS / 2, Control::Stop).await;
+    assert_failed(ended, ErrorKind::Transient, "table `public.b`");
+    scene.source.snapshot_lsn = Lsn::new(0x80);
+    let ended = scene.run(HANGS / 2, Control::Stop).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    assert_eq!(scene.sink.shapes(), ["r", "r", "r", "r", "BcC@0/74", "BcC@0/84"]);
+    assert_eq!(scene.sink.completed(), [Some(Lsn::new(0x80))]);
+    assert_eq!(scene.ledger.calls(), [Call::Close, Call::Finish, Call::Remove]);
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn complete_adds_nothing_to_a_snapshot_alone() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(1, 10).transaction(1, 10).transaction(1, 10);
+    }));
+    scene.source.tables = vec![("a", vec![1]), ("b", vec![1, 1])];
+    scene.source.snapshot_only = true;
+    scene.source.reads.every(Fault::Delay(SECOND));
+    scene.source.reads.at(2, Fault::Fail(ErrorKind::Transient));
+    assert!(scene.run(MINUTE, Control::Stop).await.is_err());
+    scene.source.snapshot_lsn = Lsn::new(0x80);
+    let ended = scene.run(Duration::ZERO, Control::Complete).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    assert_eq!(scene.ledger.saved_position(), Lsn::new(0x84));
+    scene.ledger.assert_kept();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_beyond_the_snapshot_needs_no_further_word() {
     let mut scene = Scene::new(script(|script| {
         script.transaction(1, 10).pause(SECOND).transaction(1, 10).pause(SECOND);
-        script.heartbeat(1_000, false);
     }));
     scene.source.tables = vec![("a", vec![1])];
     scene.source.snapshot_lsn = Lsn::new(0x80);
@@ -626,6 +764,58 @@ async fn a_snapshot_alone_completes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_completed_stream_is_complete_at_every_later_start() {
+    let mut scene = Scene::new(script(|script| {
+        script.transaction(3, 10);
+    }));
+    scene.source.tables = vec![("a", vec![1])];
+    let ended = scene.complete().await;
+    scene.assert_completed(ended);
+    assert_eq!(scene.store.checkpoint().completion, Completion::Completed);
+    let calls = scene.ledger.calls();
+    for control in [Control::Complete, Control::Stop] {
+        let ended = scene.run(MINUTE, control).await;
+        assert_eq!(ended.unwrap(), Outcome::Completed);
+    }
+    assert_eq!(scene.ledger.calls(), calls);
+    assert_eq!((scene.sink.prepares.calls(), scene.source.begins.calls()), (1, 1));
+    assert_eq!(scene.source.removes.calls(), 1);
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_cut_off_at_any_step_is_taken_up_there() {
+    use Call::{Close, Finish, Remove};
+    let fault = || Fault::Fail(ErrorKind::Transient);
+    type Plan<'a> = &'a dyn Fn(&Scene);
+    let cases: [(Plan<'_>, &str, &[Call]); 4] = [
+        (&|scene| scene.sink.finishes.at(0, fault()), "finish", &[Close, Close, Finish, Remove]),
+        (
+            &|scene| scene.store.completions.at(0, fault()),
+            "save_completion 0",
+            &[Close, Finish, Close, Finish, Remove],
+        ),
+        (&|scene| scene.source.removes.at(0, fault()), "remove", &[Close, Finish, Remove]),
+        (
+            &|scene| scene.store.completions.at(1, fault()),
+            "save_completion 1",
+            &[Close, Finish, Remove, Remove],
+        ),
+    ];
+    for (plan, reason, calls) in cases {
+        let scene = Scene::new(script(|script| {
+            script.transaction(3, 10);
+        }));
+        plan(&scene);
+        assert_failed(scene.complete().await, ErrorKind::Transient, reason);
+        let ended = scene.complete().await;
+        scene.assert_completed(ended);
+        assert_eq!(scene.ledger.calls(), calls, "after a failed {reason}");
+        assert_eq!(scene.store.checkpoint().completion, Completion::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_ends_completes_the_stream_unless_inside_of_a_transaction() {
     let scene = Scene::new(script(|script| {
         script.transaction(3, 10).transaction(1, 10).end().end().end();
@@ -664,11 +854,13 @@ fn random_scene(rng: &mut fastrand::Rng, pause: impl Fn(u64) -> Duration) -> Sce
         &scene.source.begins,
         &scene.source.reads,
         &scene.source.confirms,
+        &scene.source.removes,
         &scene.sink.prepares,
         &scene.sink.writes,
         &scene.sink.finishes,
         &scene.store.positions,
         &scene.store.tables,
+        &scene.store.completions,
     ];
     for part in parts {
         for _ in 0..rng.usize(0..3) {
@@ -763,7 +955,14 @@ async fn nothing_that_was_there_is_lost_when_it_completes_at_any_moment() {
         let ended = scene.run(Duration::from_millis(rng.u64(0..60_000)), Control::Complete).await;
         let violations = scene.ledger.violations();
         assert!(violations.is_empty(), "seed {seed}: {violations:?}");
-        assert!(ended.is_ok_and(|ended| ended == Outcome::Completed) == scene.source.is_removed());
+        let completed = ended.is_ok_and(|ended| ended == Outcome::Completed);
+        let expected = match scene.store.checkpoint().completion {
+            Completion::Open => (false, false),
+            // Its removal failed, or what was to be saved after it.
+            Completion::Delivered => (false, scene.source.is_removed()),
+            Completion::Completed => (true, true),
+        };
+        assert_eq!((completed, scene.source.is_removed()), expected, "seed {seed}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::batch::{Batch, Batcher};
 use crate::error::{Error, ErrorKind};
@@ -24,10 +24,8 @@ pub(super) struct ReadHalf<S> {
     pub(super) progress: Progress,
     pub(super) sent: u64,
     pub(super) flushed: watch::Receiver<Flushed>,
-    /// A position that the sink waits for.
+    /// A position that the sink waits for, from the start on.
     pub(super) consistent_at: Option<Lsn>,
-    /// When a position was last sent on to be saved while the stream was idle.
-    pub(super) saved_at: Instant,
     /// The stream is complete when all below is durable.
     pub(super) complete_at: Option<Lsn>,
     pub(super) stopping: bool,
@@ -41,14 +39,16 @@ impl<S: Source> ReadHalf<S> {
         mut commands: Commands,
     ) -> Result<ReadEnd<S>, Error> {
         if commands.complete {
-            self.complete_at = Some(self.source.current_lsn().await?);
+            self.complete().await?;
         }
         let period = self.source.confirm_interval();
-        let mut keepalive = interval_at(Instant::now() + period, period);
-        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ping = interval_at(Instant::now(), PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keepalive = ticks(Instant::now() + period, period);
+        let mut ping = ticks(Instant::now(), PING_INTERVAL);
+        let mut idle_save = ticks(Instant::now(), IDLE_SAVE_INTERVAL);
         loop {
+            if self.is_position_awaited() {
+                self.mark();
+            }
             if let Some(outcome) = self.outcome() {
                 self.acknowledge().await?;
                 self.source.close().await;
@@ -62,15 +62,17 @@ impl<S: Source> ReadHalf<S> {
                 }
                 _ = keepalive.tick() => self.confirm().await?,
                 command = commands.next(), if !self.stopping => match command {
-                    Control::Complete if self.complete_at.is_some() => {}
-                    Control::Complete => self.complete_at = Some(self.source.current_lsn().await?),
+                    Control::Complete => self.complete().await?,
                     Control::Stop => self.stopping = true,
                 },
                 _ = ping.tick(), if self.complete_at.is_some() => self.ping().await?,
+                _ = idle_save.tick(), if self.has_idle_position() => self.mark(),
                 permit = batches.reserve(), if self.batcher.is_ready() && !self.stopping => {
                     let Ok(permit) = permit else { return writer_failed().await };
                     self.sent += 1;
-                    permit.send(self.batcher.take());
+                    let batch = self.batcher.take();
+                    self.progress.sent(batch.ack.unwrap_or_default());
+                    permit.send(batch);
                     self.publish();
                 }
                 event = self.source.next(), if self.wants_more() => {
@@ -116,9 +118,8 @@ impl<S: Source> ReadHalf<S> {
             }
             SourceEvent::Heartbeat { wal_end, reply } => {
                 // Inside of a transaction the server may be far beyond what it has sent.
-                if self.batcher.is_idle() {
+                if !self.batcher.is_in_transaction() {
                     self.progress.received(wal_end);
-                    self.save_idle_position();
                 }
                 self.publish();
                 if reply {
@@ -131,29 +132,41 @@ impl<S: Source> ReadHalf<S> {
                     "the source ended inside of a transaction: start again from the checkpoint",
                 ));
             }
+            // Whatever it was to deliver, there is no more.
             SourceEvent::End => self.complete_at = Some(self.progress.highest_received()),
         }
         Ok(())
     }
 
-    /// Lets an idle stream follow the source's log: an empty batch carries the position to where it is
-    /// saved, because nothing is ever confirmed that was not saved.
-    fn save_idle_position(&mut self) {
-        let received = self.progress.highest_received();
-        let awaited = self.consistent_at.is_some_and(|at| received >= at);
-        let due = self.saved_at.elapsed() >= IDLE_SAVE_INTERVAL;
-        if received > self.flushed.borrow().position && (awaited || due) {
-            self.saved_at = Instant::now();
-            self.batcher.mark(received);
+    /// The stream is to end with what the source holds now, unless its end is known already.
+    async fn complete(&mut self) -> Result<(), Error> {
+        if self.complete_at.is_none() {
+            self.complete_at = Some(self.source.current_lsn().await?);
         }
+        Ok(())
+    }
+
+    /// Whether the stream is idle, and the source's log has grown without anything that carries its position
+    /// to where it is saved. Nothing is ever confirmed that was not saved.
+    fn has_idle_position(&self) -> bool {
+        self.batcher.is_idle() && self.progress.highest_received() > self.progress.highest_sent()
+    }
+
+    /// Whether such a position cannot wait: the sink needs it to be consistent, or it is the stream's last.
+    fn is_position_awaited(&self) -> bool {
+        let (received, sent) = (self.progress.highest_received(), self.progress.highest_sent());
+        let by_sink = self.consistent_at.is_some_and(|at| sent < at && at <= received);
+        self.has_idle_position() && (by_sink || self.has_all())
+    }
+
+    /// Lets the position leave with the next batch, an empty one if need be.
+    fn mark(&mut self) {
+        self.batcher.mark(self.progress.highest_received());
     }
 
     async fn acknowledge(&mut self) -> Result<(), Error> {
         let position = self.flushed.borrow_and_update().position;
         self.progress.saved(position);
-        if self.consistent_at.is_some_and(|at| position >= at) {
-            self.consistent_at = None;
-        }
         self.confirm().await
     }
 
@@ -175,6 +188,13 @@ impl<S: Source> ReadHalf<S> {
             stats.source_end = stats.source_end.max(end).max(received);
         });
     }
+}
+
+/// Ticks that come late rather than several at once.
+fn ticks(first: Instant, period: Duration) -> Interval {
+    let mut ticks = interval_at(first, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Waits to be dropped: the pipeline ends with the writer's error, the one that counts.

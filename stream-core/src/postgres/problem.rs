@@ -20,6 +20,11 @@ pub fn from_connect(error: ConnectError) -> Error {
     Error::new(transient_or(error.is_retryable(), ErrorKind::Configuration), error)
 }
 
+/// A session with the source could not be opened.
+pub(super) fn at_source(error: ConnectError) -> Error {
+    from_connect(error).context("source")
+}
+
 /// A session broke, or a statement on it was refused.
 #[must_use]
 pub fn from_wire(error: WireError) -> Error {

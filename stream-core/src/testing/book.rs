@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Entry};
 use crate::change::{Change, Transaction};
-use crate::checkpoint::TableSync;
+use crate::checkpoint::{Completion, TableSync};
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::source::SourceEvent;
@@ -23,6 +23,7 @@ pub(super) struct Book {
     pub(super) durable: Lsn,
     pub(super) tables: BTreeMap<TableName, Copying>,
     pub(super) saved: Lsn,
+    pub(super) completion: Completion,
     pub(super) confirmed_ever: Lsn,
     pub(super) confirms: Vec<(Instant, Lsn)>,
     pub(super) calls: Vec<Call>,
@@ -40,6 +41,7 @@ pub(super) struct Run {
     pub(super) started: Lsn,
     pub(super) confirmed: Lsn,
     pub(super) finished: bool,
+    pub(super) removed: bool,
 }
 
 /// A transaction.
@@ -99,12 +101,33 @@ impl Book {
         }
     }
 
-    /// The last transaction below `position` that has changes is covered by `saved`.
-    pub(super) fn check_saved(&mut self, what: &str, position: Lsn, saved: Lsn) {
-        let mut below = self.owed.range(..=position).rev();
-        let last = below.find(|(_, owed)| !owed.ordinals.is_empty());
-        if let Some((end, _)) = last.filter(|(end, _)| **end > saved) {
-            self.broken(format!("{what} ({position}) covers {end}, but only {saved} is saved"));
+    /// The source is told `position`, and may forget what is below.
+    pub(super) fn confirm(&mut self, position: Lsn) {
+        self.confirms.push((Instant::now(), position));
+        let (saved, start, before) = (self.saved, self.run.started, self.run.confirmed);
+        if position < before {
+            self.broken(format!("{position} is confirmed after {before}"));
+        }
+        if position > saved.max(start) {
+            self.broken(format!("{position} is confirmed, but only {saved} is saved"));
+        }
+        if self.completion == Completion::Completed {
+            self.broken(format!("{position} is confirmed after the stream was completed"));
+        }
+        self.check_durable("a confirmed position", position);
+        self.run.confirmed = position;
+        self.confirmed_ever = self.confirmed_ever.max(position);
+    }
+
+    /// The stream is on the way to its end as far as `completion`.
+    pub(super) fn complete(&mut self, completion: Completion) {
+        let may = match completion {
+            Completion::Open => false,
+            Completion::Delivered => self.run.finished,
+            Completion::Completed => self.run.removed,
+        };
+        if !may {
+            self.broken(format!("the stream is saved as {completion:?}, and is not"));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::copy::{CopyFormat, TableCopy};
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -160,7 +160,9 @@ impl<O: OffsetStore> OffsetStore for Observed<O> {
     }
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
-        self.inner.save_start(source, position).await
+        self.inner.save_start(source, position).await?;
+        self.ledger.saved(position);
+        Ok(())
     }
 
     async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
@@ -174,6 +176,13 @@ impl<O: OffsetStore> OffsetStore for Observed<O> {
         self.ledger.saves_tables(tables)?;
         self.inner.save_tables(tables).await?;
         self.ledger.saved_tables(tables);
+        Ok(())
+    }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.ledger.saves_completion(completion)?;
+        self.inner.save_completion(completion).await?;
+        self.ledger.saved_completion(completion);
         Ok(())
     }
 }

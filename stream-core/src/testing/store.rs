@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
@@ -16,6 +16,8 @@ pub struct SharedStore {
     pub positions: Faults,
     /// Trouble of `save_tables`.
     pub tables: Faults,
+    /// Trouble of `save_completion`.
+    pub completions: Faults,
 }
 
 impl SharedStore {
@@ -51,6 +53,12 @@ impl OffsetStore for SharedStore {
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         self.tables.meet("save_tables").await?;
         self.saved().tables.extend(tables.iter().cloned());
+        Ok(())
+    }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.completions.meet("save_completion").await?;
+        self.saved().completion = completion;
         Ok(())
     }
 }

@@ -182,7 +182,7 @@ impl Sink for PostgresSink {
             check::present(&tables, source)?;
             check::rights(&client, &tables, &self.shared.options.target.user).await?;
             check::empty(&client, &tables, fresh()).await?;
-            import::run(&self.shared, import, source, checkpoint).await?;
+            Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
             tables = Tables::find(client, &source.tables).await?.0;
         }
         check::tables(&tables, source)?;
@@ -227,7 +227,8 @@ impl Sink for PostgresSink {
             wire.terminate().await;
         }
         self.consistent_at = consistent_at;
-        finish::run(&self.shared, consistent_at.is_none()).await
+        finish::run(&self.shared, consistent_at.is_none()).await?;
+        self.tables()?.refresh_all().await
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {

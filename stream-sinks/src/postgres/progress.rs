@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use stream_core::checkpoint::{Checkpoint, OffsetStore, SourceIdentity, TableSync};
+use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, SqlClient};
 use stream_core::relation::TableName;
@@ -27,17 +27,18 @@ CREATE TABLE IF NOT EXISTS sgstream.progress (
     slot text,
     position pg_lsn,
     schema_imported boolean NOT NULL DEFAULT false,
+    completion text NOT NULL DEFAULT 'open' CHECK (completion IN ('open', 'delivered', 'completed')),
     saved_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS sgstream.table_sync (
-    stream text NOT NULL,
+    stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     table_schema text NOT NULL,
     table_name text NOT NULL,
     synced_at pg_lsn,
     PRIMARY KEY (stream, table_schema, table_name)
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
-    stream text NOT NULL,
+    stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     id integer NOT NULL,
     statement text NOT NULL,
     PRIMARY KEY (stream, id)
@@ -174,7 +175,8 @@ impl OffsetStore for TargetStore {
         let row = self
             .client
             .query_one(
-                "SELECT system_id, slot, position::text FROM sgstream.progress WHERE stream = $1",
+                "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+                 WHERE stream = $1",
                 &[stream],
             )
             .await
@@ -184,6 +186,7 @@ impl OffsetStore for TargetStore {
             _ => None,
         };
         let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
+        let completion = parse_completion(row.get(3))?;
         let rows = self
             .client
             .query(
@@ -202,7 +205,7 @@ impl OffsetStore for TargetStore {
             };
             tables.insert(name, sync);
         }
-        Ok(Checkpoint { source, position, tables })
+        Ok(Checkpoint { source, position, tables, completion })
     }
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
@@ -243,6 +246,38 @@ impl OffsetStore for TargetStore {
         ))
         .await
     }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.owned(&format!(
+            "UPDATE sgstream.progress SET completion = {} WHERE {}",
+            Literal(completion_word(completion)),
+            self.ownership.condition()
+        ))
+        .await
+    }
+}
+
+const fn completion_word(completion: Completion) -> &'static str {
+    match completion {
+        Completion::Open => "open",
+        Completion::Delivered => "delivered",
+        Completion::Completed => "completed",
+    }
+}
+
+fn parse_completion(word: &str) -> Result<Completion, Error> {
+    [Completion::Open, Completion::Delivered, Completion::Completed]
+        .into_iter()
+        .find(|completion| completion_word(*completion) == word)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "sgstream.progress at the target says that the stream is `{word}`, which this version does \
+                     not know: use the version that wrote it"
+                ),
+            )
+        })
 }
 
 fn parse_lsn(text: &str) -> Result<Lsn, Error> {

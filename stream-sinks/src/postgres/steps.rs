@@ -258,3 +258,206 @@ impl Run<'_> {
         self.entries.push(at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, BytesMut};
+    use stream_core::change::Transaction;
+    use stream_core::lsn::Lsn;
+    use stream_core::relation::{Column, RelationId, ReplicaIdentity};
+    use stream_core::table::Identity;
+
+    use super::*;
+    use crate::postgres::plan::{TargetColumn, TargetTable};
+
+    fn relation(name: &str) -> Arc<Relation> {
+        let column = |name: &str, is_key| Column {
+            name: name.to_owned(),
+            type_oid: 23,
+            type_modifier: -1,
+            is_key,
+        };
+        Arc::new(Relation {
+            id: RelationId(name.len().try_into().unwrap()),
+            name: TableName::new("public", name),
+            replica_identity: ReplicaIdentity::Default,
+            columns: vec![column("id", true), column("a", false), column("b", false)],
+        })
+    }
+
+    fn plan(relation: &Arc<Relation>) -> Arc<Plan> {
+        let column = |name: &str| TargetColumn {
+            name: name.to_owned(),
+            type_oid: 23,
+            array_oid: 1007,
+            type_modifier: -1,
+            type_name: "integer".to_owned(),
+            declared_type: "integer".to_owned(),
+            takes_binary: true,
+            generated: false,
+            identity: Identity::None,
+            must_be_given: false,
+            equality: "OPERATOR(pg_catalog.=)".to_owned(),
+        };
+        let table = TargetTable {
+            name: relation.name.clone(),
+            columns: vec![column("id"), column("a"), column("b")],
+            primary_key: vec!["id".to_owned()],
+            partitioned: false,
+        };
+        Arc::new(Plan::new(Arc::clone(relation), Arc::new(table), |_| true).unwrap())
+    }
+
+    /// A row of three columns; `None` is an unchanged value.
+    fn row(values: [Option<i32>; 3]) -> Tuple {
+        let mut bytes = BytesMut::new();
+        for value in values {
+            match value {
+                Some(value) => {
+                    bytes.put_slice(b"b\0\0\0\x04");
+                    bytes.put_i32(value);
+                }
+                None => bytes.put_u8(b'u'),
+            }
+        }
+        Tuple::new(bytes.freeze(), 3).unwrap()
+    }
+
+    fn update(relation: &Arc<Relation>, id: i32, a: i32) -> Change {
+        let new = row([Some(id), Some(a), Some(0)]);
+        Change::Update { relation: Arc::clone(relation), old: None, new }
+    }
+
+    fn insert(relation: &Arc<Relation>, id: i32) -> Change {
+        Change::Insert { relation: Arc::clone(relation), new: row([Some(id), Some(0), Some(0)]) }
+    }
+
+    fn delete(relation: &Arc<Relation>, id: i32) -> Change {
+        let old = OldTuple::Key(row([Some(id), Some(0), Some(0)]));
+        Change::Delete { relation: Arc::clone(relation), old }
+    }
+
+    fn grouped(changes: Vec<Change>, independent: bool) -> Vec<Step> {
+        let entries: Vec<_> =
+            changes.into_iter().map(|change| Entry::Change { ordinal: 0, change }).collect();
+        let plans: HashMap<_, _> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Change {
+                    change:
+                        Change::Insert { relation, .. }
+                        | Change::Update { relation, .. }
+                        | Change::Delete { relation, .. },
+                    ..
+                } => Some((relation.id, plan(relation))),
+                _ => None,
+            })
+            .collect();
+        steps(&entries, |relation| plans.get(&relation.id), independent)
+    }
+
+    #[test]
+    fn changes_of_several_tables_are_grouped_by_table() {
+        let (a, bb) = (relation("a"), relation("bb"));
+        let changes = (0..4).flat_map(|n| [update(&a, n, 1), update(&bb, n, 1)]).collect();
+        assert_eq!(
+            grouped(changes, true),
+            [
+                Step::Updates { set: vec![1, 2], entries: vec![0, 2, 4, 6] },
+                Step::Updates { set: vec![1, 2], entries: vec![1, 3, 5, 7] },
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_is_moved_while_something_watches() {
+        let (a, bb) = (relation("a"), relation("bb"));
+        let changes: Vec<_> = (0..4).flat_map(|n| [update(&a, n, 1), update(&bb, n, 1)]).collect();
+        let expected: Vec<_> = (0..8).map(Step::One).collect();
+        assert_eq!(grouped(changes, false), expected);
+    }
+
+    #[test]
+    fn of_several_updates_of_a_row_the_last_one_wins() {
+        let a = relation("a");
+        let changes =
+            [(1, 10), (2, 10), (3, 10), (4, 10), (2, 20), (1, 20)].map(|(id, v)| update(&a, id, v));
+        assert_eq!(
+            grouped(changes.into(), true),
+            [Step::Updates { set: vec![1, 2], entries: vec![5, 4, 2, 3] }]
+        );
+    }
+
+    #[test]
+    fn an_unchanged_value_and_a_changed_key_are_kept_apart() {
+        let a = relation("a");
+        let mut changes: Vec<_> = (0..4).map(|n| update(&a, n, 1)).collect();
+        let new = row([Some(9), None, Some(0)]);
+        changes.push(Change::Update { relation: Arc::clone(&a), old: None, new });
+        let (old, new) = (row([Some(1), Some(0), Some(0)]), row([Some(7), Some(1), Some(0)]));
+        changes.push(Change::Update {
+            relation: Arc::clone(&a),
+            old: Some(OldTuple::Key(old)),
+            new,
+        });
+        assert_eq!(
+            grouped(changes, true),
+            [
+                Step::Updates { set: vec![1, 2], entries: vec![0, 1, 2, 3] },
+                Step::One(4),
+                Step::One(5),
+            ]
+        );
+    }
+
+    #[test]
+    fn changes_of_one_table_keep_their_order() {
+        let a = relation("a");
+        let mut changes: Vec<_> = (0..16).map(|n| insert(&a, n)).collect();
+        changes.extend((0..5).map(|n| delete(&a, n)));
+        changes.push(delete(&a, 0));
+        changes.extend((0..2).map(|n| insert(&a, n)));
+        assert_eq!(
+            grouped(changes, true),
+            [
+                Step::Copy((0..16).collect()),
+                Step::Deletes((16..21).collect()),
+                Step::One(21),
+                Step::One(22),
+                Step::One(23),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_truncate_parts_what_is_before_from_what_is_after() {
+        let a = relation("a");
+        let mut changes: Vec<_> = (0..2).map(|n| insert(&a, n)).collect();
+        changes.push(Change::Truncate {
+            relations: vec![Arc::clone(&a)],
+            cascade: false,
+            restart_identity: false,
+        });
+        changes.extend((0..2).map(|n| insert(&a, n)));
+        let expected: Vec<_> = (0..5).map(Step::One).collect();
+        assert_eq!(grouped(changes, true), expected);
+    }
+
+    #[test]
+    fn transactions_share_a_statement() {
+        let a = relation("a");
+        let transaction = Transaction { xid: 1, commit_lsn: Lsn::new(1), commit_time_us: 0 };
+        let entries: Vec<_> = (0..16)
+            .flat_map(|n| {
+                [
+                    Entry::Begin(transaction),
+                    Entry::Change { ordinal: 0, change: insert(&a, n) },
+                    Entry::Commit { transaction, end: Lsn::new(2) },
+                ]
+            })
+            .collect();
+        let plan = plan(&a);
+        let expected = (0..16).map(|n| n * 3 + 1).collect();
+        assert_eq!(steps(&entries, |_| Some(&plan), true), [Step::Copy(expected)]);
+    }
+}
