@@ -72,13 +72,11 @@ impl PostgresSource {
     }
 
     async fn sql(&self) -> Result<SqlClient, Error> {
-        SqlClient::connect(&self.options.connect).await.map_err(problem::from_connect)
+        SqlClient::connect(&self.options.connect).await.map_err(problem::at_source)
     }
 
     async fn replication(&self) -> Result<Wire, Error> {
-        Wire::connect(&self.options.connect, Session::Replication)
-            .await
-            .map_err(problem::from_connect)
+        Wire::connect(&self.options.connect, Session::Replication).await.map_err(problem::at_source)
     }
 
     fn say_what_is_left_out(captured: &Captured) {
@@ -223,8 +221,10 @@ impl Source for PostgresSource {
         let taken_up = self
             .tables
             .iter()
+            // One whose copy was begun and is not wanted any more is taken up too.
             .filter(|table| {
-                !to_copy.contains(&table.name) && !checkpoint.tables.contains_key(&table.name)
+                let synced = checkpoint.tables.get(&table.name);
+                !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
             })
             .map(|table| (table.name.clone(), start))
             .collect();
@@ -271,7 +271,8 @@ impl Source for PostgresSource {
                 found = self.lookout.found() => return Err(problem::new_tables(&found)),
                 message = stream.next() => message,
             };
-            match message.map_err(|error| problem::from_stream(error, &self.options.slot))? {
+            let PostgresSourceOptions { slot, publication, .. } = &self.options;
+            match message.map_err(|error| problem::from_stream(error, slot, publication))? {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {
