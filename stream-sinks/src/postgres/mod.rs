@@ -147,9 +147,12 @@ impl Shared {
         let mut wire =
             Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
-        wire.simple_query("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
-            .await
-            .map_err(error::from_wire)?;
+        // A scan that cannot be avoided costs so much then, by name, that it would be compiled at each execution.
+        wire.simple_query(
+            "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan",
+        )
+        .await
+        .map_err(error::from_wire)?;
         let replica = wire.simple_query("SET session_replication_role = replica").await;
         match replica {
             Ok(_) => Ok((wire, true)),
