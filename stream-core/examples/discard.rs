@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         snapshot: SnapshotMode::Never,
         readers: 1,
         confirm_interval: Duration::from_secs(10),
+        look_interval: Duration::from_secs(60),
     });
     let (control, commands) = mpsc::channel(1);
     control.send(Control::Complete).await?;
