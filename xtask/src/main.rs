@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod postgres;
 mod test;
 mod tidy;
@@ -24,6 +25,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Copies and follows a database under load, and compares it with its copy.
+    Demo(demo::Args),
     /// Everything a change has to pass: formatting, lints, tidiness, documentation, tests.
     Ci,
     /// Runs all tests against real PostgreSQL servers, which it fetches where none is installed.
@@ -40,6 +43,7 @@ fn main() -> Result<ExitCode> {
     let command = Args::parse().command;
     let workspace = Workspace::load()?;
     match command {
+        Command::Demo(args) => demo::run(&workspace, &args),
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),

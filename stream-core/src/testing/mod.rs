@@ -15,6 +15,7 @@ mod book;
 pub mod faults;
 pub mod ledger;
 pub mod observed;
+pub mod reader;
 pub mod script;
 pub mod sink;
 pub mod source;
