@@ -182,7 +182,7 @@ impl Sink for PostgresSink {
         }
         check::tables(&tables, source)?;
         let fresh = source.to_copy.iter().filter(|name| !self.known.contains(*name));
-        check::empty(&self.shared.client, &tables, fresh).await?;
+        check::empty(&self.shared.client, &tables, fresh, &self.known).await?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
@@ -193,7 +193,10 @@ impl Sink for PostgresSink {
             .map(|table| &table.name)
             .filter(|name| self.known.contains(*name))
             .collect();
-        copy::empty(&self.shared, self.tables()?, &known).await
+        let kept = |name: &TableName| {
+            self.known.contains(name) && !tables.iter().any(|table| table.name == *name)
+        };
+        copy::empty(&self.shared, self.tables()?, &known, kept).await
     }
 
     fn copy_format(&self, table: &Table) -> CopyFormat {
