@@ -184,13 +184,13 @@ impl Sink for PostgresSink {
             // Whatever the target has must fit before anything is added to it.
             check::present(&tables, source)?;
             check::rights(&client, &tables, &self.shared.options.target.user).await?;
-            check::empty(&client, &tables, fresh()).await?;
+            check::empty(&client, &tables, fresh(), &self.known).await?;
             Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
             tables = Tables::find(client, source).await?.0;
         }
         check::tables(&tables, source)?;
         check::rights(&self.shared.client, &tables, &self.shared.options.target.user).await?;
-        check::empty(&self.shared.client, &tables, fresh()).await?;
+        check::empty(&self.shared.client, &tables, fresh(), &self.known).await?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
@@ -201,7 +201,10 @@ impl Sink for PostgresSink {
             .map(|table| &table.name)
             .filter(|name| self.known.contains(*name))
             .collect();
-        copy::empty(&self.shared, self.tables()?, &known).await
+        let kept = |name: &TableName| {
+            self.known.contains(name) && !tables.iter().any(|table| table.name == *name)
+        };
+        copy::empty(&self.shared, self.tables()?, &known, kept).await
     }
 
     fn copy_format(&self, table: &Table) -> CopyFormat {

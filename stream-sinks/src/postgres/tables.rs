@@ -194,6 +194,22 @@ impl Tables {
         own.or_else(root).map(Arc::clone)
     }
 
+    /// Captured tables other than `name` whose rows are in `place` of the target, or in a partition of it.
+    pub(super) fn others_at<'a>(
+        &'a self,
+        place: &'a TableName,
+        name: &'a TableName,
+    ) -> impl Iterator<Item = &'a TableName> {
+        let is_there = move |table: &Table| {
+            table.root.as_ref() == Some(place)
+                || self.place(&table.name).is_some_and(|there| there.name == *place)
+        };
+        self.captured
+            .iter()
+            .filter(move |(other, table)| *other != name && is_there(table))
+            .map(|(other, _)| other)
+    }
+
     pub(super) fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
