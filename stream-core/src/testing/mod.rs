@@ -19,3 +19,4 @@ pub mod script;
 pub mod sink;
 pub mod source;
 pub mod store;
+mod tables;

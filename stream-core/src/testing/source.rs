@@ -13,13 +13,14 @@ use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::{CopyFormat, CopyPiece, CopyStream};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::relation::{RelationId, ReplicaIdentity, TableName};
-use crate::snapshot::plan::{Chunk, Range};
+use crate::relation::TableName;
+use crate::snapshot::plan::Chunk;
 use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
-use crate::table::{Identity, Table, TableColumn};
+use crate::table::Table;
 use crate::testing::faults::Faults;
 use crate::testing::script::{START, Script, Step};
+use crate::testing::tables::{chunks, table};
 
 /// A [`Source`] that follows a [`Script`]. Clones are further sessions with the same server: each sends
 /// again what was not confirmed, and a failure or a pause happens once.
@@ -367,37 +368,6 @@ impl ChunkReader for ScriptedReader {
 #[must_use]
 pub fn row_name(table: &str, chunk: usize, row: usize) -> String {
     format!("{table}.{chunk}.{row}")
-}
-
-fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
-    let table = ScriptedSource::table_name(table);
-    let of = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    (0..of)
-        .map(|ordinal| Chunk { table: table.clone(), range: Range::Whole, ordinal, of })
-        .collect()
-}
-
-fn table(name: &str) -> Table {
-    Table {
-        id: RelationId(1),
-        name: ScriptedSource::table_name(name),
-        root: None,
-        columns: vec![TableColumn {
-            name: "name".into(),
-            type_oid: 25,
-            type_name: "text".into(),
-            type_modifier: -1,
-            declared_type: "text".into(),
-            binary_safe: true,
-            not_null: true,
-            identity: Identity::None,
-        }],
-        left_out: Vec::new(),
-        primary_key: vec!["name".into()],
-        replica_identity: ReplicaIdentity::Default,
-        bytes: 8192,
-        row_filter: None,
-    }
 }
 
 fn frame(row: &str) -> Vec<u8> {
