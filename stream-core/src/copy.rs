@@ -8,12 +8,49 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::Stream;
+use serde::{Deserialize, Serialize};
 
 use crate::change::Tuple;
 use crate::error::{Error, ErrorKind};
-use crate::snapshot::plan::Chunk;
-pub use crate::snapshot::plan::CopyFormat;
+use crate::relation::TableName;
 use crate::table::Table;
+
+/// Which rows of a table a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Range {
+    /// All.
+    Whole,
+    /// Those on the pages from `from` up to, and without, `to`.
+    Pages {
+        /// The first page.
+        from: u32,
+        /// The page after the last; `None`: to the end, however far that is by now.
+        to: Option<u32>,
+    },
+}
+
+/// A piece of a table that is copied at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The table.
+    pub table: TableName,
+    /// Which of its rows.
+    pub range: Range,
+    /// The chunk's place among those of its table, counted from 0.
+    pub ordinal: u32,
+    /// How many chunks its table has.
+    pub of: u32,
+}
+
+/// The form of the values in a `COPY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Each type's binary form.
+    Binary,
+    /// Text.
+    Text,
+}
 
 /// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.
 #[derive(Clone, Debug)]

@@ -75,6 +75,14 @@ pub struct TableFilter {
     excludes: PatternList,
 }
 
+impl Default for TableFilter {
+    /// The filter that every table passes.
+    fn default() -> Self {
+        let empty = |name| PatternList { name, patterns: Vec::new(), set: RegexSet::empty() };
+        Self { includes: empty("includes"), excludes: empty("excludes") }
+    }
+}
+
 impl TableFilter {
     /// Compiles both lists. No `includes` means every table.
     ///

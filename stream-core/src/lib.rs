@@ -25,4 +25,13 @@ pub mod testing;
 #[cfg(feature = "throwaway")]
 pub mod throwaway;
 
+pub use checkpoint::{MemoryStore, OffsetStore};
 pub use error::{Error, ErrorKind};
+pub use pipeline::{Control, Outcome, Pipeline};
+pub use sink::Sink;
+pub use source::Source;
+
+/// The page on embedding, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Embedding;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::change::{Change, Transaction};
 use crate::checkpoint::{Checkpoint, SourceIdentity};
-use crate::copy::{CopyFormat, CopyStream};
+use crate::copy::{Chunk, CopyFormat, CopyStream};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
-use crate::snapshot::plan::Chunk;
+
 use crate::stats::Stats;
 use crate::table::Table;
 

@@ -2,11 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of the tests fail as the tests do")]
 
-use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use stream_core::copy::{CopyFormat, Range};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::blocker::blockers;
@@ -16,107 +14,45 @@ use stream_core::postgres::preflight::{SourceProblem, check, identity_sql};
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
 use stream_core::postgres::slot::{self, Expected, SlotProblem, SlotType};
 use stream_core::relation::{ReplicaIdentity, TableName};
-use stream_core::snapshot::plan::{CopyFormat, Range, copy_sql, plan};
+use stream_core::snapshot::plan::{copy_sql, plan};
+use stream_core::throwaway::Server;
+use stream_core::throwaway::testing::{self, TestDatabase};
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
-/// A server of the test's own, shared by the tests that run at the same time.
-struct Server {
-    directory: tempfile::TempDir,
-    port: u16,
+/// The settings of a stream's session.
+const STREAM: &str = "-c search_path=pg_catalog -c row_security=off";
+
+/// A database with the tables of `sql`, and a session as the stream has it.
+async fn database(sql: &str) -> (TestDatabase<'static>, Session) {
+    database_of(testing::server(testing::oldest_major()), sql).await
 }
 
-impl Server {
-    fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server =
-                Arc::new(Self::start(&["wal_level=logical", "max_prepared_transactions=5"]));
-            *shared = Arc::downgrade(&server);
-            server
-        })
-    }
-
-    fn start(settings: &[&str]) -> Self {
-        let directory = tempfile::Builder::new().prefix("catalog-").tempdir_in("/tmp").unwrap();
-        if is_root() {
-            run(Command::new("chown").arg("postgres").arg(directory.path()));
-        }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let data = directory.path().join("data");
-        run(program("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
-        let mut options = format!(
-            "-p {port} -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories={}",
-            directory.path().display()
-        );
-        settings.iter().for_each(|setting| options.push_str(&format!(" -c {setting}")));
-        let server = Self { directory, port };
-        run(program("pg_ctl")
-            .arg("-D")
-            .arg(&data)
-            .args(["-w", "-l", "/dev/null", "-o", &options])
-            .arg("start"));
-        server
-    }
-
-    async fn connect(&self, database: &str, user: &str, options: &str) -> Session {
-        let config = format!(
-            "host=127.0.0.1 port={} dbname={database} user={user} options='{options}'",
-            self.port
-        );
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
-        let mut driver = JoinSet::new();
-        driver.spawn(async move {
-            let _ended = connection.await;
-        });
-        Session { client, _driver: driver }
-    }
-
-    /// A database of this name with the tables of `sql`, and a session as the stream has it.
-    async fn database(&self, name: &str, sql: &str) -> Session {
-        let admin = self.connect("postgres", "postgres", "").await;
-        admin.client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        self.connect(name, "postgres", "").await.client.batch_execute(sql).await.unwrap();
-        self.stream(name, "postgres").await
-    }
-
-    async fn stream(&self, database: &str, user: &str) -> Session {
-        self.connect(database, user, "-c search_path=pg_catalog -c row_security=off").await
-    }
+async fn database_of<'a>(server: &'a Server, sql: &str) -> (TestDatabase<'a>, Session) {
+    let database = TestDatabase::create(server).await.unwrap();
+    database.execute(sql).await.unwrap();
+    let session = connect(&database, STREAM).await;
+    (database, session)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let data = self.directory.path().join("data");
-        let _stopped =
-            program("pg_ctl").arg("-D").arg(data).args(["-m", "immediate", "stop"]).output();
-    }
+/// A session of the superuser.
+async fn connect(database: &TestDatabase<'_>, options: &str) -> Session {
+    let mut config: Config = database.url().parse().unwrap();
+    connect_with(config.options(options)).await
+}
+
+async fn connect_with(config: &Config) -> Session {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    let mut driver = JoinSet::new();
+    driver.spawn(async move {
+        let _ended = connection.await;
+    });
+    Session { client, _driver: driver }
 }
 
 struct Session {
     client: Client,
     _driver: JoinSet<()>,
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A PostgreSQL program, run as a user who may start a server.
-fn program(name: &str) -> Command {
-    let path = format!("/usr/lib/postgresql/15/bin/{name}");
-    if !is_root() {
-        return Command::new(path);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path);
-    command
-}
-
-fn run(command: &mut Command) {
-    let status = command.stdout(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{command:?}");
 }
 
 async fn captured(client: &Client, includes: &[&str], excludes: &[&str]) -> Captured {
@@ -178,12 +114,11 @@ const KINDS: &str = r#"
 
 #[tokio::test]
 async fn every_table_is_captured_or_left_out_with_a_reason() {
-    let server = Server::shared();
-    let session = server.database("kinds", KINDS).await;
+    let (database, session) = database(KINDS).await;
     // The same temporary table in two sessions is named once.
     let mut others = Vec::new();
     for _ in 0..2 {
-        let other = server.connect("kinds", "postgres", "").await;
+        let other = connect(&database, "").await;
         other.client.batch_execute("CREATE TEMPORARY TABLE passing (x int)").await.unwrap();
         others.push(other);
     }
@@ -218,8 +153,7 @@ async fn every_table_is_captured_or_left_out_with_a_reason() {
 
 #[tokio::test]
 async fn columns_keys_and_identities_are_described() {
-    let server = Server::shared();
-    let session = server.database("described", KINDS).await;
+    let (_database, session) = database(KINDS).await;
     let all = captured(&session.client, &[], &[]).await;
     let table = find(&all, "S p.a\"b.c");
     let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
@@ -258,8 +192,7 @@ async fn columns_keys_and_identities_are_described() {
 
 #[tokio::test]
 async fn a_filter_on_columns_says_what_it_breaks() {
-    let server = Server::shared();
-    let session = server.database("filtered", KINDS).await;
+    let (_database, session) = database(KINDS).await;
     let some = captured(
         &session.client,
         &["public\\.by_index\\..*", "nowhere"],
@@ -275,8 +208,7 @@ async fn a_filter_on_columns_says_what_it_breaks() {
 
 #[tokio::test]
 async fn a_partition_is_captured_once_under_the_uppermost_captured_name() {
-    let server = Server::shared();
-    let session = server.database("partitions", PARTITIONS).await;
+    let (_database, session) = database(PARTITIONS).await;
     let all = captured(&session.client, &[], &[]).await;
     assert_eq!(
         shown(&all.tables),
@@ -307,8 +239,7 @@ async fn a_partition_is_captured_once_under_the_uppermost_captured_name() {
 
 #[tokio::test]
 async fn a_publication_is_made_extended_and_dropped() {
-    let server = Server::shared();
-    let session = server.database("publications", PARTITIONS).await;
+    let (_database, session) = database(PARTITIONS).await;
     let client = &session.client;
     let some = captured(client, &["public.plain"], &[]).await;
     let disabled = publication::ensure(client, "p \"q", &some, false, AutoCreate::Disabled).await;
@@ -351,8 +282,7 @@ async fn a_publication_is_made_extended_and_dropped() {
 
 #[tokio::test]
 async fn the_users_own_publication_is_honoured_whole() {
-    let server = Server::shared();
-    let session = server.database("honoured", PARTITIONS).await;
+    let (_database, session) = database(PARTITIONS).await;
     let client = &session.client;
     client
         .batch_execute(
@@ -391,11 +321,8 @@ async fn the_users_own_publication_is_honoured_whole() {
 
 #[tokio::test]
 async fn a_role_without_rights_is_told_every_statement_to_run() {
-    let server = Server::shared();
-    let session = server
-        .database(
-            "rights",
-            "CREATE ROLE \"Reader\" LOGIN;
+    let (database, session) = database(
+        "CREATE ROLE \"Reader\" LOGIN PASSWORD 'p';
              CREATE SCHEMA shut;
              CREATE TABLE shut.t (id int PRIMARY KEY);
              CREATE TABLE readable (id int PRIMARY KEY);
@@ -406,9 +333,10 @@ async fn a_role_without_rights_is_told_every_statement_to_run() {
              CREATE TABLE no_key (id int);
              GRANT SELECT ON readable, policed, no_key TO \"Reader\";
              GRANT SELECT (id) ON in_part TO \"Reader\";",
-        )
-        .await;
-    let reader = server.stream("rights", "Reader").await;
+    )
+    .await;
+    let mut login: Config = database.url().parse().unwrap();
+    let reader = connect_with(login.user("Reader").password("p").options(STREAM)).await;
     let client = &reader.client;
     let some = captured(client, &[], &["public.in_part.secret"]).await;
     let table = find(&some, "public.in_part");
@@ -451,9 +379,10 @@ async fn a_role_without_rights_is_told_every_statement_to_run() {
 
 #[tokio::test]
 async fn a_server_without_logical_wal_or_room_is_named() {
-    let server =
-        Server::start(&["wal_level=replica", "max_replication_slots=1", "max_wal_senders=0"]);
-    let session = server.stream("postgres", "postgres").await;
+    let settings =
+        [("wal_level", "replica"), ("max_replication_slots", "1"), ("max_wal_senders", "0")];
+    let server = testing::private_server(testing::oldest_major(), &settings);
+    let (_database, session) = database_of(&server, "").await;
     let before = check(&session.client, &Captured::default(), "s", None).await.unwrap();
     assert_eq!(
         before,
@@ -475,8 +404,7 @@ async fn a_server_without_logical_wal_or_room_is_named() {
 
 #[tokio::test]
 async fn a_slot_is_read_judged_and_dropped() {
-    let server = Server::shared();
-    let session = server.database("slots", "").await;
+    let (database, session) = database("").await;
     let client = &session.client;
     assert_eq!(slot::state(client, "read_slot").await.unwrap(), None);
     assert!(!slot::drop(client, "read_slot").await.unwrap());
@@ -484,13 +412,13 @@ async fn a_slot_is_read_judged_and_dropped() {
     client.batch_execute(sql).await.unwrap();
     let state = slot::state(client, "read_slot").await.unwrap().unwrap();
     assert_eq!((state.slot_type, state.temporary), (SlotType::Logical, false));
-    assert_eq!(state.database.as_deref(), Some("slots"));
+    assert_eq!(state.database.as_deref(), Some(database.name()));
     assert!(state.restart_lsn < state.confirmed_flush && state.active_pid.is_none());
 
     let position = slot::server_position(client).await.unwrap();
     let expected = Expected {
         slot: "read_slot",
-        database: "slots",
+        database: database.name(),
         stored: state.confirmed_flush,
         server: position,
     };
@@ -506,20 +434,21 @@ async fn a_slot_is_read_judged_and_dropped() {
 
 #[tokio::test]
 async fn transactions_that_hold_up_a_slot_are_named_without_their_queries() {
-    let server = Server::shared();
-    let session = server.database("held_up", "CREATE TABLE t (x int)").await;
+    let settings = [("max_prepared_transactions", "5")];
+    let server = testing::private_server(testing::oldest_major(), &settings);
+    let (database, session) = database_of(&server, "CREATE TABLE t (x int)").await;
     let client = &session.client;
-    let writer = server.connect("held_up", "postgres", "-c application_name=importer").await;
+    let writer = connect(&database, "-c application_name=importer").await;
     let sql = "BEGIN; INSERT INTO public.t VALUES (1)";
     writer.client.batch_execute(sql).await.unwrap();
-    let reader = server.connect("held_up", "postgres", "").await;
+    let reader = connect(&database, "").await;
     reader.client.batch_execute("BEGIN; SELECT * FROM public.t").await.unwrap();
-    let prepared = server.connect("held_up", "postgres", "").await;
+    let prepared = connect(&database, "").await;
     let sql = "BEGIN; INSERT INTO public.t VALUES (2); PREPARE TRANSACTION 'left'";
     prepared.client.batch_execute(sql).await.unwrap();
 
     // An ordinary session creates a slot, and waits, as a walsender does.
-    let creator = server.connect("held_up", "postgres", "").await;
+    let creator = connect(&database, "").await;
     let pid: i32 = creator.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     let sql = "SELECT pg_create_logical_replication_slot('held_up', 'pgoutput')";
     let create = creator.client.batch_execute(sql);
@@ -542,7 +471,7 @@ async fn transactions_that_hold_up_a_slot_are_named_without_their_queries() {
     let (created, blockers) = tokio::join!(create, release);
     created.unwrap();
     let ours: Vec<_> =
-        blockers.iter().filter(|one| one.database.as_deref() == Some("held_up")).collect();
+        blockers.iter().filter(|one| one.database.as_deref() == Some(database.name())).collect();
     assert_eq!(ours.len(), 2, "{blockers:?}");
     assert!(ours.iter().all(|one| one.age.is_some() && one.user.as_deref() == Some("postgres")));
     assert!(ours[1].to_string().starts_with("prepared transaction `left`, user `postgres`"));
@@ -551,11 +480,8 @@ async fn transactions_that_hold_up_a_slot_are_named_without_their_queries() {
 
 #[tokio::test]
 async fn chunks_copy_every_row_once() {
-    let server = Server::shared();
-    let session = server
-        .database(
-            "chunks",
-            "CREATE TABLE large (id int, pad text, twice int GENERATED ALWAYS AS (id * 2) STORED);
+    let (_database, session) = database(
+        "CREATE TABLE large (id int, pad text, twice int GENERATED ALWAYS AS (id * 2) STORED);
              CREATE TABLE child () INHERITS (large);
              INSERT INTO large SELECT i, repeat('x', 100) FROM generate_series(1, 5000) i;
              INSERT INTO child VALUES (0, 'of the child');
@@ -563,8 +489,8 @@ async fn chunks_copy_every_row_once() {
              INSERT INTO no_columns DEFAULT VALUES;
              CREATE TABLE computed (x int GENERATED ALWAYS AS (1) STORED);
              INSERT INTO computed DEFAULT VALUES;",
-        )
-        .await;
+    )
+    .await;
     let client = &session.client;
     let mut all = captured(client, &[], &[]).await;
     assert!(all.tables.iter().all(|table| table.bytes == 0));

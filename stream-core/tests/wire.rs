@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use stream_core::postgres::connect::{ConnectError, Session};
@@ -15,102 +15,66 @@ use stream_core::postgres::pins::PINS;
 use stream_core::postgres::sql_client::SqlClient;
 use stream_core::postgres::tls::server_end_point;
 use stream_core::postgres::wire::{COPY_BOTH_RESPONSE_TAG, Wire};
-use tempfile::TempDir;
+use stream_core::throwaway::Server;
+use stream_core::throwaway::testing::{self, TestDatabase};
 use tokio::io::AsyncWriteExt;
 
-const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
-
-/// A server of its own, stopped at drop.
-struct Server {
-    directory: TempDir,
-    port: u16,
+/// The superuser of `server`, in the database `postgres`.
+fn admin(server: &Server) -> ConnectOptions {
+    server.url("postgres").parse().unwrap()
 }
 
-impl Server {
-    /// Starts a server with these `pg_hba.conf` lines and settings, `certificates` made before.
-    fn start(hba: &str, settings: &str, certificates: impl FnOnce(&Path)) -> Self {
-        let directory = tempfile::Builder::new().prefix("wire").tempdir_in("/tmp").unwrap();
-        if let Some((user, group)) = server_user() {
-            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { directory, port };
-        let data = server.path("data");
-        run(Command::new(format!("{PROGRAMS}/initdb"))
-            .args(["--no-sync", "--username=admin", "--auth=trust", "--encoding=UTF8"])
-            .args(["--locale=C", "--pgdata"])
-            .arg(&data));
-        certificates(server.directory.path());
-        let socket = server.directory.path().display();
-        let settings = format!(
-            "port = {port}\nlisten_addresses = 'localhost'\nfsync = off\n\
-             unix_socket_directories = '{socket}'\nwal_level = logical\n{settings}\n\
-             ssl_cert_file = '{socket}/server.crt'\nssl_key_file = '{socket}/server.key'\n"
-        );
-        let conf = data.join("postgresql.conf");
-        let default = std::fs::read_to_string(&conf).unwrap();
-        std::fs::write(&conf, default + &settings).unwrap();
-        let hba = format!("local all admin trust\nlocal replication admin trust\n{hba}\n");
-        std::fs::write(data.join("pg_hba.conf"), hba).unwrap();
-        server.control(&["--wait", "start", "--log"], &[&server.path("log")]);
-        server
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn control(&self, arguments: &[&str], paths: &[&Path]) {
-        let data = self.path("data");
-        run(Command::new(format!("{PROGRAMS}/pg_ctl"))
-            .args(arguments)
-            .args(paths)
-            .arg("--pgdata")
-            .arg(data));
-    }
-
-    /// The superuser, trusted over the socket.
-    fn admin(&self) -> ConnectOptions {
-        let mut options =
-            ConnectOptions::new(self.directory.path().to_str().unwrap(), "admin", "postgres");
-        options.port = self.port;
-        options
-    }
-
-    fn tcp(&self, host: &str, user: &str, password: &str) -> ConnectOptions {
-        let mut options = ConnectOptions::new(host, user, "postgres");
-        options.port = self.port;
-        options.password = Some(Password::new(password));
-        options
-    }
+/// The role `user` over TCP.
+fn tcp(server: &Server, host: &str, user: &str, password: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(host, user, "postgres");
+    options.port = server.port();
+    options.password = Some(Password::new(password));
+    options
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.control(&["--wait", "--mode=immediate", "stop"], &[]);
+/// Puts `lines` before those of the server's `pg_hba.conf`.
+async fn let_in(server: &Server, lines: &str) {
+    let mut admin = sql(&admin(server)).await;
+    let path = value(&mut admin, "SHOW hba_file").await;
+    let rest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{lines}\n{rest}")).unwrap();
+    reload(&mut admin).await;
+}
+
+/// Makes the server read its files again, and waits until new sessions see them.
+async fn reload(admin: &mut Wire) {
+    let loaded = "SELECT pg_conf_load_time()";
+    let before = value(admin, loaded).await;
+    admin.simple_query("SELECT pg_reload_conf()").await.unwrap();
+    while value(admin, loaded).await == before {}
+}
+
+/// Switches TLS on with the `server.crt` and `server.key` that `make` puts into a directory.
+async fn encrypt(server: &Server, make: impl FnOnce(&Path)) -> PathBuf {
+    let directory = server.data_dir().join("certificates");
+    std::fs::create_dir(&directory).unwrap();
+    make(&directory);
+    let owner = std::fs::metadata(server.data_dir()).unwrap();
+    for file in ["", "server.crt", "server.key"].map(|name| directory.join(name)) {
+        chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
-}
-
-/// The user and group a server must run as when we are root.
-fn server_user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| -> u32 {
-        let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
-    };
-    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
-}
-
-fn run(command: &mut Command) {
-    run_in(command, Path::new("/"));
-}
-
-fn run_in(command: &mut Command, directory: &Path) {
-    if let Some((user, group)) = server_user() {
-        command.uid(user).gid(group);
+    let key = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(directory.join("server.key"), key).unwrap();
+    let mut admin = sql(&admin(server)).await;
+    for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
+        let path = directory.join(file);
+        let sql = format!("ALTER SYSTEM SET {name} = '{}'", path.display());
+        admin.simple_query(&sql).await.unwrap();
     }
-    // No pipe: the server would inherit it and keep it open.
-    let status =
-        command.current_dir(directory).stdout(std::process::Stdio::null()).status().unwrap();
+    admin.simple_query("ALTER SYSTEM SET ssl = on").await.unwrap();
+    reload(&mut admin).await;
+    directory
+}
+
+fn openssl(directory: &Path, arguments: &str) {
+    let mut command = Command::new("openssl");
+    command.args(arguments.split_whitespace()).current_dir(directory);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
 }
 
@@ -132,11 +96,18 @@ async fn value(wire: &mut Wire, query: &str) -> String {
 
 #[tokio::test]
 async fn every_password_method_lets_the_right_password_in_and_no_other() {
-    let hba = "host all trusted localhost trust\nhost all md5user localhost md5\n\
-               host all plain localhost password\nhost all scram localhost scram-sha-256";
-    let server = Server::start(hba, "", |_| {});
-    let mut admin = sql(&server.admin()).await;
-    admin
+    let server = testing::server(testing::oldest_major());
+    let methods = [
+        ("trusted", "trust"),
+        ("md5user", "md5"),
+        ("plain", "password"),
+        ("scram", "scram-sha-256"),
+        ("other", "reject"),
+    ];
+    let lines = methods.map(|(user, method)| format!("host all {user} 127.0.0.1/32 {method}"));
+    let_in(server, &lines.join("\n")).await;
+    let mut session = sql(&admin(server)).await;
+    session
         .simple_query(
             "CREATE ROLE trusted LOGIN; CREATE ROLE other LOGIN;
              SET password_encryption = 'md5'; CREATE ROLE md5user LOGIN PASSWORD 'päss';
@@ -146,7 +117,7 @@ async fn every_password_method_lets_the_right_password_in_and_no_other() {
         .await
         .unwrap();
     for user in ["trusted", "md5user", "plain", "scram"] {
-        let right = server.tcp("localhost", user, "päss");
+        let right = tcp(server, "localhost", user, "päss");
         let mut wire = sql(&right).await;
         assert_eq!(value(&mut wire, "SELECT current_user").await, user);
         wire.terminate().await;
@@ -157,7 +128,7 @@ async fn every_password_method_lets_the_right_password_in_and_no_other() {
         if user == "trusted" {
             continue;
         }
-        let error = refusal(&server.tcp("localhost", user, "wrong")).await;
+        let error = refusal(&tcp(server, "localhost", user, "wrong")).await;
         assert!(matches!(&error, ConnectError::Refused { error, .. } if error.code == "28P01"));
         assert!(!error.is_retryable());
         let text = error.to_string();
@@ -168,12 +139,12 @@ async fn every_password_method_lets_the_right_password_in_and_no_other() {
         assert!(text.contains("asks for a password and none is given"), "{text}");
     }
 
-    let error = refusal(&server.tcp("localhost", "other", "x")).await;
+    let error = refusal(&tcp(server, "localhost", "other", "x")).await;
     assert!(error.to_string().contains("lines of pg_hba.conf"), "{error}");
     assert!(!error.is_retryable());
-    let error = refusal(&server.admin().with_database("nowhere")).await;
+    let error = refusal(&admin(server).with_database("nowhere")).await;
     assert!(error.to_string().contains("create the database"), "{error}");
-    let mut encrypted = server.tcp("localhost", "trusted", "");
+    let mut encrypted = tcp(server, "localhost", "trusted", "");
     encrypted.ssl_mode = SslMode::Require;
     let error = refusal(&encrypted).await;
     assert!(matches!(error, ConnectError::TlsNotOffered { .. }) && !error.is_retryable());
@@ -206,11 +177,7 @@ async fn a_server_that_is_not_there_is_named_and_tried_again() {
 
 /// A certificate authority `NAME.crt`, and `server.crt` signed by it, for `localhost`.
 fn certificates(directory: &Path, name: &str) {
-    let openssl = |arguments: &str| {
-        let mut command = Command::new("openssl");
-        command.args(arguments.split(' ')).stderr(std::process::Stdio::null());
-        run_in(&mut command, directory);
-    };
+    let openssl = |arguments: &str| openssl(directory, arguments);
     let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(&format!(
         "req -x509 {new_key} -days 1 -subj /CN={name} -keyout {name}.key -out {name}.crt"
@@ -225,21 +192,25 @@ fn certificates(directory: &Path, name: &str) {
 
 #[tokio::test]
 async fn tls_verifies_what_the_mode_says() {
-    let hba = "host all any_ localhost scram-sha-256\nhostssl all secure localhost scram-sha-256\n\
-               hostnossl all bare localhost scram-sha-256";
-    let mut directory = PathBuf::new();
-    let server = Server::start(hba, "ssl = on", |path| {
-        directory = path.to_owned();
+    let server = &testing::private_server(testing::oldest_major(), &[]);
+    let_in(
+        server,
+        "host all any_ 127.0.0.1/32 scram-sha-256\nhostssl all secure 127.0.0.1/32 scram-sha-256\n\
+         hostnossl all bare 127.0.0.1/32 scram-sha-256\nhost all secure,bare all reject",
+    )
+    .await;
+    let directory = encrypt(server, |path| {
         certificates(path, "other");
         certificates(path, "ca");
-    });
-    let mut admin = sql(&server.admin()).await;
+    })
+    .await;
+    let mut session = sql(&admin(server)).await;
     for role in ["any_", "secure", "bare"] {
-        admin.simple_query(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'")).await.unwrap();
+        session.simple_query(&format!("CREATE ROLE {role} LOGIN PASSWORD 'p'")).await.unwrap();
     }
     let root = |name: &str| Some(RootCert::read(directory.join(name)).unwrap());
     let connect = async |host: &str, user: &str, mode: SslMode, root: &Option<RootCert>| {
-        let mut options = server.tcp(host, user, "p");
+        let mut options = tcp(server, host, user, "p");
         options.ssl_mode = mode;
         options.ssl_root_cert = root.clone();
         let mut wire = Wire::connect(&options, Session::Sql).await?;
@@ -290,14 +261,14 @@ async fn tls_verifies_what_the_mode_says() {
     assert_eq!(server_end_point(&der.unwrap()).unwrap().len(), 48);
 
     // A child gets the same.
-    let mut options = server.tcp("localhost", "secure", "p");
+    let mut options = tcp(server, "localhost", "secure", "p");
     (options.ssl_mode, options.ssl_root_cert) = (VerifyFull, ca);
     let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    assert_eq!(psql(&options, query), "t\n");
+    assert_eq!(psql(server, &options, query), "t\n");
 }
 
-fn psql(options: &ConnectOptions, query: &str) -> String {
-    let mut command = Command::new(format!("{PROGRAMS}/psql"));
+fn psql(server: &Server, options: &ConnectOptions, query: &str) -> String {
+    let mut command = Command::new(testing::client("psql", server.major()).path);
     command.env("PGSERVICE", "nonsense").env("PGHOSTADDR", "192.0.2.1").env("PGTZ", "Japan");
     options.configure_child(&mut command);
     let output = command.args(["-XAtc", query]).output().unwrap();
@@ -307,16 +278,15 @@ fn psql(options: &ConnectOptions, query: &str) -> String {
 
 #[tokio::test]
 async fn a_self_signed_certificate_can_be_its_own_root() {
-    let mut root = None;
-    let server = Server::start("host all all localhost trust", "ssl = on", |path| {
-        let mut command = Command::new("openssl");
+    let server = &testing::private_server(testing::oldest_major(), &[]);
+    let directory = encrypt(server, |path| {
         let arguments = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost \
                          -addext subjectAltName=DNS:localhost -keyout server.key -out server.crt";
-        command.args(arguments.split(' ')).stderr(std::process::Stdio::null());
-        run_in(&mut command, path);
-        root = Some(RootCert::read(path.join("server.crt")).unwrap());
-    });
-    let mut options = server.tcp("localhost", "admin", "");
+        openssl(path, arguments);
+    })
+    .await;
+    let root = Some(RootCert::read(directory.join("server.crt")).unwrap());
+    let mut options = tcp(server, "localhost", server.user(), server.password());
     (options.ssl_mode, options.ssl_root_cert) = (SslMode::VerifyFull, root);
     sql(&options).await.terminate().await;
     options.host = "127.0.0.1".to_owned();
@@ -325,22 +295,25 @@ async fn a_self_signed_certificate_can_be_its_own_root() {
 
 #[tokio::test]
 async fn pins_win_over_the_role_the_database_and_the_environment() {
-    let server = Server::start("", "", |_| {});
-    let options = server.admin();
-    let mut admin = sql(&options).await;
-    assert_eq!(admin.server_version_num() / 10_000, 15);
-    assert_eq!(admin.parameter("TimeZone"), Some("UTC"));
-    admin
-        .simple_query(
-            "ALTER ROLE admin SET DateStyle = 'German'; ALTER ROLE admin SET search_path = public;
-             ALTER DATABASE postgres SET default_transaction_read_only = on;
-             ALTER ROLE admin SET default_transaction_isolation = 'serializable';
-             ALTER ROLE admin SET statement_timeout = '1s'; ALTER ROLE admin SET row_security = on;
-             ALTER DATABASE postgres SET bytea_output = 'escape';
-             ALTER ROLE admin IN DATABASE postgres SET TimeZone = 'Asia/Tokyo'",
-        )
+    let server = testing::server(testing::oldest_major());
+    let database = TestDatabase::create(server).await.unwrap();
+    let name = database.name();
+    database
+        .execute(&format!(
+            "CREATE ROLE {name} SUPERUSER LOGIN PASSWORD 'p';
+             ALTER ROLE {name} SET DateStyle = 'German'; ALTER ROLE {name} SET search_path = public;
+             ALTER DATABASE {name} SET default_transaction_read_only = on;
+             ALTER ROLE {name} SET default_transaction_isolation = 'serializable';
+             ALTER ROLE {name} SET statement_timeout = '1s'; ALTER ROLE {name} SET row_security = on;
+             ALTER DATABASE {name} SET bytea_output = 'escape';
+             ALTER ROLE {name} IN DATABASE {name} SET TimeZone = 'Asia/Tokyo'"
+        ))
         .await
         .unwrap();
+    let options = tcp(server, "127.0.0.1", name, "p").with_database(name);
+    let session = sql(&options).await;
+    assert_eq!(session.server_version_num() / 10_000, u32::from(server.major()));
+    assert_eq!(session.parameter("TimeZone"), Some("UTC"));
     let expected: Vec<(&str, String)> =
         PINS.iter().map(|(name, value)| (*name, value.replace("ISO,MDY", "ISO, MDY"))).collect();
 
@@ -356,7 +329,7 @@ async fn pins_win_over_the_role_the_database_and_the_environment() {
     for (name, setting) in &expected {
         let row = client.query_one("SELECT current_setting($1)", &[name]).await.unwrap();
         assert_eq!(row.get::<_, &str>(0), setting, "sql client, {name}");
-        let printed = psql(&options, &format!("SHOW {name}"));
+        let printed = psql(server, &options, &format!("SHOW {name}"));
         assert_eq!(printed.trim_end(), setting, "psql, {name}");
     }
     let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
@@ -366,8 +339,9 @@ async fn pins_win_over_the_role_the_database_and_the_environment() {
 
 #[tokio::test]
 async fn raw_copy_carries_rows_of_any_size_and_says_what_went_wrong() {
-    let server = Server::start("", "", |_| {});
-    let (mut from, mut to) = (sql(&server.admin()).await, sql(&server.admin()).await);
+    let database = TestDatabase::create(testing::server(testing::oldest_major())).await.unwrap();
+    let options: ConnectOptions = database.url().parse().unwrap();
+    let (mut from, mut to) = (sql(&options).await, sql(&options).await);
     from.simple_query(
         "CREATE TABLE public.a AS SELECT i AS id, repeat('é\t', i % 50) AS t
              FROM generate_series(1, 100000) i;
@@ -430,8 +404,8 @@ async fn raw_copy_carries_rows_of_any_size_and_says_what_went_wrong() {
     // The server is told to stop.
     from.copy_out("COPY (SELECT i FROM generate_series(1, 100000000) i) TO STDOUT").await.unwrap();
     let pid = from.process_id();
-    let mut admin = sql(&server.admin()).await;
-    admin.simple_query(&format!("SELECT pg_terminate_backend({pid})")).await.unwrap();
+    let mut other = sql(&options).await;
+    other.simple_query(&format!("SELECT pg_terminate_backend({pid})")).await.unwrap();
     let error = loop {
         match from.reader.copy_piece().await {
             Ok(piece) => assert!(piece.is_some()),
@@ -447,10 +421,11 @@ async fn raw_copy_carries_rows_of_any_size_and_says_what_went_wrong() {
 
 #[tokio::test]
 async fn queries_and_replication_share_a_session() {
-    let server = Server::start("", "", |_| {});
-    let mut wire = Wire::connect(&server.admin(), Session::Replication).await.unwrap();
+    let database = TestDatabase::create(testing::server(testing::oldest_major())).await.unwrap();
+    let options: ConnectOptions = database.url().parse().unwrap();
+    let mut wire = Wire::connect(&options, Session::Replication).await.unwrap();
     let rows = wire.simple_query("IDENTIFY_SYSTEM").await.unwrap();
-    assert_eq!(rows[0].by_name("dbname"), Some("postgres"));
+    assert_eq!(rows[0].by_name("dbname"), Some(database.name()));
     assert_eq!(rows[0].by_name("nothing"), None);
     let error = wire.simple_query("SELECT 1; SELECT 1/0; SELECT 2").await.unwrap_err();
     assert_eq!(error.server().unwrap().code, "22012");
@@ -460,7 +435,7 @@ async fn queries_and_replication_share_a_session() {
     let error = wire.copy_out("SELECT 1").await.unwrap_err();
     assert!(matches!(error, WireError::Protocol(_)), "{error}");
 
-    let mut wire = Wire::connect(&server.admin(), Session::Replication).await.unwrap();
+    let mut wire = Wire::connect(&options, Session::Replication).await.unwrap();
     wire.simple_query("CREATE PUBLICATION p").await.unwrap();
     wire.simple_query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL pgoutput (SNAPSHOT 'nothing')")
         .await

@@ -4,70 +4,46 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use stream_core::relation::TableName;
+use stream_core::throwaway::Server;
+use stream_core::throwaway::testing;
 use stream_sinks::postgres::schema::{
     Import, PgDump, Phase, SchemaError, Statement, Wanted, plan_import, rounds, run_pre_data,
     run_statement,
 };
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
-const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const RICH: &str = include_str!("fixtures/rich_schema.sql");
 
-/// A server of its own that nobody reaches but through its directory.
-struct Server {
-    directory: tempfile::TempDir,
-}
+/// A server of a test's own: roles and event triggers belong to all of its databases.
+struct Side(Server);
 
-impl Server {
+impl Side {
     fn start() -> Self {
-        let server = Self { directory: tempfile::tempdir().unwrap() };
-        if let Some((user, group)) = postgres_user() {
-            chown(server.directory.path(), Some(user), Some(group)).unwrap();
-        }
-        let initdb = ["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"];
-        assert!(server.control("initdb").args(initdb).status().unwrap().success(), "initdb failed");
-        let directory = server.directory.path().display();
-        let options =
-            format!("-k {directory} -c listen_addresses= -c fsync=off -c deadlock_timeout=100ms");
-        let mut start = server.control("pg_ctl");
-        start.args(["--wait", "--silent", "--log=log", "start", "-o", &options]);
-        assert!(start.status().unwrap().success(), "the server does not start");
-        server
-    }
-
-    /// A program that works on the server's files.
-    fn control(&self, name: &str) -> Command {
-        let mut command = Command::new(Path::new(PROGRAMS).join(name));
-        if let Some((user, group)) = postgres_user() {
-            command.uid(user).gid(group);
-        }
-        command
-            .current_dir(self.directory.path())
-            .env("PGDATA", self.directory.path().join("data"));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
+        let settings = [("deadlock_timeout", "100ms")];
+        Self(testing::private_server(testing::oldest_major(), &settings))
     }
 
     fn environment(&self) -> Vec<(String, OsString)> {
+        let port = self.0.port().to_string();
         [
-            ("PGHOST", self.directory.path().as_os_str()),
-            ("PGUSER", "postgres".as_ref()),
-            ("PGDATABASE", "postgres".as_ref()),
+            ("PGHOST", "127.0.0.1"),
+            ("PGPORT", &port),
+            ("PGUSER", self.0.user()),
+            ("PGPASSWORD", self.0.password()),
+            ("PGDATABASE", "postgres"),
         ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value.into()))
         .to_vec()
     }
 
     async fn connect(&self) -> (Client, tokio::task::JoinSet<()>) {
-        let parameters =
-            format!("host={} user=postgres dbname=postgres", self.directory.path().display());
-        let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.unwrap();
+        let config: Config = self.0.url("postgres").parse().unwrap();
+        let (client, connection) = config.connect(NoTls).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(async move { connection.await.unwrap() });
         (client, tasks)
@@ -86,7 +62,7 @@ impl Server {
 
     /// The schema as `pg_dump` writes it, without what differs from run to run.
     fn schema(&self) -> Vec<String> {
-        let output = Command::new(Path::new(PROGRAMS).join("pg_dump"))
+        let output = Command::new(programs(self.0.major()).join("pg_dump"))
             .envs(self.environment())
             .args(["--schema-only", "--no-publications"])
             .output()
@@ -101,29 +77,25 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.control("pg_ctl").args(["--mode=immediate", "stop"]).status();
-    }
+/// Where a `pg_dump` is that reads servers of this version.
+fn programs(at_least_major: u16) -> PathBuf {
+    let program = testing::client("pg_dump", at_least_major).path;
+    program.parent().unwrap().to_owned()
 }
 
-/// PostgreSQL does not run as root: the user `postgres` in root's place.
-fn postgres_user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| {
-        let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().unwrap()
-    };
-    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
+async fn pg_dump(source: &Side) -> PgDump {
+    let major = source.0.major();
+    PgDump::find(&[programs(major)], u32::from(major)).await.unwrap()
 }
 
-async fn plan(source: &Server, target: &Server, wanted: &Wanted) -> Import {
-    let pg_dump = PgDump::find(&[PROGRAMS.into()], 15).await.unwrap();
+async fn plan(source: &Side, target: &Side, wanted: &Wanted) -> Import {
+    let pg_dump = pg_dump(source).await;
     let (client, _tasks) = target.connect().await;
     plan_import(&pg_dump, &source.environment(), &client, wanted).await.unwrap()
 }
 
 /// Runs an import; `rows` are written between its halves. Answers with the warnings.
-async fn run(target: &Server, import: &Import, rows: &str) -> Vec<String> {
+async fn run(target: &Side, import: &Import, rows: &str) -> Vec<String> {
     let (mut client, _tasks) = target.connect().await;
     let transaction = client.transaction().await.unwrap();
     let mut warnings = run_pre_data(&transaction, import).await.unwrap();
@@ -153,7 +125,7 @@ async fn run(target: &Server, import: &Import, rows: &str) -> Vec<String> {
     warnings
 }
 
-async fn all_tables(server: &Server) -> BTreeSet<TableName> {
+async fn all_tables(server: &Side) -> BTreeSet<TableName> {
     let (client, _tasks) = server.connect().await;
     let sql =
         "SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|information_)'";
@@ -163,7 +135,7 @@ async fn all_tables(server: &Server) -> BTreeSet<TableName> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_schema_comes_over_and_once_only() {
-    let (source, target) = (Server::start(), Server::start());
+    let (source, target) = (Side::start(), Side::start());
     source.run(RICH).await;
     target.run("CREATE ROLE stream_owner").await;
     let mut wanted = Wanted { tables: all_tables(&source).await, everything: true };
@@ -207,7 +179,7 @@ async fn a_whole_schema_comes_over_and_once_only() {
     assert_eq!(made, BTreeSet::from(["OPERATOR", "TABLE", "TABLE ATTACH"]));
 }
 
-fn assert_same(source: &Server, target: &Server) {
+fn assert_same(source: &Side, target: &Side) {
     let (source, target) = (source.schema(), target.schema());
     let lines: BTreeSet<&String> = target.iter().collect();
     let missing: Vec<_> = source.iter().filter(|line| !lines.contains(line)).collect();
@@ -219,7 +191,7 @@ fn assert_same(source: &Server, target: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn captured_tables_come_with_what_they_need_and_no_more() {
-    let (source, target) = (Server::start(), Server::start());
+    let (source, target) = (Side::start(), Side::start());
     source.run(RICH).await;
     let odd = TableName::new("odd schema.\"x", "odd table.\"y\nz");
     let app =
@@ -267,7 +239,7 @@ async fn captured_tables_come_with_what_they_need_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_everything_what_hangs_on_other_tables_is_named() {
-    let (source, target) = (Server::start(), Server::start());
+    let (source, target) = (Side::start(), Side::start());
     source.run(RICH).await;
     // Nothing that hangs on this one is missed: it is as somebody made it.
     target.run("CREATE SCHEMA app; CREATE TABLE app.links (id integer)").await;
@@ -317,17 +289,15 @@ async fn a_missing_old_or_failing_pg_dump_is_explained() {
     let error = PgDump::find(std::slice::from_ref(&old), 15).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("version 15") && text.contains("pg_dump` (version 9)"), "{text}");
-    let found = PgDump::find(&[old, PROGRAMS.into()], 15).await.unwrap();
-    assert_eq!(
-        (found.major(), found.path()),
-        (15, Path::new("/usr/lib/postgresql/15/bin/pg_dump"))
-    );
+    let fits = testing::client("pg_dump", 15);
+    let found = PgDump::find(&[old, programs(15)], 15).await.unwrap();
+    assert_eq!((found.major(), found.path()), (u32::from(fits.major), &*fits.path));
 
     let directory = tempfile::tempdir().unwrap();
-    let script = "[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 16.1' && exit
+    let script = "[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 99.1' && exit
         echo \"no, $PGPASSWORD$HOME\" >&2; exit 3";
     let failing = PgDump::find(&[fake(directory.path(), script)], 15).await.unwrap();
-    let server = Server::start();
+    let server = Side::start();
     let (client, _tasks) = server.connect().await;
     let environment = [("PGPASSWORD".to_owned(), OsString::from("thanks"))];
     let error = plan_import(&failing, &environment, &client, &Wanted::default()).await.unwrap_err();
@@ -346,9 +316,9 @@ fn fake(directory: &Path, script: &str) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_gone_and_a_refused_statement_are_errors() {
-    let (source, target) = (Server::start(), Server::start());
+    let (source, target) = (Side::start(), Side::start());
     source.run("CREATE TABLE t (id integer); CREATE VIEW v AS SELECT 1 AS one").await;
-    let pg_dump = PgDump::find(&[PROGRAMS.into()], 15).await.unwrap();
+    let pg_dump = pg_dump(&source).await;
     let (mut client, _tasks) = target.connect().await;
     let gone = TableName::new("public", "gone");
     let wanted = Wanted { tables: BTreeSet::from([gone]), everything: true };

@@ -104,7 +104,7 @@ struct Flags {
     /// Deliver all that the source holds now, synchronise sequences, remove slot and publication, and end
     #[arg(long)]
     complete: bool,
-    /// Where programs of PostgreSQL are looked for, before STREAM_POSTGRES_DIRS, PATH and the usual places
+    /// Where programs of PostgreSQL are looked for, before STREAM_POSTGRES_DIRS, STREAM_POSTGRES_CLIENTS, PATH
     #[arg(long = "postgres-dir", value_name = "DIR")]
     postgres_dirs: Vec<PathBuf>,
     /// Form of log lines; default: text on a terminal, json otherwise
@@ -235,7 +235,7 @@ fn parse_url(url: &str) -> anyhow::Result<ClusterUrl> {
 
 /// The directories of programs, as a list like `PATH`.
 fn program_path(mut directories: Vec<PathBuf>) -> OsString {
-    for variable in ["STREAM_POSTGRES_DIRS", "PATH"] {
+    for variable in ["STREAM_POSTGRES_DIRS", "STREAM_POSTGRES_CLIENTS", "PATH"] {
         directories.extend(env::var_os(variable).iter().flat_map(env::split_paths));
     }
     // A directory with a `:` in its name cannot be in such a list.

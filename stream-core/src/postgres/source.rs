@@ -10,81 +10,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
-
-use super::blocker;
-use super::capture::{Captured, capture, measure};
-use super::catalog::read_tables;
-use super::connect::Session;
-use super::preflight;
-use super::publication::{self, AutoCreate};
+use super::capture::{Captured, CapturedTable};
+use super::exporter::{Exporter, SnapshotReader};
+use super::gate::Gate;
+use super::lookout::Lookout;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
-use super::wire::{Wire, WireReader};
-use super::{ConnectOptions, SqlClient, problem, tables};
+use super::{
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight, problem, publication,
+    tables, wait,
+};
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
-use crate::copy::{CopyFormat, CopyPiece, CopyStream};
+use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
-use crate::filter::TableFilter;
 use crate::lsn::Lsn;
 use crate::pgoutput::{self, Framing};
 use crate::relation::TableName;
-use crate::snapshot::plan::{Chunk, copy_sql, plan};
-use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
+use crate::snapshot::plan::plan;
+use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::Table;
 
-use super::gate::Gate;
-use super::lookout::Lookout;
-
-/// How long the creation of a slot may take before it is said what it waits for.
-const SLOT_PATIENCE: Duration = Duration::from_secs(2);
-/// How often something that a person must do is looked for.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Bytes of a large table that are copied at once.
 const CHUNK_BYTES: u64 = 256 << 20;
-
-/// Which tables are copied before the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotMode {
-    /// Those that were not copied yet.
-    Initial,
-    /// Those that were not copied yet; then the stream is complete.
-    InitialOnly,
-    /// None.
-    Never,
-    /// All, at every start.
-    Always,
-}
-
-/// What a [`PostgresSource`] needs to know.
-#[derive(Clone, Debug)]
-pub struct PostgresSourceOptions {
-    /// Where the server is.
-    pub connect: ConnectOptions,
-    /// The replication slot's name.
-    pub slot: String,
-    /// The publication's name.
-    pub publication: String,
-    /// Whether the publication is made here.
-    pub auto_create: AutoCreate,
-    /// Whether the publication goes when the stream is complete.
-    pub remove_publication: bool,
-    /// Whether the slot goes when the stream is complete.
-    pub remove_slot: bool,
-    /// Which tables are captured.
-    pub filter: TableFilter,
-    /// Which of them are copied first.
-    pub snapshot: SnapshotMode,
-    /// How many chunks are read at once.
-    pub readers: usize,
-    /// How long the server may go without a sign of life, at most; less when its
-    /// `wal_sender_timeout` asks for it.
-    pub confirm_interval: Duration,
-    /// How often the catalogue is looked at for new tables.
-    pub look_interval: Duration,
-}
 
 /// A PostgreSQL database as a source of changes.
 pub struct PostgresSource {
@@ -92,15 +41,13 @@ pub struct PostgresSource {
     captured: Captured,
     tables: Vec<Arc<Table>>,
     confirm_interval: Duration,
-    /// The session that holds the exported snapshot, and the snapshot's name.
-    exporter: Option<(Wire, String)>,
+    exporter: Option<Exporter>,
     stream: Option<ReplicationStream>,
     assembler: Assembler,
     gate: Gate,
     lookout: Lookout,
     last_known_end: Lsn,
-    /// The slot's name, while it is not there yet.
-    slot_is_there: bool,
+    /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
 }
 
@@ -120,7 +67,6 @@ impl PostgresSource {
             gate: Gate::default(),
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
-            slot_is_there: false,
             confirmed_flush: None,
         }
     }
@@ -133,33 +79,6 @@ impl PostgresSource {
         Wire::connect(&self.options.connect, Session::Replication)
             .await
             .map_err(problem::from_connect)
-    }
-
-    /// Reads the catalogue until there is something to capture.
-    async fn capture(&self, client: &SqlClient, stats: &Stats) -> Result<Captured, Error> {
-        let mut said = false;
-        loop {
-            let catalog = read_tables(client).await.map_err(problem::from_query)?;
-            let mut captured = capture(&catalog, &self.options.filter);
-            if !captured.tables.is_empty() || !captured.partitioned.is_empty() {
-                measure(client, &mut captured).await.map_err(problem::from_query)?;
-                return Ok(captured);
-            }
-            if !said {
-                said = true;
-                let database = &self.options.connect.database;
-                let unmatched: Vec<_> =
-                    captured.unmatched.iter().map(ToString::to_string).collect();
-                let waiting = format!(
-                    "database `{database}` has no table to capture{}{}: waiting until there is one",
-                    if unmatched.is_empty() { "" } else { "; " },
-                    unmatched.join("; ")
-                );
-                tracing::warn!("{waiting}");
-                stats.update(|stats| stats.waiting_for = Some(waiting));
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
     }
 
     fn say_what_is_left_out(captured: &Captured) {
@@ -184,68 +103,14 @@ impl PostgresSource {
         self.tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
     }
 
-    /// Makes the publication hold the captured tables, waiting for its owner where that is needed.
-    async fn publish(&self, client: &SqlClient, stats: &Stats) -> Result<(), Error> {
-        tables::give_identities(client, &self.captured).await?;
-        let mut said = String::new();
-        loop {
-            let ensured = publication::ensure(
-                client,
-                &self.options.publication,
-                &self.captured,
-                false,
-                self.options.auto_create,
-            )
-            .await;
-            let error = match ensured {
-                Ok(ensured) => {
-                    tables::check_publication(&ensured)?;
-                    stats.update(|stats| stats.waiting_for = None);
-                    return Ok(());
-                }
-                Err(publication::PublicationError::Query { source, .. }) => {
-                    return Err(problem::from_query(source));
-                }
-                Err(error) => error,
-            };
-            let waiting = error.to_string();
-            if waiting != said {
-                tracing::warn!("{waiting}");
-                stats.update(|stats| stats.waiting_for = Some(waiting.clone()));
-                said = waiting;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    /// Creates a slot with an exported snapshot; says after a while what that waits for.
-    async fn create_slot(
-        &mut self,
-        client: &SqlClient,
-        name: &str,
-        temporary: bool,
-    ) -> Result<Lsn, Error> {
-        let mut wire = self.replication().await?;
-        let pid = wire.process_id();
-        let sql = slot::create_sql(name, temporary);
-        let created = {
-            let create = wire.simple_query(&sql);
-            tokio::pin!(create);
-            loop {
-                tokio::select! {
-                    created = &mut create => break created,
-                    () = tokio::time::sleep(SLOT_PATIENCE) => say_blockers(client, pid).await,
-                }
-            }
-        };
-        let rows = created.map_err(|error| problem::from_slot_creation(name, error))?;
-        let row = rows.first();
-        let value = |column| row.and_then(|row| row.by_name(column)).unwrap_or_default().to_owned();
-        let lsn = value("consistent_point")
-            .parse()
-            .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-        self.exporter = Some((wire, value("snapshot_name")));
-        Ok(lsn)
+    /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
+    fn snapshot(&self, to_copy: &BTreeSet<TableName>, lsn: Lsn) -> Snapshot {
+        let tables =
+            self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
+        let captured = self.captured.tables.iter().filter(|table| to_copy.contains(&table.name));
+        let extents: Vec<_> = captured.map(CapturedTable::extent).collect();
+        let readers = self.options.readers;
+        Snapshot { lsn, tables, chunks: plan(&extents, readers, CHUNK_BYTES), readers }
     }
 
     fn decode(&mut self, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
@@ -286,7 +151,7 @@ impl Source for PostgresSource {
         stats: &Stats,
     ) -> Result<Inspected, Error> {
         let client = self.sql().await?;
-        self.captured = self.capture(&client, stats).await?;
+        self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
         let publication = publication::read(&client, &self.options.publication)
             .await
@@ -324,7 +189,6 @@ impl Source for PostgresSource {
         if same_server {
             slot::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
         }
-        self.slot_is_there = state.is_some();
         self.confirmed_flush = state.and_then(|state| state.confirmed_flush);
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
@@ -335,35 +199,26 @@ impl Source for PostgresSource {
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
-        self.publish(&client, stats).await?;
+        tables::give_identities(&client, &self.captured).await?;
+        wait::for_publication(&client, &self.options, &self.captured, stats).await?;
         let to_copy = self.to_copy(checkpoint);
-        let slot = self.options.slot.clone();
-        let mut snapshot_lsn = None;
-        let start = if let (true, Some(confirmed)) = (self.slot_is_there, self.confirmed_flush) {
+        let (connect, slot) = (&self.options.connect, &self.options.slot);
+        let start = if let Some(confirmed) = self.confirmed_flush {
+            if !to_copy.is_empty() {
+                let name = slot::temporary_name(slot);
+                let exporter = Exporter::create_slot(connect, &client, &name, true).await?;
+                self.exporter = Some(exporter);
+            }
             checkpoint.position.unwrap_or(confirmed).max(confirmed)
         } else {
-            let lsn = self.create_slot(&client, &slot, false).await?;
-            self.slot_is_there = true;
-            snapshot_lsn = Some(lsn);
-            lsn
+            let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
+            self.exporter.insert(exporter).lsn
         };
-        if snapshot_lsn.is_none() && !to_copy.is_empty() {
-            let name = slot::temporary_name(&slot);
-            snapshot_lsn = Some(self.create_slot(&client, &name, true).await?);
-        }
-        let snapshot = snapshot_lsn.filter(|_| !to_copy.is_empty()).map(|lsn| {
-            let tables: Vec<_> =
-                self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
-            let extents: Vec<_> = self
-                .captured
-                .tables
-                .iter()
-                .filter(|table| to_copy.contains(&table.name))
-                .map(super::capture::CapturedTable::extent)
-                .collect();
-            let readers = self.options.readers;
-            Snapshot { lsn, tables, chunks: plan(&extents, readers, CHUNK_BYTES), readers }
-        });
+        let snapshot = self
+            .exporter
+            .as_ref()
+            .filter(|_| !to_copy.is_empty())
+            .map(|exporter| self.snapshot(&to_copy, exporter.lsn));
         let taken_up = self
             .tables
             .iter()
@@ -377,18 +232,10 @@ impl Source for PostgresSource {
     }
 
     async fn reader(&mut self) -> Result<SnapshotReader, Error> {
-        let Some((_, snapshot)) = &self.exporter else {
+        let Some(exporter) = &self.exporter else {
             return Err(Error::new(ErrorKind::Permanent, "there is no snapshot to read"));
         };
-        let mut wire = Wire::connect(&self.options.connect, Session::Sql)
-            .await
-            .map_err(problem::from_connect)?;
-        let sql = format!(
-            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
-            crate::sql::Literal(snapshot)
-        );
-        wire.simple_query(&sql).await.map_err(problem::from_wire)?;
-        Ok(SnapshotReader { wire })
+        exporter.reader(&self.options.connect).await
     }
 
     async fn start(
@@ -397,8 +244,8 @@ impl Source for PostgresSource {
         synced: BTreeMap<TableName, Lsn>,
         format: CopyFormat,
     ) -> Result<(), Error> {
-        if let Some((wire, _)) = self.exporter.take() {
-            wire.terminate().await;
+        if let Some(exporter) = self.exporter.take() {
+            exporter.close().await;
         }
         let filter = self.options.filter.clone();
         self.gate = Gate::new(&self.tables, &self.captured, synced, filter);
@@ -470,8 +317,8 @@ impl Source for PostgresSource {
     }
 
     async fn close(&mut self) {
-        if let Some((wire, _)) = self.exporter.take() {
-            wire.terminate().await;
+        if let Some(exporter) = self.exporter.take() {
+            exporter.close().await;
         }
         if let Some(stream) = self.stream.take() {
             stream.close().await;
@@ -492,51 +339,4 @@ impl Source for PostgresSource {
         client.close().await;
         Ok(())
     }
-}
-
-async fn say_blockers(client: &SqlClient, walsender_pid: i32) {
-    match blocker::blockers(client, walsender_pid).await {
-        Ok(blockers) if blockers.is_empty() => {}
-        Ok(blockers) => {
-            let all: Vec<_> = blockers.iter().map(ToString::to_string).collect();
-            tracing::warn!(
-                "creating the replication slot waits for transactions that were running before: {}",
-                all.join("; ")
-            );
-        }
-        Err(error) => tracing::debug!(%error, "cannot see what the slot waits for"),
-    }
-}
-
-/// A session that reads an exported snapshot.
-pub struct SnapshotReader {
-    wire: Wire,
-}
-
-impl ChunkReader for SnapshotReader {
-    async fn read<'a>(
-        &'a mut self,
-        table: &'a Table,
-        chunk: &'a Chunk,
-        format: CopyFormat,
-    ) -> Result<CopyStream<'a>, Error> {
-        let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
-        let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
-        self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
-        // The end of the binary form is a message that is no row.
-        let no_rows = u64::from(format == CopyFormat::Binary);
-        Ok(Box::pin(stream::try_unfold((&mut self.wire.reader, no_rows), next_piece)))
-    }
-}
-
-/// The next piece, and the state that follows it: `no_rows` messages that are no rows are still to be left out.
-async fn next_piece(
-    (reader, no_rows): (&mut WireReader, u64),
-) -> Result<Option<(CopyPiece, (&mut WireReader, u64))>, Error> {
-    let piece = reader.copy_piece().await.map_err(problem::from_wire)?;
-    Ok(piece.map(|bytes| {
-        let messages = reader.take_copy_messages();
-        let left_out = messages.min(no_rows);
-        (CopyPiece { bytes, rows: messages - left_out }, (reader, no_rows - left_out))
-    }))
 }

@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::checkpoint::{OffsetStore, TableSync};
-use crate::copy::TableCopy;
+use crate::copy::{Chunk, TableCopy};
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 use crate::sink::Sink;
-use crate::snapshot::plan::Chunk;
+
 use crate::source::{ChunkReader, Snapshot, Source};
 use crate::stats::{Stats, TableProgress};
 use crate::table::Table;

@@ -4,8 +4,7 @@
 
 use std::cmp::Reverse;
 
-use serde::{Deserialize, Serialize};
-
+use crate::copy::{Chunk, CopyFormat, Range};
 use crate::relation::TableName;
 use crate::sql::{Ident, list};
 
@@ -18,43 +17,6 @@ pub struct TableExtent {
     pub bytes: u64,
     /// Pages of the table itself; `None` when it cannot be read by ranges of `ctid`.
     pub pages: Option<u32>,
-}
-
-/// Which rows of a table a chunk holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Range {
-    /// All.
-    Whole,
-    /// Those on the pages from `from` up to, and without, `to`.
-    Pages {
-        /// The first page.
-        from: u32,
-        /// The page after the last; `None`: to the end, however far that is by now.
-        to: Option<u32>,
-    },
-}
-
-/// A piece of a table that is copied at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Chunk {
-    /// The table.
-    pub table: TableName,
-    /// Which of its rows.
-    pub range: Range,
-    /// The chunk's place among those of its table, counted from 0.
-    pub ordinal: u32,
-    /// How many chunks its table has.
-    pub of: u32,
-}
-
-/// The form of the values in a `COPY`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// Each type's binary form.
-    Binary,
-    /// Text.
-    Text,
 }
 
 /// Cuts the tables into chunks of about `target_chunk_bytes`, largest table first, so that no reader

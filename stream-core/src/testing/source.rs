@@ -1,26 +1,22 @@
 //! A source that follows a script.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
-use crate::copy::{CopyFormat, CopyPiece, CopyStream};
+use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::TableName;
-use crate::snapshot::plan::Chunk;
-use crate::source::{Beginning, ChunkReader, Inspected, Snapshot, Source, SourceEvent};
+use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
-use crate::table::Table;
 use crate::testing::faults::Faults;
+use crate::testing::reader::{Parts, ScriptedReader, chunks, row_name, table, table_name};
 use crate::testing::script::{START, Script, Step};
-use crate::testing::tables::{chunks, table};
 
 /// A [`Source`] that follows a [`Script`]. Clones are further sessions with the same server: each sends
 /// again what was not confirmed, and a failure or a pause happens once.
@@ -56,9 +52,6 @@ struct Session {
     pinged: bool,
     parts: Parts,
 }
-
-/// The rows of the chunks of each table that were not read yet.
-type Parts = Arc<Mutex<HashMap<TableName, VecDeque<Vec<String>>>>>;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -109,7 +102,7 @@ impl ScriptedSource {
     /// The name of the table `name`.
     #[must_use]
     pub fn table_name(name: &str) -> TableName {
-        TableName::new("public", name)
+        table_name(name)
     }
 
     /// What was confirmed, by any session.
@@ -324,57 +317,4 @@ impl Source for ScriptedSource {
         self.server().removed = true;
         Ok(())
     }
-}
-
-/// Reads the chunks of a [`ScriptedSource`]: those of each table in their order, whoever asks.
-#[derive(Debug)]
-pub struct ScriptedReader {
-    parts: Parts,
-    reads: Faults,
-}
-
-impl ChunkReader for ScriptedReader {
-    async fn read<'a>(
-        &'a mut self,
-        table: &'a Table,
-        _chunk: &'a Chunk,
-        _format: CopyFormat,
-    ) -> Result<CopyStream<'a>, Error> {
-        let rows = self
-            .parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(&table.name)
-            .and_then(VecDeque::pop_front)
-            .ok_or_else(|| {
-                let reason = format!("table `{}` has no chunk left to read", table.name);
-                Error::new(ErrorKind::Permanent, reason)
-            })?;
-        let data: Bytes = rows.iter().flat_map(|row| frame(row)).collect();
-        // Cut in the middle of a row, as a network does.
-        let (front, back) = (data.slice(..data.len() / 2), data.slice(data.len() / 2..));
-        let reads = self.reads.clone();
-        let back = stream::once(async move {
-            reads.meet("read").await?;
-            Ok(CopyPiece { bytes: back, rows: 0 })
-        });
-        let rows = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let front = stream::iter([Ok(CopyPiece { bytes: front, rows })]);
-        Ok(Box::pin(front.chain(back)))
-    }
-}
-
-/// The only value of a row of a scripted table.
-#[must_use]
-pub fn row_name(table: &str, chunk: usize, row: usize) -> String {
-    format!("{table}.{chunk}.{row}")
-}
-
-fn frame(row: &str) -> Vec<u8> {
-    let length = u32::try_from(row.len() + 5).unwrap_or(u32::MAX);
-    let mut frame = vec![b'd'];
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(row.as_bytes());
-    frame.push(b'\n');
-    frame
 }

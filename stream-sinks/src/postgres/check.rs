@@ -46,20 +46,18 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
     let mut problems: Vec<String> =
         table.columns.iter().filter_map(|column| column_problem(table, &place, column)).collect();
     let given = |name: &str| table.columns.iter().any(|column| column.name == name);
-    problems.extend(place.columns.iter().filter(|column| !given(&column.name)).filter_map(
-        |column| {
-            column.must_be_given.then(|| {
-                format!(
-                    "column `{}` of `{}` at the target is NOT NULL without a default, and the stream does not \
-                     write it: run `ALTER TABLE {} ALTER COLUMN \"{}\" DROP NOT NULL` there, or capture the column",
-                    column.name,
-                    place.name,
-                    place.name.quoted(),
-                    column.name
-                )
-            })
-        },
-    ));
+    let missing =
+        place.columns.iter().filter(|column| column.must_be_given && !given(&column.name));
+    problems.extend(missing.map(|column| {
+        format!(
+            "column `{}` of `{}` at the target is NOT NULL without a default, and the stream does not \
+             write it: run `ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL` there, or capture the column",
+            column.name,
+            place.name,
+            place.name.quoted(),
+            stream_core::sql::Ident(&column.name)
+        )
+    }));
     problems
 }
 

@@ -18,10 +18,10 @@ const FORBIDDEN_WORDS: [&str; 3] = ["kube", "k8s", "debezium"];
 
 /// The modules of `stream-core`: one may use its own row and those above.
 const LAYERS: [&[&str]; 6] = [
-    &["lsn", "relation", "change", "sql"],
+    &["lsn", "relation", "change", "table", "sql"],
     &["pgoutput"],
     &["assemble", "filter", "transform", "batch", "progress"],
-    &["source", "sink", "checkpoint", "signal", "stats", "retry", "error"],
+    &["source", "sink", "copy", "checkpoint", "signal", "stats", "retry", "error"],
     &["snapshot", "postgres", "throwaway"],
     &["pipeline", "testing"],
 ];

@@ -1,0 +1,134 @@
+//! The snapshot that comes with a new slot: sessions of any number can read the same moment.
+//!
+//! ```text
+//!  replication session ── CREATE_REPLICATION_SLOT … EXPORT_SNAPSHOT ─► name, consistent point
+//!       (stays open)                                                      │
+//!  SQL sessions ── SET TRANSACTION SNAPSHOT name ◄────────────────────────┘
+//! ```
+//!
+//! The snapshot holds exactly the transactions whose commit record begins below the consistent point.
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol-replication.html>
+
+use std::time::Duration;
+
+use futures_util::stream;
+
+use super::blocker;
+use super::slot;
+use super::wire::{Wire, WireReader};
+use super::{ConnectOptions, Session, SqlClient, problem};
+use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
+use crate::error::{Error, ErrorKind};
+use crate::lsn::Lsn;
+use crate::snapshot::plan::copy_sql;
+use crate::source::ChunkReader;
+use crate::sql::Literal;
+use crate::table::Table;
+
+/// How long the creation of a slot may take before it is said what it waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The session that holds an exported snapshot, which goes with it.
+pub(super) struct Exporter {
+    wire: Wire,
+    snapshot: String,
+    /// The slot's consistent point.
+    pub(super) lsn: Lsn,
+}
+
+impl Exporter {
+    /// Creates the slot `name` with an exported snapshot; says after a while what that waits for.
+    pub(super) async fn create_slot(
+        connect: &ConnectOptions,
+        client: &SqlClient,
+        name: &str,
+        temporary: bool,
+    ) -> Result<Self, Error> {
+        let mut wire =
+            Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
+        let pid = wire.process_id();
+        let sql = slot::create_sql(name, temporary);
+        let created = {
+            let create = wire.simple_query(&sql);
+            tokio::pin!(create);
+            loop {
+                tokio::select! {
+                    created = &mut create => break created,
+                    () = tokio::time::sleep(PATIENCE) => say_blockers(client, pid).await,
+                }
+            }
+        };
+        let rows = created.map_err(|error| problem::from_slot_creation(name, error))?;
+        let row = rows.first();
+        let value = |column| row.and_then(|row| row.by_name(column)).unwrap_or_default();
+        let lsn = value("consistent_point")
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        let snapshot = value("snapshot_name").to_owned();
+        Ok(Self { wire, snapshot, lsn })
+    }
+
+    /// Opens a session that sees the snapshot.
+    pub(super) async fn reader(&self, connect: &ConnectOptions) -> Result<SnapshotReader, Error> {
+        let mut wire = Wire::connect(connect, Session::Sql).await.map_err(problem::from_connect)?;
+        let sql = format!(
+            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            Literal(&self.snapshot)
+        );
+        wire.simple_query(&sql).await.map_err(problem::from_wire)?;
+        Ok(SnapshotReader { wire })
+    }
+
+    /// Ends the session; readers that are open keep the snapshot.
+    pub(super) async fn close(self) {
+        self.wire.terminate().await;
+    }
+}
+
+/// A session that reads an exported snapshot.
+pub struct SnapshotReader {
+    wire: Wire,
+}
+
+impl ChunkReader for SnapshotReader {
+    async fn read<'a>(
+        &'a mut self,
+        table: &'a Table,
+        chunk: &'a Chunk,
+        format: CopyFormat,
+    ) -> Result<CopyStream<'a>, Error> {
+        let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
+        let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
+        self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
+        // The end of the binary form is a message that is no row.
+        let no_rows = u64::from(format == CopyFormat::Binary);
+        Ok(Box::pin(stream::try_unfold((&mut self.wire.reader, no_rows), next_piece)))
+    }
+}
+
+/// The next piece, and the state that follows it: `no_rows` messages that are no rows are still to be left out.
+async fn next_piece(
+    (reader, no_rows): (&mut WireReader, u64),
+) -> Result<Option<(CopyPiece, (&mut WireReader, u64))>, Error> {
+    let piece = reader.copy_piece().await.map_err(problem::from_wire)?;
+    Ok(piece.map(|bytes| {
+        let messages = reader.take_copy_messages();
+        let left_out = messages.min(no_rows);
+        (CopyPiece { bytes, rows: messages - left_out }, (reader, no_rows - left_out))
+    }))
+}
+
+async fn say_blockers(client: &SqlClient, walsender_pid: i32) {
+    match blocker::blockers(client, walsender_pid).await {
+        Ok(blockers) if blockers.is_empty() => {}
+        Ok(blockers) => {
+            let all: Vec<_> = blockers.iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                "creating the replication slot waits for transactions that were running before: {}",
+                all.join("; ")
+            );
+        }
+        Err(error) => tracing::debug!(%error, "cannot see what the slot waits for"),
+    }
+}

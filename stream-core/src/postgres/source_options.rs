@@ -1,0 +1,70 @@
+//! What a PostgreSQL source needs to know.
+
+use std::time::Duration;
+
+use super::ConnectOptions;
+use super::publication::AutoCreate;
+use crate::filter::TableFilter;
+
+/// Which tables are copied before the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotMode {
+    /// Those that were not copied yet.
+    Initial,
+    /// Those that were not copied yet; then the stream is complete.
+    InitialOnly,
+    /// None.
+    Never,
+    /// All, at every start.
+    Always,
+}
+
+/// What a [`PostgresSource`](super::PostgresSource) needs to know.
+#[derive(Clone, Debug)]
+pub struct PostgresSourceOptions {
+    /// Where the server is.
+    pub connect: ConnectOptions,
+    /// The replication slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+    /// Whether the publication is made here.
+    pub auto_create: AutoCreate,
+    /// Whether the publication goes when the stream is complete.
+    pub remove_publication: bool,
+    /// Whether the slot goes when the stream is complete.
+    pub remove_slot: bool,
+    /// Which tables are captured.
+    pub filter: TableFilter,
+    /// Which of them are copied first.
+    pub snapshot: SnapshotMode,
+    /// How many chunks are read at once.
+    pub readers: usize,
+    /// How long the server may go without a sign of life, at most; less when its
+    /// `wal_sender_timeout` asks for it.
+    pub confirm_interval: Duration,
+    /// How often the catalogue is looked at for new tables.
+    pub look_interval: Duration,
+}
+
+impl PostgresSourceOptions {
+    /// A stream of every table of a database, existing rows first. Slot and publication are called `name`, are
+    /// made when they are missing, and go when the stream is complete.
+    #[must_use]
+    pub fn new(connect: ConnectOptions, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            connect,
+            slot: name.clone(),
+            publication: name,
+            auto_create: AutoCreate::Filtered,
+            remove_publication: true,
+            remove_slot: true,
+            filter: TableFilter::default(),
+            snapshot: SnapshotMode::Initial,
+            readers: 2,
+            confirm_interval: Duration::from_secs(10),
+            look_interval: Duration::from_secs(30),
+        }
+    }
+}

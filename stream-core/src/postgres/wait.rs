@@ -1,0 +1,89 @@
+//! What a stream waits for a person to do: a table to capture, a publication by its owner.
+//!
+//! Each wait is said once, with its remedy, and ends by itself when the thing was done.
+
+use std::time::Duration;
+
+use super::capture::{Captured, capture, measure};
+use super::catalog::read_tables;
+use super::publication::{self, PublicationError};
+use super::{PostgresSourceOptions, SqlClient, problem, tables};
+use crate::error::Error;
+use crate::stats::Stats;
+
+/// How often something that a person must do is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Reads the catalogue until there is something to capture.
+pub(super) async fn for_tables(
+    client: &SqlClient,
+    options: &PostgresSourceOptions,
+    stats: &Stats,
+) -> Result<Captured, Error> {
+    let mut waiting = Waiting::new(stats);
+    loop {
+        let catalog = read_tables(client).await.map_err(problem::from_query)?;
+        let mut captured = capture(&catalog, &options.filter);
+        if !captured.tables.is_empty() || !captured.partitioned.is_empty() {
+            measure(client, &mut captured).await.map_err(problem::from_query)?;
+            return Ok(captured);
+        }
+        let unmatched: Vec<_> = captured.unmatched.iter().map(ToString::to_string).collect();
+        waiting
+            .say(format!(
+                "database `{}` has no table to capture{}{}: waiting until there is one",
+                options.connect.database,
+                if unmatched.is_empty() { "" } else { "; " },
+                unmatched.join("; ")
+            ))
+            .await;
+    }
+}
+
+/// Makes the publication hold the captured tables, waiting for its owner where that is needed.
+pub(super) async fn for_publication(
+    client: &SqlClient,
+    options: &PostgresSourceOptions,
+    captured: &Captured,
+    stats: &Stats,
+) -> Result<(), Error> {
+    let mut waiting = Waiting::new(stats);
+    loop {
+        let name = &options.publication;
+        match publication::ensure(client, name, captured, false, options.auto_create).await {
+            Ok(ensured) => return tables::check_publication(&ensured),
+            Err(PublicationError::Query { source, .. }) => return Err(problem::from_query(source)),
+            Err(error) => waiting.say(error.to_string()).await,
+        }
+    }
+}
+
+/// Tells what is waited for, in the log and the numbers, until it is dropped.
+struct Waiting<'a> {
+    stats: &'a Stats,
+    said: String,
+}
+
+impl<'a> Waiting<'a> {
+    const fn new(stats: &'a Stats) -> Self {
+        Self { stats, said: String::new() }
+    }
+
+    /// Says what is waited for, unless it was said last, and waits a little.
+    async fn say(&mut self, waiting: String) {
+        if waiting != self.said {
+            tracing::warn!("{waiting}");
+            self.stats.update(|stats| stats.waiting_for = Some(waiting.clone()));
+            self.said = waiting;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.said.is_empty() {
+            self.stats.update(|stats| stats.waiting_for = None);
+        }
+    }
+}
