@@ -1,5 +1,11 @@
 //! PostgreSQL to PostgreSQL, between real servers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of a test fail as the test does"
+)]
+
 use std::time::Duration;
 
 use stream_core::filter::TableFilter;

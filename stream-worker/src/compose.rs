@@ -51,7 +51,7 @@ impl Opened {
     /// As [`Pipeline::run`]: like a crash.
     pub(crate) async fn run(self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         match self {
-            Self::Postgres(pipeline) => Box::pin(pipeline.run(control)).await,
+            Self::Postgres(pipeline) => pipeline.run(control).await,
         }
     }
 }
