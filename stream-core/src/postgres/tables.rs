@@ -16,14 +16,14 @@ use crate::relation::ReplicaIdentity;
 use crate::table::{Identity, Table, TableColumn};
 
 /// Names of types, and for which the binary form means the same everywhere: built-in ones that hold no identifiers of objects,
-/// enums, domains over such types, and arrays of built-in ones.
+/// enums, domains over such types, and arrays of built-in ones. The server does not read its own binary form of an empty tsquery.
 const TYPES: &str = "
 SELECT t.oid, format_type(t.oid, -1), t.typsend <> 0 AND t.typreceive <> 0 AND (
     t.typtype = 'e'
     OR coalesce(b.oid, t.oid) < 10000
        AND coalesce(b.typtype, t.typtype) IN ('b', 'r', 'm')
        AND coalesce(e.typtype, 'b') IN ('b', 'r', 'm')
-       AND coalesce(b.typname, e.typname, t.typname) !~ '^(reg|aclitem|record|any)')
+       AND coalesce(b.typname, e.typname, t.typname) !~ '^_?(reg|aclitem|record|any|tsquery)')
 FROM pg_type t
 LEFT JOIN pg_type b ON b.oid = t.typbasetype
 LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'

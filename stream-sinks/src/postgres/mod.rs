@@ -222,7 +222,8 @@ impl Sink for PostgresSink {
             wire.terminate().await;
         }
         self.consistent_at = consistent_at;
-        finish::run(&self.shared, consistent_at.is_none()).await
+        finish::run(&self.shared, consistent_at.is_none()).await?;
+        self.tables()?.refresh_all().await
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {

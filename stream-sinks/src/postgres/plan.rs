@@ -283,7 +283,7 @@ impl Plan {
         }
     }
 
-    /// Of the rows that look like the given one, one.
+    /// Of the rows that look like the given one, one. Two bare `ROW(…)` would be compared column by column.
     fn image_condition(&self, first: usize) -> String {
         let table = self.table.only();
         let columns = list(self.written().map(|(_, column)| format!("t.{}", Ident(&column.name))));
@@ -296,7 +296,7 @@ impl Plan {
         let inner = if self.table.partitioned { "t.tableoid, t.ctid" } else { "t.ctid" };
         format!(
             "{place} = (SELECT {inner} FROM {table} t \
-             WHERE ROW({columns}) OPERATOR(pg_catalog.*=) ROW({values}) LIMIT 1)"
+             WHERE ROW({columns})::record OPERATOR(pg_catalog.*=) ROW({values})::record LIMIT 1)"
         )
     }
 

@@ -163,7 +163,16 @@ impl Tables {
     /// Reads a table of the target again.
     pub(super) async fn refresh(&self, name: &TableName) -> Result<(), Error> {
         let root = self.captured.get(name).and_then(|table| table.root.clone());
-        let names = std::iter::once(name.clone()).chain(root).collect();
+        self.read_again(std::iter::once(name.clone()).chain(root).collect()).await
+    }
+
+    /// Reads all tables of the target again: the copy is done without keys, the stream needs them.
+    pub(super) async fn refresh_all(&self) -> Result<(), Error> {
+        let roots = self.captured.values().filter_map(|table| table.root.as_ref());
+        self.read_again(self.captured.keys().chain(roots).cloned().collect()).await
+    }
+
+    async fn read_again(&self, names: BTreeSet<TableName>) -> Result<(), Error> {
         let found = read(&self.client, &names).await?;
         let mut target = self.target.write().unwrap_or_else(PoisonError::into_inner);
         for (name, table) in found {
