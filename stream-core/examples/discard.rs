@@ -4,13 +4,10 @@
 //! What is left of a stream's time when the target costs nothing: `cargo xtask bench decode` holds it
 //! against `pg_recvlogical`.
 
-use std::time::Duration;
-
 use stream_core::Error;
 use stream_core::batch::Batch;
 use stream_core::checkpoint::MemoryStore;
 use stream_core::copy::CopyFormat;
-use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::postgres::{PostgresSource, PostgresSourceOptions, SnapshotMode};
@@ -36,18 +33,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [_, url, slot, publication] = arguments.as_slice() else {
         return Err("usage: discard URL SLOT PUBLICATION".into());
     };
-    let source = PostgresSource::new(PostgresSourceOptions {
-        connect: url.parse()?,
-        slot: slot.clone(),
-        publication: publication.clone(),
-        auto_create: AutoCreate::Disabled,
-        remove_publication: false,
-        remove_slot: false,
-        filter: TableFilter::new(&[], &[])?,
-        snapshot: SnapshotMode::Never,
-        readers: 1,
-        confirm_interval: Duration::from_secs(10),
-    });
+    let mut options = PostgresSourceOptions::new(url.parse()?, slot);
+    options.publication.clone_from(publication);
+    options.auto_create = AutoCreate::Disabled;
+    options.snapshot = SnapshotMode::Never;
+    options.remove_publication = false;
+    options.remove_slot = false;
+    let source = PostgresSource::new(options);
     let (control, commands) = mpsc::channel(1);
     control.send(Control::Complete).await?;
     Pipeline::new(source, Discard, MemoryStore::default()).run(commands).await?;

@@ -70,6 +70,7 @@ impl Stream {
             snapshot: self.mode,
             readers: 2,
             confirm_interval: Duration::from_secs(10),
+            look_interval: Duration::from_millis(500),
         }
     }
 
@@ -448,4 +449,15 @@ async fn compare(check: &Check<'_>, stream: &Stream) -> Option<String> {
         }
     }
     (!problems.is_empty()).then(|| problems.join("\n"))
+}
+
+/// Waits until a question, which may fail at first, is answered with yes.
+pub(crate) async fn until(options: &ConnectOptions, question: &str, patience: Duration) {
+    let client = session(options).await;
+    let asked = async {
+        while !client.query_one(question, &[]).await.is_ok_and(|row| row.get(0)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(patience, asked).await.is_ok(), "never came true: {question}");
 }

@@ -1,0 +1,187 @@
+//! Tables that are altered, made or attached while the stream runs.
+
+use std::time::Duration;
+
+use stream_core::ErrorKind;
+use stream_core::pipeline::Outcome;
+use stream_core::postgres::publication::AutoCreate;
+use stream_core::throwaway::testing::{self, TestDatabase};
+
+use crate::fixture::{Check, Stream, execute, rows, run, until};
+
+#[tokio::test]
+async fn columns_added_dropped_renamed_and_changed_on_both_sides() {
+    run(&Check {
+        facts: false,
+        target_changes: "ALTER TABLE t ADD COLUMN added text DEFAULT 'none'; ALTER TABLE t ALTER COLUMN n TYPE bigint; ALTER TABLE t RENAME COLUMN old TO new;
+            ALTER TABLE t ALTER COLUMN v TYPE text; ALTER TABLE t ADD COLUMN e mood; ALTER TABLE k ADD COLUMN added int; ALTER TABLE k DROP COLUMN gone",
+        expect: &[("SELECT id, n, added, new FROM t WHERE id IN (1, 21)", &["(1,-1,u,o)", "(21,5000000000,x,y)"])],
+        ..Check::new(
+            "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, n int, v varchar(10), old text, gone text); INSERT INTO t SELECT i, i, 'v', 'o', 'g' FROM generate_series(1, 20) i;
+             CREATE TABLE k (a int, gone int, b text); INSERT INTO k SELECT i, i, 'b' FROM generate_series(1, 20) i;",
+            "ALTER TABLE t ADD COLUMN added text DEFAULT 'none'; ALTER TABLE t ALTER COLUMN n TYPE bigint; ALTER TABLE t RENAME COLUMN old TO new; ALTER TABLE t DROP COLUMN gone; ALTER TABLE t ALTER COLUMN v TYPE text; ALTER TABLE t ADD COLUMN e mood;
+             ALTER TABLE k ADD COLUMN added int; ALTER TABLE k DROP COLUMN gone;
+--
+             INSERT INTO t VALUES (21, 5000000000, 'longer than ten', 'y', 'x', 'b'); INSERT INTO t (id, added) SELECT i, 'many' FROM generate_series(22, 60) i; UPDATE t SET n = -n, added = 'u' WHERE id < 5; DELETE FROM t WHERE id = 6;
+             UPDATE k SET added = a; DELETE FROM k WHERE a = 3; INSERT INTO k SELECT i, 'c', i FROM generate_series(21, 60) i;
+--
+             BEGIN; INSERT INTO t (id) VALUES (100); ALTER TABLE t ALTER COLUMN n SET DEFAULT 9; INSERT INTO t (id) VALUES (101); COMMIT;",
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        let changes = "INSERT INTO t VALUES (2);\n--\nALTER TABLE t ADD COLUMN extra int; INSERT INTO t VALUES (3, 3)";
+        let error = stream.run_with(execute(&stream.source, changes)).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("`extra`") && text.contains("public.t") && text.contains("ALTER TABLE"),
+            "{text}"
+        );
+        execute(&stream.target, "ALTER TABLE t ADD COLUMN extra int").await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,)", "(2,)", "(3,3)"]);
+    }
+}
+
+#[tokio::test]
+async fn a_target_column_that_is_too_small_is_refused() {
+    let server = testing::server(testing::oldest_major());
+    let cases = [
+        ("v varchar(20)", "v varchar(10)"),
+        ("v text", "v varchar(10)"),
+        ("v numeric(10,3)", "v numeric(10,2)"),
+        ("v numeric", "v numeric(10,2)"),
+        ("v timestamp", "v timestamp(0)"),
+        ("v bit(3)", "v bit(4)"),
+        ("v bigint", "v int"),
+        ("v timestamptz", "v timestamp"),
+        ("v float8", "v float4"),
+        ("v int[]", "v text[]"),
+        ("v char(5)", "v char(4)"),
+        ("v interval", "v interval(0)"),
+        ("v varbit", "v varbit(2)"),
+        ("v json", "v text"),
+    ];
+    for (source, target) in cases {
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        execute(
+            &from.url().parse().unwrap(),
+            &format!("CREATE TABLE t (id int PRIMARY KEY, {source})"),
+        )
+        .await;
+        execute(
+            &to.url().parse().unwrap(),
+            &format!("CREATE TABLE t (id int PRIMARY KEY, {target})"),
+        )
+        .await;
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let error = match stream.complete().await {
+            Err(error) => error,
+            Ok(_) => panic!("{source} went into {target}"),
+        };
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(error.to_string().contains("`v`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_table_in_a_publication_for_all_tables() {
+    for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
+        run(&Check {
+            publication,
+            ..Check::new(
+                "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 20) i;",
+                "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE later (id int PRIMARY KEY, m mood, t_id int REFERENCES t); INSERT INTO later SELECT i, 'a', i FROM generate_series(1, 20) i;
+--
+                 UPDATE later SET id = id + 100 WHERE id < 5; INSERT INTO t VALUES (100, 'x'); INSERT INTO later VALUES (200, 'a', 100);
+--
+                 CREATE TABLE keyless AS SELECT 1 AS a FROM generate_series(1, 5); INSERT INTO keyless VALUES (1);",
+            )
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn partitions_made_and_attached_in_mid_stream() {
+    for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
+        run(&Check {
+            publication,
+            facts: false,
+            target: Some("CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); CREATE TABLE p_rest PARTITION OF p DEFAULT;"),
+            compared: &["public.p"],
+            ..Check::new(
+                "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, 'v' FROM generate_series(1, 20) i;",
+                "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p SELECT i, 'w' FROM generate_series(100, 150) i; UPDATE p SET id = id + 90 WHERE id BETWEEN 15 AND 19 AND id + 90 NOT IN (SELECT id FROM p);
+--
+                 UPDATE p SET v = 'u' WHERE id > 120; DELETE FROM p WHERE id = 130;",
+            )
+        })
+        .await;
+    }
+    run(&Check::new(
+        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, 'v' FROM generate_series(1, 20) i;
+         CREATE TABLE lone (id int PRIMARY KEY, v text); INSERT INTO lone SELECT i, 'l' FROM generate_series(200, 220) i;",
+        "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p SELECT i, 'w' FROM generate_series(100, 150) i;
+--
+         UPDATE p SET v = 'u' WHERE id > 120; DELETE FROM p WHERE id = 130; UPDATE p SET id = 99 WHERE id = 100;",
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_attached_in_mid_stream_keeps_its_rows_once() {
+    run(&Check {
+        facts: false,
+        target: Some(
+            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); CREATE TABLE lone (id int PRIMARY KEY, v text);",
+        ),
+        target_changes: "ALTER TABLE p ATTACH PARTITION lone FOR VALUES FROM (200) TO (300)",
+        ..Check::new(
+            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, 'v' FROM generate_series(1, 20) i;
+             CREATE TABLE lone (id int PRIMARY KEY, v text); INSERT INTO lone SELECT i, 'l' FROM generate_series(200, 220) i;",
+            "ALTER TABLE p ATTACH PARTITION lone FOR VALUES FROM (200) TO (300); INSERT INTO p SELECT i, 'w' FROM generate_series(230, 260) i; UPDATE p SET id = 50 WHERE id = 200; DELETE FROM p WHERE id = 201;
+--
+             UPDATE p SET v = 'u' WHERE id > 210;",
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_that_comes_later_is_taken_up_while_nothing_else_happens() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    let stream = Stream::new(&from, &to);
+    let work = async {
+        execute(
+            &stream.source,
+            "CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)",
+        )
+        .await;
+        until(&stream.target, "SELECT count(*) = 1 FROM public.later", Duration::from_secs(60))
+            .await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+}

@@ -1,0 +1,119 @@
+//! Somebody else writes to the target, and a second worker comes.
+
+use stream_core::ErrorKind;
+use stream_core::pipeline::{Control, Outcome};
+use stream_core::stats::Phase;
+use stream_core::throwaway::testing::{self, TestDatabase};
+
+use crate::fixture::{Check, Stream, execute, rows, run, until};
+
+#[tokio::test]
+async fn rows_that_differ_get_the_source_s_values() {
+    run(&Check {
+        target_changes: "INSERT INTO t VALUES (100, 'foreign', 1), (130, 'foreign', 1); DELETE FROM t WHERE id IN (1, 2, 3, 7); UPDATE t SET v = 'foreign' WHERE id = 4; INSERT INTO beside (k, v) OVERRIDING SYSTEM VALUE VALUES ('new', 'foreign'); DELETE FROM f WHERE id IN (1, 2);",
+        facts: false,
+        compared: &["public.t", "public.f", "public.k"],
+        ..Check::new(
+            "CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t SELECT i, 'v', i FROM generate_series(1, 20) i; CREATE TABLE f (id int PRIMARY KEY, v text); ALTER TABLE f REPLICA IDENTITY FULL; INSERT INTO f SELECT i, 'v' FROM generate_series(1, 9) i;
+             CREATE TABLE beside (k text PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, v text); CREATE TABLE k (id int PRIMARY KEY); INSERT INTO k VALUES (1);",
+            "INSERT INTO t VALUES (100, 'ours', 2);
+--
+             UPDATE t SET v = 'u' WHERE id = 1; DELETE FROM t WHERE id = 2; UPDATE t SET id = 300 WHERE id = 3; UPDATE t SET n = 9, v = 'ours' WHERE id = 4; DELETE FROM t WHERE id = 7;
+             INSERT INTO t SELECT i, 'many', i FROM generate_series(110, 150) i; INSERT INTO beside (k, v) VALUES ('new', 'ours'); UPDATE f SET v = 'u' WHERE id = 1; DELETE FROM f WHERE id = 2; INSERT INTO k VALUES (2);",
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_of_a_missing_row_that_is_not_complete_stops() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        let long = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) i)";
+        from.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, n int, v text); INSERT INTO t SELECT i, i, {long} FROM generate_series(1, 3) i")).await.unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        execute(&stream.target, "DELETE FROM t WHERE id = 2").await;
+        execute(&stream.source, "UPDATE t SET n = 10 WHERE id = 1;\n--\nUPDATE t SET n = 20 WHERE id = 2; UPDATE t SET n = 30 WHERE id = 3").await;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        let text = error.to_string();
+        assert!(
+            text.contains("public.t") && text.contains("id=2") && text.contains("0/"),
+            "{text}"
+        );
+        assert_eq!(rows(&stream.target, "SELECT id FROM t WHERE n = 30").await.len(), 0);
+        execute(&stream.target, &format!("INSERT INTO t VALUES (2, 0, {long})")).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        let all = "SELECT id, n, md5(v) FROM t";
+        assert_eq!(rows(&stream.source, all).await, rows(&stream.target, all).await);
+    }
+}
+
+#[tokio::test]
+async fn a_collision_on_a_second_key_stops_and_goes_on_when_it_is_mended() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE); INSERT INTO t VALUES (1, 'a'); CREATE TABLE after (id int PRIMARY KEY)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        execute(&stream.target, "INSERT INTO t VALUES (99, 'b')").await;
+        execute(
+            &stream.source,
+            "INSERT INTO t VALUES (2, 'x');\n--\nINSERT INTO after VALUES (1); INSERT INTO t VALUES (3, 'b');\n--\nINSERT INTO after VALUES (2); INSERT INTO t VALUES (4, 'd');",
+        )
+        .await;
+        for _ in 0..2 {
+            let error = stream.complete().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Permanent);
+            let text = error.to_string();
+            assert!(
+                text.contains("public.t") && text.contains("id=3") && text.contains("0/"),
+                "{text}"
+            );
+            assert_eq!(rows(&stream.target, "SELECT id FROM after").await.len(), 0);
+            assert_eq!(rows(&stream.target, "SELECT id FROM t WHERE id IN (3, 4)").await.len(), 0);
+        }
+        execute(&stream.target, "DELETE FROM t WHERE id = 99").await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        for all in ["SELECT * FROM t", "SELECT * FROM after"] {
+            assert_eq!(rows(&stream.source, all).await, rows(&stream.target, all).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_worker_fences_the_first() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let work = async {
+            execute(&stream.source, "INSERT INTO t VALUES (1)").await;
+            until(&stream.target, "SELECT count(*) = 1 FROM t", std::time::Duration::from_secs(60))
+                .await;
+            // The second worker comes.
+            let second = stream.pipeline().await.unwrap();
+            execute(&stream.source, "INSERT INTO t VALUES (2)").await;
+            std::future::pending::<()>().await;
+            drop(second);
+        };
+        let error = stream.run_once(Phase::Streaming, work, Control::Stop).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)"]);
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)"]);
+    }
+}

@@ -1,0 +1,58 @@
+//! How a stream begins, ends, and begins anew.
+
+use stream_core::pipeline::Outcome;
+use stream_core::throwaway::testing::{self, TestDatabase};
+
+use crate::fixture::{Stream, rows};
+
+/// Slots and publications of the stream at its source.
+async fn kept_at_source(stream: &Stream) -> usize {
+    let name = &stream.name;
+    let sql = format!(
+        "SELECT slot_name FROM pg_replication_slots WHERE slot_name = '{name}' \
+         UNION ALL SELECT pubname FROM pg_publication WHERE pubname = '{name}'"
+    );
+    rows(&stream.source, &sql).await.len()
+}
+
+async fn two_databases() -> (TestDatabase<'static>, TestDatabase<'static>) {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
+        .await
+        .unwrap();
+    (from, to)
+}
+
+#[tokio::test]
+async fn a_completed_stream_is_complete_at_every_later_start() {
+    let (from, to) = two_databases().await;
+    let stream = Stream::new(&from, &to);
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)"]);
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    stream.complete().await.unwrap();
+    assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)"]);
+    assert_eq!(kept_at_source(&stream).await, 0);
+
+    // A run that was cut off before it had removed everything: the next does only that.
+    from.execute(&format!("CREATE PUBLICATION {}", stream.name)).await.unwrap();
+    to.execute("UPDATE sgstream.progress SET completion = 'delivered'").await.unwrap();
+    stream.complete().await.unwrap();
+    assert_eq!(kept_at_source(&stream).await, 0);
+    let completion = rows(&stream.target, "SELECT completion FROM sgstream.progress").await;
+    assert_eq!(completion, ["(completed)"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)"]);
+}
+
+#[tokio::test]
+async fn a_stream_whose_progress_is_removed_begins_anew() {
+    let (from, to) = two_databases().await;
+    let stream = Stream::new(&from, &to);
+    stream.complete().await.unwrap();
+    from.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    to.execute("DELETE FROM sgstream.progress; DROP TABLE public.t").await.unwrap();
+    stream.complete().await.unwrap();
+    assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)", "(3)"]);
+}
