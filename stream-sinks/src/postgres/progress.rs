@@ -97,10 +97,15 @@ impl Ownership {
     }
 }
 
-/// The statement that makes a stream begin anew at its next start, with all tables.
+/// The statements that make a stream begin anew at its next start: its tables are known as its own, and as not copied,
+/// so that they are emptied and copied again. Without its row in `progress` they would be somebody else's.
 #[must_use]
 pub fn begin_anew_sql(stream: &str) -> String {
-    format!("DELETE FROM sgstream.progress WHERE stream = {}", Literal(stream))
+    let stream = Literal(stream);
+    format!(
+        "UPDATE sgstream.progress SET system_id = NULL, slot = NULL, position = NULL, completion = 'open' \
+         WHERE stream = {stream}; UPDATE sgstream.table_sync SET synced_at = NULL WHERE stream = {stream}"
+    )
 }
 
 /// Makes the tables and claims the stream.
@@ -116,14 +121,10 @@ pub(super) async fn claim(
     if !ready.get::<_, bool>(0) {
         client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
-    // A stream without progress begins anew: what it copied once counts as not copied.
     let claim = client
         .query_one(
-            "WITH claim AS (INSERT INTO sgstream.progress (stream, epoch) VALUES ($1, 1) \
-                 ON CONFLICT (stream) DO UPDATE SET epoch = progress.epoch + 1 RETURNING epoch), \
-             anew AS (UPDATE sgstream.table_sync SET synced_at = NULL FROM claim \
-                 WHERE claim.epoch = 1 AND table_sync.stream = $1) \
-             SELECT epoch FROM claim",
+            "INSERT INTO sgstream.progress (stream, epoch) VALUES ($1, 1) \
+             ON CONFLICT (stream) DO UPDATE SET epoch = progress.epoch + 1 RETURNING epoch",
             &[&stream],
         )
         .await
