@@ -31,7 +31,7 @@ const TERMINATED: u8 = 143;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// A run that lasted so long was well: the next failure is a new one.
+/// A run that lasted so long, or delivered a transaction, was well: the next failure is a new one.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Ctrl-C reaches child processes too, and their end can be noticed before the signal is.
 const SIGNAL_DELAY: Duration = Duration::from_millis(200);
@@ -169,8 +169,11 @@ pub(crate) async fn run(
 ) -> Result<Ending, Error> {
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
     loop {
-        stats.update(|stats| stats.phase = Phase::Starting);
-        let started = Instant::now();
+        stats.update(|stats| {
+            stats.phase = Phase::Starting;
+            stats.waiting_for = None;
+        });
+        let (started, before) = (Instant::now(), delivered(stats));
         let error = match attempt(composition, plan.complete, stats, signals).await {
             Ok(ending) => return Ok(ending),
             Err(error) => error,
@@ -185,20 +188,38 @@ pub(crate) async fn run(
                 () = sleep(FIRST_DELAY) => continue,
             }
         }
-        if started.elapsed() >= HEALTHY {
+        if started.elapsed() >= HEALTHY || delivered(stats) > before {
             backoff.reset();
         }
         if plan.max_retries.is_some_and(|most| backoff.attempts() >= most) {
-            let retries = backoff.attempts();
-            return signals.excuse(error.context(format!("failed after {retries} retries"))).await;
+            let doing = match backoff.attempts() {
+                0 => "failed, and `maxRetries` is 0".to_owned(),
+                retries => format!("failed after {retries} retries (`maxRetries`)"),
+            };
+            return signals.excuse(error.context(doing)).await;
         }
         let delay = backoff.next_delay();
-        tracing::warn!(%error, delay_seconds = delay.as_secs_f32(), "the stream broke and starts again");
+        tracing::warn!(
+            retry = backoff.attempts(),
+            delay_seconds = tenths(delay),
+            %error,
+            "the stream broke and starts again"
+        );
         tokio::select! {
             ending = signals.wait() => return Ok(ending),
             () = sleep(delay) => {}
         }
     }
+}
+
+/// Transactions that are durable at the target.
+fn delivered(stats: &Stats) -> u64 {
+    stats.subscribe().borrow().transactions
+}
+
+/// Seconds for people, with one decimal place.
+pub(crate) fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 async fn attempt(

@@ -1,7 +1,11 @@
 //! The worker killed again and again, at random moments of schema import, copy, index build and stream, while
 //! sessions write to the source: nothing is lost, and nothing arrives twice.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by a panic, in its helpers too"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -46,7 +46,7 @@ impl Exporter {
         temporary: bool,
     ) -> Result<Self, Error> {
         let mut wire =
-            Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
+            Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
         let pid = wire.process_id();
         let sql = slot::create_sql(name, temporary);
         let created = {
@@ -71,7 +71,7 @@ impl Exporter {
 
     /// Opens a session that sees the snapshot.
     pub(super) async fn reader(&self, connect: &ConnectOptions) -> Result<SnapshotReader, Error> {
-        let mut wire = Wire::connect(connect, Session::Sql).await.map_err(problem::from_connect)?;
+        let mut wire = Wire::connect(connect, Session::Sql).await.map_err(problem::at_source)?;
         let sql = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
             Literal(&self.snapshot)

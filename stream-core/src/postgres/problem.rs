@@ -6,7 +6,7 @@ use super::connect::ConnectError;
 use super::error::WireError;
 use super::preflight::SourceProblem;
 use super::query::QueryError;
-use super::slot::SlotProblem;
+use super::slot::{self, SlotProblem};
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 
@@ -18,6 +18,11 @@ const fn transient_or(retryable: bool, otherwise: ErrorKind) -> ErrorKind {
 #[must_use]
 pub fn from_connect(error: ConnectError) -> Error {
     Error::new(transient_or(error.is_retryable(), ErrorKind::Configuration), error)
+}
+
+/// A session with the source could not be opened.
+pub(super) fn at_source(error: ConnectError) -> Error {
+    from_connect(error).context("source")
 }
 
 /// A session broke, or a statement on it was refused.
@@ -77,7 +82,18 @@ pub(super) fn from_stream_start(slot: &str, error: WireError) -> Error {
     from_stream_step(&format!("cannot stream from replication slot `{slot}`"), error)
 }
 
-pub(super) fn from_stream(error: WireError, slot: &str) -> Error {
+pub(super) fn from_stream(error: WireError, slot: &str, publication: &str) -> Error {
+    // 18 and later warn and leave the changes out, older ones fail.
+    let unpublished = error.server().is_some_and(|server| {
+        server.code == "42704" || server.code == "55000" && server.severity == "WARNING"
+    });
+    if unpublished {
+        return from_slot(SlotProblem::Unpublished {
+            slot: slot.to_owned(),
+            publication: publication.to_owned(),
+            drop: slot::drop_sql(slot),
+        });
+    }
     from_stream_step(&format!("the stream from replication slot `{slot}` broke"), error)
 }
 
@@ -90,9 +106,7 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
         )),
         "42704" => Some((
             ErrorKind::Permanent,
-            "what the stream needs was dropped at the source (a slot or a publication): a slot's changes \
-             are gone with it, so that only a new snapshot helps; a publication must be made again as it was, \
-             and the stream goes on",
+            "it was dropped just now, and its changes are gone with it: start again to see the way back",
         )),
         "55000" => Some((
             ErrorKind::Permanent,

@@ -221,8 +221,7 @@ pub async fn ensure(
         if missing.is_empty() || !may_add {
             return Ok(Ensured { publication, created, added, missing });
         }
-        let tables = list(missing.iter().map(|table| format!("ONLY {}", table.quoted())));
-        let sql = format!("ALTER PUBLICATION {} ADD TABLE {tables}", Ident(name));
+        let sql = add_sql(name, &missing);
         if change(client, name, sql).await? {
             added = missing;
         }
@@ -267,6 +266,12 @@ fn create_sql(name: &str, captured: &Captured, via_root: bool, mode: AutoCreate)
     };
     let name = Ident(name);
     format!("CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root})")
+}
+
+/// The statement that adds tables to the publication.
+pub(super) fn add_sql(name: &str, tables: &[TableName]) -> String {
+    let tables = list(tables.iter().map(|table| format!("ONLY {}", table.quoted())));
+    format!("ALTER PUBLICATION {} ADD TABLE {tables}", Ident(name))
 }
 
 /// Reads a publication; `None` when there is none of that name.

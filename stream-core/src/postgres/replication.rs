@@ -73,7 +73,8 @@ impl ReplicationStream {
     /// The next message.
     ///
     /// # Errors
-    /// When the session breaks, or the server ends it with an error.
+    /// When the session breaks, or the server ends it with an error. Also when it warns that something is not as it
+    /// should be (SQLSTATE 55000): a publication that is not there is skipped with a warning, and its changes with it.
     ///
     /// # Cancel safety
     /// Dropping the future loses no message.
@@ -82,6 +83,9 @@ impl ReplicationStream {
             Some(frame) => frame,
             None => self.wire.reader.frame().await?,
         };
+        if let Some(warning) = self.wire.reader.warning.take() {
+            return Err(WireError::Server(warning));
+        }
         let message = parse(frame)?;
         if let StreamMessage::Wal { wal_end, .. } | StreamMessage::Keepalive { wal_end, .. } =
             &message
@@ -131,7 +135,8 @@ fn parse(frame: Frame) -> Result<StreamMessage, WireError> {
         backend::ERROR_RESPONSE_TAG => {
             Err(WireError::Server(Box::new(ServerError::parse(&frame.body))))
         }
-        backend::COPY_DONE_TAG => Ok(StreamMessage::Done),
+        // A server that shuts down ends the command without ending the copy.
+        backend::COPY_DONE_TAG | backend::COMMAND_COMPLETE_TAG => Ok(StreamMessage::Done),
         other => Err(WireError::Protocol(format!(
             "unexpected message `{}` in the replication stream",
             char::from(other)
@@ -184,6 +189,14 @@ mod tests {
             data(b"k\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\x01").unwrap(),
             StreamMessage::Keepalive { wal_end: Lsn::new(5), reply: true }
         );
+    }
+
+    #[test]
+    fn a_server_that_shuts_down_ends_the_stream() {
+        for tag in [backend::COPY_DONE_TAG, backend::COMMAND_COMPLETE_TAG] {
+            let frame = Frame { tag, body: Bytes::from_static(b"COPY 0\0") };
+            assert_eq!(parse(frame).unwrap(), StreamMessage::Done);
+        }
     }
 
     #[test]

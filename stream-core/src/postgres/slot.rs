@@ -113,6 +113,20 @@ pub enum SlotProblem {
         /// The setting to change, so that it does not happen again.
         remedy: &'static str,
     },
+    /// The publication was dropped while the stream ran, or was made after the slot.
+    #[error(
+        "publication `{publication}` did not exist when the log was written that slot `{slot}` has come to, so that \
+         the changes there cannot be read, not even once it was made again: run `{drop}` at the source, and take a \
+         new snapshot"
+    )]
+    Unpublished {
+        /// The slot.
+        slot: String,
+        /// The publication.
+        publication: String,
+        /// The statement that removes the slot.
+        drop: String,
+    },
     /// It was used or made by somebody else since.
     #[error(
         "replication slot `{slot}` stands at {confirmed}, beyond {stored}, the last saved position: \
@@ -194,6 +208,22 @@ impl SlotProblem {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::InUse { .. })
+    }
+
+    /// Whether changes are missing, so that the stream can go on with a new snapshot only.
+    #[must_use]
+    pub const fn needs_snapshot(&self) -> bool {
+        match self {
+            Self::Dropped { .. }
+            | Self::Lost { .. }
+            | Self::Unpublished { .. }
+            | Self::Ahead { .. }
+            | Self::ServerBehind { .. } => true,
+            Self::InUse { .. }
+            | Self::Physical { .. }
+            | Self::WrongPlugin { .. }
+            | Self::OtherDatabase { .. } => false,
+        }
     }
 }
 

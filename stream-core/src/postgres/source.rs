@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
-use super::lookout::Lookout;
+use super::lookout::{self, Lookout};
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
 use super::{
@@ -72,13 +72,11 @@ impl PostgresSource {
     }
 
     async fn sql(&self) -> Result<SqlClient, Error> {
-        SqlClient::connect(&self.options.connect).await.map_err(problem::from_connect)
+        SqlClient::connect(&self.options.connect).await.map_err(problem::at_source)
     }
 
     async fn replication(&self) -> Result<Wire, Error> {
-        Wire::connect(&self.options.connect, Session::Replication)
-            .await
-            .map_err(problem::from_connect)
+        Wire::connect(&self.options.connect, Session::Replication).await.map_err(problem::at_source)
     }
 
     fn say_what_is_left_out(captured: &Captured) {
@@ -193,6 +191,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
+            partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
     }
@@ -222,8 +221,10 @@ impl Source for PostgresSource {
         let taken_up = self
             .tables
             .iter()
+            // One whose copy was begun and is not wanted any more is taken up too.
             .filter(|table| {
-                !to_copy.contains(&table.name) && !checkpoint.tables.contains_key(&table.name)
+                let synced = checkpoint.tables.get(&table.name);
+                !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
             })
             .map(|table| (table.name.clone(), start))
             .collect();
@@ -270,7 +271,8 @@ impl Source for PostgresSource {
                 found = self.lookout.found() => return Err(problem::new_tables(&found)),
                 message = stream.next() => message,
             };
-            match message.map_err(|error| problem::from_stream(error, &self.options.slot))? {
+            let PostgresSourceOptions { slot, publication, .. } = &self.options;
+            match message.map_err(|error| problem::from_stream(error, slot, publication))? {
                 StreamMessage::Wal { wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
                     if let Some(event) = self.decode(body)? {
@@ -312,7 +314,14 @@ impl Source for PostgresSource {
     async fn current_lsn(&mut self) -> Result<Lsn, Error> {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
+        // What the source holds now includes tables that nobody has looked for yet.
+        let known = self.captured.all().map(|table| table.id).collect();
+        let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
+        let found = found.map_err(problem::from_query)?;
+        if !found.is_empty() {
+            return Err(problem::new_tables(&found));
+        }
         Ok(lsn)
     }
 

@@ -9,7 +9,7 @@ use super::capture::{Captured, CapturedTable};
 use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
 use super::preflight::identity_sql;
 use super::problem::{from_query, unexpected};
-use super::publication::{Ensured, Rule};
+use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
 use crate::error::{Error, ErrorKind};
 use crate::relation::ReplicaIdentity;
@@ -124,10 +124,11 @@ pub(super) fn check_publication(ensured: &Ensured) -> Result<(), Error> {
     Err(Error::new(
         ErrorKind::Configuration,
         format!(
-            "publication `{}` does not publish captured tables, whose changes would never come: {}; add them \
-             with `ALTER PUBLICATION … ADD TABLE …`, or exclude them",
+            "publication `{}` does not publish captured tables, whose changes would never come: {}; run `{}` as its \
+             owner, or exclude them",
             ensured.publication.name,
-            missing.join(", ")
+            missing.join(", "),
+            add_sql(&ensured.publication.name, &ensured.missing)
         ),
     ))
 }

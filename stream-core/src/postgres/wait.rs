@@ -31,7 +31,8 @@ pub(super) async fn for_tables(
         let unmatched: Vec<_> = captured.unmatched.iter().map(ToString::to_string).collect();
         waiting
             .say(format!(
-                "database `{}` has no table to capture{}{}: waiting until there is one",
+                "database `{}` has no table to capture{}{}: waiting until there is one; create it, or stop and \
+                 correct `includes` and `excludes`",
                 options.connect.database,
                 if unmatched.is_empty() { "" } else { "; " },
                 unmatched.join("; ")

@@ -43,6 +43,8 @@ pub struct WireReader {
     pub(super) parameters: HashMap<String, String>,
     /// An error of the server whose `ReadyForQuery` is still to come.
     failed: Option<Box<ServerError>>,
+    /// A warning that something is not in the state that it should be in (SQLSTATE 55000).
+    pub(super) warning: Option<Box<ServerError>>,
     /// Bytes of the current `CopyData` frame that are still to come.
     pub(super) copy_rest: usize,
     pub(super) completed_rows: u64,
@@ -105,6 +107,7 @@ impl Wire {
                 chunk: MIN_CHUNK_BYTES,
                 parameters: HashMap::new(),
                 failed: None,
+                warning: None,
                 copy_rest: 0,
                 completed_rows: 0,
                 copy_messages: 0,
@@ -219,6 +222,9 @@ impl WireReader {
                 let notice = ServerError::parse(&frame.body);
                 // Not its text, which can hold row data.
                 tracing::debug!(severity = notice.severity, code = notice.code, "notice");
+                if notice.severity == "WARNING" && notice.code == "55000" {
+                    self.warning = Some(Box::new(notice));
+                }
             }
             backend::PARAMETER_STATUS_TAG => {
                 let mut fields = frame.body.split(|byte| *byte == 0).map(String::from_utf8_lossy);

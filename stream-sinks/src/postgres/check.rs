@@ -1,8 +1,11 @@
 //! Whether the target can take what the source has, before anything is written.
 
+use std::collections::BTreeSet;
+
 use stream_core::postgres::SqlClient;
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
+use stream_core::sql::Ident;
 use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
@@ -31,8 +34,16 @@ const WIDENING: &[(&str, &str)] = &[
 
 /// Compares the captured tables with those of the target; tells everything that does not fit at once.
 pub(super) fn tables(tables: &Tables, source: &Inspected) -> Result<(), Error> {
-    let problems: Vec<String> =
-        source.tables.iter().flat_map(|table| table_problems(tables, table)).collect();
+    refuse(source.tables.iter().flat_map(|table| table_problems(tables, table)).collect())
+}
+
+/// As [`tables`], for those that the target has.
+pub(super) fn present(tables: &Tables, source: &Inspected) -> Result<(), Error> {
+    let present = source.tables.iter().filter(|table| tables.place(&table.name).is_some());
+    refuse(present.flat_map(|table| table_problems(tables, table)).collect())
+}
+
+fn refuse(problems: Vec<String>) -> Result<(), Error> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -55,7 +66,7 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
             column.name,
             place.name,
             place.name.quoted(),
-            stream_core::sql::Ident(&column.name)
+            Ident(&column.name)
         )
     }));
     problems
@@ -69,7 +80,7 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
             column.name,
             table.name,
             place.name.quoted(),
-            stream_core::sql::Ident(&column.name),
+            Ident(&column.name),
             column.declared_type,
             table.name,
             column.name
@@ -77,17 +88,14 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
     };
     (!fits(column, target)).then(|| {
         format!(
-            "column `{}` of `{}` has type `{}` at the source and `{}` at the target: run `ALTER TABLE {} ALTER \
-             COLUMN {} TYPE {}` there, or exclude `{}.{}`",
+            "column `{0}` of `{1}` has type `{2}` at the source and `{3}` at the target: run `ALTER TABLE {4} ALTER \
+             COLUMN {5} TYPE {2} USING {5}::{2}` there, or exclude `{1}.{0}`",
             column.name,
             table.name,
             column.declared_type,
             target.declared_type,
             place.name.quoted(),
-            stream_core::sql::Ident(&column.name),
-            column.declared_type,
-            table.name,
-            column.name
+            Ident(&column.name),
         )
     })
 }
@@ -109,15 +117,45 @@ fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
     target.generated || (same || wider) && modifier_fits
 }
 
-/// Refuses tables that hold rows which are not the stream's.
+/// Refuses tables of the target that its role may not write.
+pub(super) async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<(), Error> {
+    let names: Vec<String> = tables.places().iter().map(TableName::quoted).collect();
+    let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE NOT (SELECT bool_and(has_table_privilege(name, wanted)) \
+               FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS wanted)";
+    let rows = client
+        .query(sql, &[&names])
+        .await
+        .map_err(|error| from_sql("ask for the rights on tables", &error))?;
+    let denied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if denied.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "role `{role}` may not write {} table(s) of the target: run `GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE \
+             ON {} TO {}` there as their owner",
+            denied.len(),
+            denied.join(", "),
+            Ident(role)
+        ),
+    ))
+}
+
+/// Refuses tables that hold rows which are not the stream's. Rows of a partition's root are the stream's when
+/// another partition was copied there before.
 pub(super) async fn empty(
     client: &SqlClient,
     tables: &Tables,
     names: impl Iterator<Item = &TableName>,
+    known: &BTreeSet<TableName>,
 ) -> Result<(), Error> {
     let mut filled = Vec::new();
     for name in names {
         let Some(place) = tables.place(name) else { continue };
+        if tables.others_at(&place.name, name).any(|other| known.contains(other)) {
+            continue;
+        }
         let sql = format!("SELECT EXISTS (SELECT FROM {})", place.name.quoted());
         let row = client
             .query_one(&sql, &[])
@@ -135,9 +173,10 @@ pub(super) async fn empty(
     Err(Error::new(
         ErrorKind::Configuration,
         format!(
-            "the target is not empty: {} hold rows that this stream did not write; if nobody needs them, run \
+            "the target is not empty: {} {} rows that this stream did not write; if nobody needs them, run \
              `TRUNCATE {}` there; to keep them and stream only changes, set `snapshotMode: no_data`",
             names.join(", "),
+            if names.len() == 1 { "holds" } else { "hold" },
             quoted.join(", ")
         ),
     ))

@@ -116,6 +116,11 @@ pub(super) fn from_schema(error: SchemaError) -> Error {
         | SchemaError::OldPgDump { .. }
         | SchemaError::Start { .. }
         | SchemaError::NoExtension { .. } => ErrorKind::Configuration,
+        SchemaError::Catalogue { source, .. } | SchemaError::Refused { source, .. }
+            if source.code().is_some_and(|code| code.code() == "42501") =>
+        {
+            ErrorKind::Configuration
+        }
         retryable if retryable.is_retryable() => ErrorKind::Transient,
         _ => ErrorKind::Permanent,
     };

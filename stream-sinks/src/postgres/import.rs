@@ -3,11 +3,15 @@
 //! What must stand before the rows is made in one transaction, together with the list of what is made after
 //! them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use stream_core::checkpoint::Checkpoint;
-use stream_core::postgres::SqlClient;
+use stream_core::postgres::query::QueryError;
+use stream_core::postgres::{SqlClient, problem};
+use stream_core::relation::TableName;
 use stream_core::source::Inspected;
+use stream_core::sql::{Ident, list};
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
@@ -23,8 +27,9 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let source_client = SqlClient::connect(&shared.options.source)
         .await
-        .map_err(stream_core::postgres::problem::from_connect)?;
+        .map_err(|error| problem::from_connect(error).context("source"))?;
     let server_major = source_client.server_version_num() / 10_000;
+    check_readable(&source_client, &shared.options.source.user).await?;
     source_client.close().await;
     let pg_dump =
         PgDump::find(&options.program_directories, server_major).await.map_err(from_schema)?;
@@ -34,6 +39,7 @@ pub(super) async fn run(
         .tables
         .iter()
         .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+        .chain(&source.partitioned)
         .cloned()
         .collect();
     // Tables that are found later come alone: what was dropped at the target since does not come back.
@@ -59,6 +65,53 @@ pub(super) async fn run(
         tracing::warn!("{warning}");
     }
     Ok(())
+}
+
+/// The tables of the source that `pg_dump` locks and that we may not read, and whether we may use their schemas.
+const UNREADABLE: &str = "
+SELECT n.nspname::text, c.relname::text, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2";
+
+/// Refuses what `pg_dump` would fail at: it has one exit code for that and for what passes by itself.
+async fn check_readable(source: &SqlClient, role: &str) -> Result<(), Error> {
+    let rows = source.query(UNREADABLE, &[]).await.map_err(|source| {
+        problem::from_query(QueryError::Failed { what: "look for unreadable tables", source })
+    })?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (mut schemas, mut tables) = (BTreeSet::new(), Vec::new());
+    for row in &rows {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        if !row.get::<_, bool>(3) {
+            tables.push(name.quoted());
+        }
+        if !row.get::<_, bool>(2) {
+            schemas.insert(name.schema);
+        }
+    }
+    let mut grants = Vec::new();
+    if !schemas.is_empty() {
+        let schemas = list(schemas.iter().map(|schema| Ident(schema)));
+        grants.push(format!("GRANT USAGE ON SCHEMA {schemas} TO {}", Ident(role)));
+    }
+    if !tables.is_empty() {
+        grants.push(format!("GRANT SELECT ON {} TO {}", list(tables), Ident(role)));
+    }
+    Err(Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "role `{role}` may not read {} table(s) of the source, and `pg_dump` needs all of them, captured or not, to \
+             read the schema: run `{}` at the source, or set `skipDdlImport: true` and create the captured tables at \
+             the target yourself",
+            rows.len(),
+            grants.join("; ")
+        ),
+    ))
 }
 
 /// Keeps the list of what is made after the rows, behind what is on it from before.

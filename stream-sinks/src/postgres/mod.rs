@@ -49,7 +49,7 @@ use stream_core::{Error, ErrorKind};
 use apply::Applier;
 use pipe::Pipe;
 use progress::Ownership;
-pub use progress::TargetStore;
+pub use progress::{TargetStore, begin_anew_sql};
 use tables::Tables;
 
 /// What a [`PostgresSink`] needs to know.
@@ -103,7 +103,7 @@ impl PostgresSink {
     pub async fn connect(options: PostgresSinkOptions) -> Result<(Self, TargetStore), Error> {
         let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
         let client = Arc::new(client);
-        let ownership = progress::claim(&client, &options.stream).await?;
+        let ownership = progress::claim(&client, &options.target, &options.stream).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
         let shared = Arc::new(Shared { options, client, ownership });
         Ok((Self::with(shared, None), store))
@@ -178,14 +178,19 @@ impl Sink for PostgresSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
-        let (mut tables, missing) = Tables::find(Arc::clone(&client), &source.tables).await?;
+        let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
+        let fresh = || source.to_copy.iter().filter(|name| !self.known.contains(*name));
         if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
-            import::run(&self.shared, import, source, checkpoint).await?;
-            tables = Tables::find(client, &source.tables).await?.0;
+            // Whatever the target has must fit before anything is added to it.
+            check::present(&tables, source)?;
+            check::rights(&client, &tables, &self.shared.options.target.user).await?;
+            check::empty(&client, &tables, fresh(), &self.known).await?;
+            Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
+            tables = Tables::find(client, source).await?.0;
         }
         check::tables(&tables, source)?;
-        let fresh = source.to_copy.iter().filter(|name| !self.known.contains(*name));
-        check::empty(&self.shared.client, &tables, fresh).await?;
+        check::rights(&self.shared.client, &tables, &self.shared.options.target.user).await?;
+        check::empty(&self.shared.client, &tables, fresh(), &self.known).await?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
@@ -196,7 +201,10 @@ impl Sink for PostgresSink {
             .map(|table| &table.name)
             .filter(|name| self.known.contains(*name))
             .collect();
-        copy::empty(&self.shared, self.tables()?, &known).await
+        let kept = |name: &TableName| {
+            self.known.contains(name) && !tables.iter().any(|table| table.name == *name)
+        };
+        copy::empty(&self.shared, self.tables()?, &known, kept).await
     }
 
     fn copy_format(&self, table: &Table) -> CopyFormat {

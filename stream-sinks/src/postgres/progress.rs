@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use stream_core::lsn::Lsn;
-use stream_core::postgres::SqlClient;
+use stream_core::postgres::{ConnectOptions, SqlClient};
 use stream_core::relation::TableName;
-use stream_core::sql::Literal;
+use stream_core::sql::{Ident, Literal};
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
@@ -97,14 +97,29 @@ impl Ownership {
     }
 }
 
+/// The statements that make a stream begin anew at its next start: its tables are known as its own, and as not copied,
+/// so that they are emptied and copied again. Without its row in `progress` they would be somebody else's.
+#[must_use]
+pub fn begin_anew_sql(stream: &str) -> String {
+    let stream = Literal(stream);
+    format!(
+        "UPDATE sgstream.progress SET system_id = NULL, slot = NULL, position = NULL, completion = 'open' \
+         WHERE stream = {stream}; UPDATE sgstream.table_sync SET synced_at = NULL WHERE stream = {stream}"
+    )
+}
+
 /// Makes the tables and claims the stream.
-pub(super) async fn claim(client: &SqlClient, stream: &str) -> Result<Ownership, Error> {
+pub(super) async fn claim(
+    client: &SqlClient,
+    target: &ConnectOptions,
+    stream: &str,
+) -> Result<Ownership, Error> {
     let ready = client
         .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
         .await
         .map_err(|error| from_sql("look for the progress tables", &error))?;
     if !ready.get::<_, bool>(0) {
-        client.batch_execute(CREATE).await.map_err(cannot_create)?;
+        client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
     let claim = client
         .query_one(
@@ -117,15 +132,19 @@ pub(super) async fn claim(client: &SqlClient, stream: &str) -> Result<Ownership,
     Ok(Ownership { stream: stream.to_owned(), epoch: claim.get(0) })
 }
 
-fn cannot_create(error: tokio_postgres::Error) -> Error {
+fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Error {
     if error.code().is_some_and(|code| code.code() == "42501") {
+        let (database, role) = (Ident(&target.database), Ident(&target.user));
         return Error::new(
             ErrorKind::Configuration,
-            "the target role may not create schema `sgstream`, in which the stream's progress is kept: run \
-             `GRANT CREATE ON DATABASE … TO …` at the target as the database's owner",
+            format!(
+                "role `{}` may not create schema `sgstream` at the target, in which the stream's progress is kept: run \
+                 `GRANT CREATE ON DATABASE {database} TO {role}` there as the database's owner",
+                target.user
+            ),
         );
     }
-    from_sql("create the progress tables", &error)
+    from_sql("create the progress tables", error)
 }
 
 /// The checkpoint at the target.

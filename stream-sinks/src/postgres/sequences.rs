@@ -23,7 +23,9 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't'
 
 /// Gives the target's sequences the source's values: those of captured tables, and those of no table.
 pub(super) async fn synchronise(shared: &Shared, tables: &Tables) -> Result<(), Error> {
-    let source = SqlClient::connect(&shared.options.source).await.map_err(problem::from_connect)?;
+    let source = SqlClient::connect(&shared.options.source)
+        .await
+        .map_err(|error| problem::from_connect(error).context("source"))?;
     let failed = |error| from_sql("read the source's sequences", &error);
     let mut count = 0_u32;
     for row in source.query(SEQUENCES, &[]).await.map_err(failed)? {

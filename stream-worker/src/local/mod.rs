@@ -45,7 +45,11 @@ pub(crate) fn main(local: Local) -> ExitCode {
         Ok(ending) => ExitCode::from(ending.exit_code()),
         Err(error) => {
             match format {
-                LogFormat::Text => eprintln!("error: {error}"),
+                LogFormat::Text => {
+                    // Several problems are told at once, one a line.
+                    let lines = error.to_string();
+                    lines.lines().for_each(|line| eprintln!("error: {line}"));
+                }
                 LogFormat::Json => tracing::error!("{error}"),
             }
             ExitCode::from(supervise::exit_code(&error))

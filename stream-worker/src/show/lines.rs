@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Lag, word};
+use crate::supervise::tenths;
 
 /// How often the numbers are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,6 +33,10 @@ pub(super) async fn show(mut numbers: watch::Receiver<StreamStats>) -> Infallibl
         }
         looks = 0;
         phase = stats.phase;
+        if let Some(waiting) = &stats.waiting_for {
+            tracing::warn!(phase = word(phase), "still waiting: {waiting}");
+            continue;
+        }
         let done = stats.tables.values().filter(|table| table.done).count();
         let rows: u64 = stats.tables.values().map(|table| table.rows).sum();
         tracing::info!(
@@ -41,7 +46,7 @@ pub(super) async fn show(mut numbers: watch::Receiver<StreamStats>) -> Infallibl
             rows,
             changes = stats.changes,
             lag_bytes,
-            lag_seconds = behind.as_secs_f32(),
+            lag_seconds = tenths(behind),
             "progress"
         );
     }

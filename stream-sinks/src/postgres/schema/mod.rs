@@ -29,6 +29,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stream_core::relation::TableName;
+use stream_core::sql::list;
 
 pub use dump::PgDump;
 pub use rounds::rounds;
@@ -130,8 +131,10 @@ pub struct LeftOut {
 pub enum SchemaError {
     /// No `pg_dump` at all.
     #[error(
-        "no `pg_dump` found in {directories:?}: install the PostgreSQL client programs of version \
-         {server_major} or later, or skip the schema import"
+        "no `pg_dump` that runs was found in {}: install the PostgreSQL client programs of version {server_major} or \
+         later, name their directory with `--postgres-dir`, or set `skipDdlImport: true` and create the captured \
+         tables at the target yourself",
+        list(.directories.iter().map(|directory| format!("`{}`", directory.display())))
     )]
     NoPgDump {
         /// Where it was looked for.
@@ -141,8 +144,9 @@ pub enum SchemaError {
     },
     /// Only programs that are older than the source.
     #[error(
-        "`pg_dump` is older than the source (version {server_major}): found {found}; install the \
-         PostgreSQL client programs of version {server_major} or later, or skip the schema import"
+        "`pg_dump` is older than the source (version {server_major}): found {found}; install the PostgreSQL \
+         client programs of version {server_major} or later, name their directory with `--postgres-dir`, or set \
+         `skipDdlImport: true` and create the captured tables at the target yourself"
     )]
     OldPgDump {
         /// Paths and versions.
