@@ -81,12 +81,17 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     ///
     /// # Cancel safety
     /// Dropping the future ends the stream as a crash would: nothing confirmed is lost.
-    pub async fn run(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
+    pub async fn run(self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
+        // On the heap, because it is large and callers would have to know.
+        Box::pin(self.run_whole(control)).await
+    }
+
+    async fn run_whole(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         let mut commands = Commands { control, complete: false };
         let started = tokio::select! {
             biased;
             () = commands.stop() => return Ok(Outcome::Stopped),
-            started = Box::pin(self.start_up()) => started?,
+            started = self.start_up() => started?,
         };
         let started = match started {
             StartUp::Stream(started) => started,

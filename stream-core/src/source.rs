@@ -20,7 +20,9 @@ pub struct Inspected {
     pub identity: SourceIdentity,
     /// The captured tables.
     pub tables: Vec<Arc<Table>>,
-    /// Those of them that will be copied first.
+    /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
+    pub partitioned: Vec<TableName>,
+    /// Those of the tables that will be copied first.
     pub to_copy: BTreeSet<TableName>,
 }
 

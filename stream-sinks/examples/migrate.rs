@@ -25,6 +25,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if rest.iter().any(|word| word == "complete") {
         control.send(Control::Complete).await?;
     }
-    println!("{:?}", Pipeline::new(source, sink, store).run(commands).await?);
+    println!("{:?}", Box::pin(Pipeline::new(source, sink, store).run(commands)).await?);
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! The worker killed again and again, at random moments of schema import, copy, index build and stream, while
 //! sessions write to the source: nothing is lost, and nothing arrives twice.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by a panic, in its helpers too"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -87,9 +91,9 @@ struct Ends {
 }
 
 impl Ends {
-    fn start(&self, more: &[&str]) -> Child {
+    fn start(&self, more: &[&str]) -> Worker {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_stream-worker"))
+        let child = Command::new(env!("CARGO_BIN_EXE_stream-worker"))
             .args(["local", "-f", "stream.yaml"])
             .args(["--cluster", "here=env:SOURCE", "--cluster", "there=env:TARGET"])
             .args(more)
@@ -100,7 +104,8 @@ impl Ends {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap()
+            .unwrap();
+        Worker(child)
     }
 
     fn log(&self) -> std::path::PathBuf {
@@ -111,6 +116,16 @@ impl Ends {
         let log = std::fs::read_to_string(self.log()).unwrap();
         let lines: Vec<_> = log.lines().collect();
         lines.get(lines.len().saturating_sub(30)..).unwrap().join("\n")
+    }
+}
+
+/// A worker that runs; killed when the test fails.
+struct Worker(Child);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -203,7 +218,7 @@ async fn kill_in(ends: &Ends, eyes: &Eyes, wanted: Phase, wait: Duration) -> Opt
     let start = Instant::now();
     let mut reached = None;
     loop {
-        if let Some(ended) = worker.try_wait().unwrap() {
+        if let Some(ended) = worker.0.try_wait().unwrap() {
             panic!("the worker ended by itself ({ended}):\n{}", ends.end_of_log());
         }
         let now = eyes.look().await.filter(|(epoch, _)| *epoch > before).map(|(_, phase)| phase);
@@ -211,8 +226,8 @@ async fn kill_in(ends: &Ends, eyes: &Eyes, wanted: Phase, wait: Duration) -> Opt
             reached = Some(Instant::now());
         }
         if reached.is_some_and(|reached| reached.elapsed() >= wait) {
-            worker.kill().unwrap();
-            worker.wait().unwrap();
+            // It is SIGKILL.
+            drop(worker);
             return now;
         }
         assert!(start.elapsed() < PATIENCE, "never at {wanted:?}:\n{}", ends.end_of_log());
@@ -224,11 +239,11 @@ fn complete(ends: &Ends) {
     let mut worker = ends.start(&["--complete"]);
     let start = Instant::now();
     let status = loop {
-        if let Some(status) = worker.try_wait().unwrap() {
+        if let Some(status) = worker.0.try_wait().unwrap() {
             break status;
         }
         if start.elapsed() > PATIENCE {
-            worker.kill().unwrap();
+            worker.0.kill().unwrap();
         }
         std::thread::sleep(LOOK_AGAIN);
     };

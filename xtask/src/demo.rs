@@ -127,7 +127,11 @@ impl Demo {
             anyhow::Ok(Times { filled, copied, indexed, caught_up: Instant::now() })
         };
         let times = worker.meanwhile(seen).await?;
-        worker.meanwhile(async { Ok(tokio::time::sleep(self.streaming).await) }).await?;
+        let wait = async {
+            tokio::time::sleep(self.streaming).await;
+            Ok(())
+        };
+        worker.meanwhile(wait).await?;
         let (lag, totals) = (watch.lag().await?, writers.stop().await?);
         watch.close().await;
         let cutover = Instant::now();

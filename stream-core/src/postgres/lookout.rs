@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::capture::{Captured, capture};
 use super::catalog::read_tables;
+use super::query::QueryError;
 use super::{ConnectOptions, SqlClient};
 use crate::filter::TableFilter;
 use crate::relation::{RelationId, TableName};
@@ -57,8 +58,18 @@ async fn look(
     known: &BTreeSet<RelationId>,
 ) -> Result<Vec<TableName>, Box<dyn std::error::Error + Send + Sync>> {
     let client = SqlClient::connect(connect).await?;
-    let captured = capture(&read_tables(&client).await?, filter);
+    let found = find(&client, filter, known).await?;
     client.close().await;
+    Ok(found)
+}
+
+/// The tables that `filter` asks for and that are not `known`.
+pub(super) async fn find(
+    client: &SqlClient,
+    filter: &TableFilter,
+    known: &BTreeSet<RelationId>,
+) -> Result<Vec<TableName>, QueryError> {
+    let captured = capture(&read_tables(client).await?, filter);
     Ok(captured
         .all()
         .filter(|table| !known.contains(&table.id))

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
-use super::lookout::Lookout;
+use super::lookout::{self, Lookout};
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::{self, Expected};
 use super::{
@@ -191,6 +191,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
+            partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
     }
@@ -313,7 +314,14 @@ impl Source for PostgresSource {
     async fn current_lsn(&mut self) -> Result<Lsn, Error> {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
+        // What the source holds now includes tables that nobody has looked for yet.
+        let known = self.captured.all().map(|table| table.id).collect();
+        let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
+        let found = found.map_err(problem::from_query)?;
+        if !found.is_empty() {
+            return Err(problem::new_tables(&found));
+        }
         Ok(lsn)
     }
 

@@ -186,10 +186,11 @@ impl Applier {
             return Ok(());
         }
         if known.is_some() {
-            // The table was altered at the source; at the target too, if all is well.
-            self.tables.refresh(&relation.name).await?;
             self.statements.forget_relation(relation.id);
         }
+        // The table may have been altered since the start, before its first change even; at the target too, if
+        // all is well.
+        self.tables.refresh(&relation.name).await?;
         let plan = self.tables.plan(relation)?;
         self.plans.insert(relation.id, Arc::new(plan));
         Ok(())

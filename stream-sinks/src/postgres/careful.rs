@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use stream_core::batch::{Batch, Entry};
-use stream_core::change::{Change, Tuple, TupleData};
+use stream_core::change::{Change, OldTuple, Tuple, TupleData};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::ServerError;
 use stream_core::relation::Relation;
@@ -41,8 +41,9 @@ impl Applier {
             return Err(self.row_refused(change, &error));
         }
         match change {
-            Change::Update { relation, new, .. } if findings.missed_update.is_some() => {
-                self.update_missed(relation, new, at).await
+            Change::Update { relation, old, new } if findings.missed_update.is_some() => {
+                let found_by = old.as_ref().map_or(new, OldTuple::tuple);
+                self.update_missed(relation, found_by, new, at).await
             }
             Change::Delete { relation, old } if !findings.missed_deletes.is_empty() => {
                 self.differs(relation, old.tuple(), "a deleted row was not there")
@@ -68,6 +69,10 @@ impl Applier {
         }
         self.differs(relation, new, "an inserted row was there already: overwritten")?;
         let plan = self.plan_of(relation)?;
+        if !plan.guards.is_empty() {
+            self.replace(relation, new, new, at).await?;
+            return Ok(());
+        }
         let key = Key::Columns(plan.conflict.clone());
         let set: Vec<usize> = plan
             .written()
@@ -82,7 +87,7 @@ impl Applier {
         let values: Vec<_> =
             set.iter().chain(&plan.conflict).filter_map(|&at| new.get(at)).collect();
         let types = plan.types(set.iter().chain(&plan.conflict).copied());
-        self.pipe.prepare("", &plan.update_sql(&set, &key), &types).map_err(from_wire)?;
+        self.pipe.prepare("", &plan.update_by_sql(&set, &key), &types).map_err(from_wire)?;
         self.pipe.execute("", values.iter().copied(), Purpose::Update, at).map_err(from_wire)?;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         match findings.refused {
@@ -91,10 +96,29 @@ impl Applier {
         }
     }
 
+    /// Replaces a row, which changes what no UPDATE can change; `false` when it was not there.
+    async fn replace(
+        &mut self,
+        relation: &Relation,
+        found_by: &Tuple,
+        new: &Tuple,
+        at: usize,
+    ) -> Result<bool, Error> {
+        self.send_delete(relation, found_by, at)?;
+        let deleted = self.pipe.finish().await.map_err(from_wire)?;
+        self.send_insert(relation, new, Shape::Insert, at)?;
+        let inserted = self.pipe.finish().await.map_err(from_wire)?;
+        match deleted.refused.or(inserted.refused) {
+            Some((error, _)) => Err(self.refused_at(relation, new, &error)),
+            None => Ok(deleted.missed_deletes.is_empty()),
+        }
+    }
+
     /// The row of an update was not there: it is inserted when all of it is known.
     async fn update_missed(
         &mut self,
         relation: &Relation,
+        found_by: &Tuple,
         new: &Tuple,
         at: usize,
     ) -> Result<(), Error> {
@@ -111,8 +135,13 @@ impl Applier {
                 ),
             ));
         }
+        // A guard that differs is no missing row.
+        let guarded = !self.plan_of(relation)?.guards.is_empty();
+        if guarded && self.replace(relation, found_by, new, at).await? {
+            return Ok(());
+        }
         self.differs(relation, new, "an updated row was not there: inserted")?;
-        self.insert_over(relation, new, at).await
+        if guarded { Ok(()) } else { self.insert_over(relation, new, at).await }
     }
 
     fn differs(&self, relation: &Relation, row: &Tuple, what: &'static str) -> Result<(), Error> {

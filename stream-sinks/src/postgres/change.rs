@@ -61,10 +61,16 @@ impl Applier {
         let set = set_columns(&plan, old.is_none(), &new_values);
         let mut values: Vec<_> = set.iter().filter_map(|&at| new_values.get(at).copied()).collect();
         push_key(&plan, old.map_or(new, OldTuple::tuple), &mut values);
+        values.extend(plan.guards.iter().filter_map(|&at| new_values.get(at).copied()));
         self.execute(&plan, Shape::Update(set), &values, Purpose::Update, at)
     }
 
-    fn send_delete(&mut self, relation: &Relation, old: &Tuple, at: usize) -> Result<(), Error> {
+    pub(super) fn send_delete(
+        &mut self,
+        relation: &Relation,
+        old: &Tuple,
+        at: usize,
+    ) -> Result<(), Error> {
         let plan = self.plan_of(relation)?;
         let mut values = Vec::new();
         push_key(&plan, old, &mut values);

@@ -1,5 +1,7 @@
 //! Whether the target can take what the source has, before anything is written.
 
+use std::collections::BTreeSet;
+
 use stream_core::postgres::SqlClient;
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
@@ -140,15 +142,20 @@ pub(super) async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> R
     ))
 }
 
-/// Refuses tables that hold rows which are not the stream's.
+/// Refuses tables that hold rows which are not the stream's. Rows of a partition's root are the stream's when
+/// another partition was copied there before.
 pub(super) async fn empty(
     client: &SqlClient,
     tables: &Tables,
     names: impl Iterator<Item = &TableName>,
+    known: &BTreeSet<TableName>,
 ) -> Result<(), Error> {
     let mut filled = Vec::new();
     for name in names {
         let Some(place) = tables.place(name) else { continue };
+        if tables.others_at(&place.name, name).any(|other| known.contains(other)) {
+            continue;
+        }
         let sql = format!("SELECT EXISTS (SELECT FROM {})", place.name.quoted());
         let row = client
             .query_one(&sql, &[])

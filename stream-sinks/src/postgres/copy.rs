@@ -1,11 +1,11 @@
 //! The snapshot's road into the target: `COPY` data goes from server to server as it is.
 
 use futures_util::StreamExt;
-use stream_core::Error;
 use stream_core::copy::{CopyFormat, TableCopy};
 use stream_core::postgres::{Wire, WireError};
 use stream_core::relation::TableName;
 use stream_core::sql::{Ident, list};
+use stream_core::{Error, ErrorKind};
 
 use super::Shared;
 use super::error::{fenced, from_sql, from_wire, refused};
@@ -13,12 +13,25 @@ use super::plan::copy_in_sql;
 use super::progress::Ownership;
 use super::tables::Tables;
 
-/// Empties tables whose earlier copy was not completed.
+/// Empties tables whose earlier copy was not completed; never those that hold rows of tables to be `kept`.
 pub(super) async fn empty(
     shared: &Shared,
     tables: &Tables,
     names: &[&TableName],
+    kept: impl Fn(&TableName) -> bool,
 ) -> Result<(), Error> {
+    for name in names {
+        let Some(place) = tables.place(name) else { continue };
+        if let Some(other) = tables.others_at(&place.name, name).find(|other| kept(other)) {
+            return Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "partition `{name}` has to be copied again, but its rows are in `{}` of the target together                      with those of `{other}`, which is complete: remove the rows of `{name}` there and create it                      as a partition of its own, then start the stream again",
+                    place.name
+                ),
+            ));
+        }
+    }
     let places: std::collections::BTreeSet<_> = names
         .iter()
         .filter_map(|name| tables.place(name))

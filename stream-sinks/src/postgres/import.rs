@@ -39,6 +39,7 @@ pub(super) async fn run(
         .tables
         .iter()
         .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+        .chain(&source.partitioned)
         .cloned()
         .collect();
     // Tables that are found later come alone: what was dropped at the target since does not come back.

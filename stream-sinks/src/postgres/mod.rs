@@ -147,9 +147,12 @@ impl Shared {
         let mut wire =
             Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
-        wire.simple_query("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
-            .await
-            .map_err(error::from_wire)?;
+        // A scan that cannot be avoided costs so much then, by name, that it would be compiled at each execution.
+        wire.simple_query(
+            "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan",
+        )
+        .await
+        .map_err(error::from_wire)?;
         let replica = wire.simple_query("SET session_replication_role = replica").await;
         match replica {
             Ok(_) => Ok((wire, true)),
@@ -175,19 +178,19 @@ impl Sink for PostgresSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
-        let (mut tables, missing) = Tables::find(Arc::clone(&client), &source.tables).await?;
+        let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
         let fresh = || source.to_copy.iter().filter(|name| !self.known.contains(*name));
         if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
             // Whatever the target has must fit before anything is added to it.
             check::present(&tables, source)?;
             check::rights(&client, &tables, &self.shared.options.target.user).await?;
-            check::empty(&client, &tables, fresh()).await?;
+            check::empty(&client, &tables, fresh(), &self.known).await?;
             Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
-            tables = Tables::find(client, &source.tables).await?.0;
+            tables = Tables::find(client, source).await?.0;
         }
         check::tables(&tables, source)?;
         check::rights(&self.shared.client, &tables, &self.shared.options.target.user).await?;
-        check::empty(&self.shared.client, &tables, fresh()).await?;
+        check::empty(&self.shared.client, &tables, fresh(), &self.known).await?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
@@ -198,7 +201,10 @@ impl Sink for PostgresSink {
             .map(|table| &table.name)
             .filter(|name| self.known.contains(*name))
             .collect();
-        copy::empty(&self.shared, self.tables()?, &known).await
+        let kept = |name: &TableName| {
+            self.known.contains(name) && !tables.iter().any(|table| table.name == *name)
+        };
+        copy::empty(&self.shared, self.tables()?, &known, kept).await
     }
 
     fn copy_format(&self, table: &Table) -> CopyFormat {

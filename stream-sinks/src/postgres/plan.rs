@@ -75,6 +75,9 @@ pub(super) struct Plan {
     /// For each column of the relation its column at the target; `None` where it is left out.
     pub(super) columns: Vec<Option<TargetColumn>>,
     pub(super) key: Key,
+    /// Columns GENERATED ALWAYS outside of the key, which no UPDATE can give a value: an update looks for the
+    /// row by their new values too, to notice that they changed.
+    pub(super) guards: Vec<usize>,
     /// Columns of the relation by which a row that is already there would be met.
     pub(super) conflict: Vec<usize>,
     /// Whether each written column takes the binary form of the source's values.
@@ -126,7 +129,19 @@ impl Plan {
                     && (source.type_oid == target.type_oid || is_user_defined(source.type_oid))
             })
         });
-        Ok(Self { relation, table, columns, key, conflict, takes_binary })
+        let guards = match &key {
+            Key::Columns(key) => columns
+                .iter()
+                .enumerate()
+                .filter(|(at, column)| {
+                    !key.contains(at)
+                        && column.as_ref().is_some_and(|c| c.identity == Identity::Always)
+                })
+                .map(|(at, _)| at)
+                .collect(),
+            Key::Image | Key::Nothing => Vec::new(),
+        };
+        Ok(Self { relation, table, columns, key, guards, conflict, takes_binary })
     }
 
     fn key(relation: &Relation, primary_key: &Option<Vec<usize>>) -> Key {
@@ -183,9 +198,31 @@ impl Plan {
         )
     }
 
-    /// `UPDATE` of the columns `set`, found by `key`: parameters are the set columns' values, then the
-    /// key's (for [`Key::Image`]: every written column's).
-    pub(super) fn update_sql(&self, set: &[usize], key: &Key) -> String {
+    /// `UPDATE` of the columns `set`, found by the key: parameters are the set columns' values, then the
+    /// key's (for [`Key::Image`]: every written column's), then those of the guards.
+    pub(super) fn update_sql(&self, set: &[usize]) -> String {
+        let row = self.update_by_sql(set, &self.key);
+        let first = set.len() + self.key_columns(&self.key).len() + 1;
+        row + &self.guard_condition(first)
+    }
+
+    /// Looks whether the row of an update is there that sets nothing: parameters as for [`Self::update_sql`].
+    pub(super) fn exists_sql(&self) -> String {
+        let row = self.row_condition(&self.key, 1);
+        let guards = self.guard_condition(self.key_columns(&self.key).len() + 1);
+        format!("SELECT FROM {} WHERE {row}{guards}", self.table.only())
+    }
+
+    fn guard_condition(&self, first: usize) -> String {
+        let guards = self.guards.iter().zip(first..).filter_map(|(&at, n)| {
+            let column = self.target(at)?;
+            Some(format!(" AND {} {} ${n}", Ident(&column.name), column.equality))
+        });
+        guards.collect()
+    }
+
+    /// `UPDATE` of the columns `set`, found by `key` alone.
+    pub(super) fn update_by_sql(&self, set: &[usize], key: &Key) -> String {
         let assignments = list(set.iter().enumerate().filter_map(|(n, &at)| {
             Some(format!("{} = ${}", Ident(&self.target(at)?.name), n + 1))
         }));
@@ -251,11 +288,6 @@ impl Plan {
             _ => &[],
         };
         self.types(set.iter().copied().chain(self.key_columns(&self.key)))
-    }
-
-    /// Whether a row that `key` names is there: for a change that changes no column.
-    pub(super) fn exists_sql(&self, key: &Key) -> String {
-        format!("SELECT FROM {} WHERE {}", self.table.only(), self.row_condition(key, 1))
     }
 
     /// The parameters of a condition by `key`, as columns of the relation.

@@ -66,12 +66,15 @@ impl Statements {
 pub(super) fn statement(plan: &Plan, shape: &Shape) -> (String, Vec<u32>) {
     let written = || plan.written().map(|(at, _)| at);
     let key = || plan.key_columns(&plan.key).into_iter();
+    let guards = || plan.guards.iter().copied();
     match shape {
         Shape::Insert => (plan.insert_sql(), plan.types(written())),
         Shape::InsertIfAbsent => (plan.insert_if_absent_sql(), plan.types(written())),
-        Shape::Update(set) if set.is_empty() => (plan.exists_sql(&plan.key), plan.types(key())),
+        Shape::Update(set) if set.is_empty() => {
+            (plan.exists_sql(), plan.types(key().chain(guards())))
+        }
         Shape::Update(set) => {
-            (plan.update_sql(set, &plan.key), plan.types(set.iter().copied().chain(key())))
+            (plan.update_sql(set), plan.types(set.iter().copied().chain(key()).chain(guards())))
         }
         Shape::UpdateMany(set) => {
             (plan.update_many_sql(set), plan.array_types(set.iter().copied().chain(key())))

@@ -162,10 +162,11 @@ impl Kind {
             }
         }
         let set = set_columns(plan, true, &new_values);
-        let fit = set.iter().all(|&at| {
-            plan.has_array(at)
-                && matches!(new_values.get(at), Some(TupleData::Binary(_) | TupleData::Null))
-        });
+        let fit = plan.guards.is_empty()
+            && set.iter().all(|&at| {
+                plan.has_array(at)
+                    && matches!(new_values.get(at), Some(TupleData::Binary(_) | TupleData::Null))
+            });
         (fit && !set.is_empty()).then_some(Self::Update { set, key })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use stream_core::copy::CopyFormat;
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{Relation, TableName};
+use stream_core::source::Inspected;
 use stream_core::sql::list;
 use stream_core::table::{Identity, Table};
 use stream_core::{Error, ErrorKind};
@@ -133,11 +134,13 @@ impl Tables {
     /// Finds each captured table at the target; one that is not there is in the second part of the answer.
     pub(super) async fn find(
         client: Arc<SqlClient>,
-        captured: &[Arc<Table>],
+        source: &Inspected,
     ) -> Result<(Self, Vec<TableName>), Error> {
+        let captured = &source.tables;
         let names: BTreeSet<TableName> = captured
             .iter()
             .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+            .chain(&source.partitioned)
             .cloned()
             .collect();
         let found: HashMap<_, _> = read(&client, &names)
@@ -152,7 +155,9 @@ impl Tables {
                 !found.contains_key(&table.name)
                     && !table.root.as_ref().is_some_and(|root| found.contains_key(root))
             })
-            .map(|table| table.name.clone())
+            .map(|table| &table.name)
+            .chain(source.partitioned.iter().filter(|root| !found.contains_key(root)))
+            .cloned()
             .collect();
         let captured =
             captured.iter().map(|table| (table.name.clone(), Arc::clone(table))).collect();
@@ -187,6 +192,22 @@ impl Tables {
         let own = target.get(name);
         let root = || target.get(self.captured.get(name)?.root.as_ref()?);
         own.or_else(root).map(Arc::clone)
+    }
+
+    /// Captured tables other than `name` whose rows are in `place` of the target, or in a partition of it.
+    pub(super) fn others_at<'a>(
+        &'a self,
+        place: &'a TableName,
+        name: &'a TableName,
+    ) -> impl Iterator<Item = &'a TableName> {
+        let is_there = move |table: &Table| {
+            table.root.as_ref() == Some(place)
+                || self.place(&table.name).is_some_and(|there| there.name == *place)
+        };
+        self.captured
+            .iter()
+            .filter(move |(other, table)| *other != name && is_there(table))
+            .map(|(other, _)| other)
     }
 
     pub(super) fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {

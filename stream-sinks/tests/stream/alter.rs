@@ -138,14 +138,6 @@ async fn partitions_made_and_attached_in_mid_stream() {
         })
         .await;
     }
-    run(&Check::new(
-        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, 'v' FROM generate_series(1, 20) i;
-         CREATE TABLE lone (id int PRIMARY KEY, v text); INSERT INTO lone SELECT i, 'l' FROM generate_series(200, 220) i;",
-        "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p SELECT i, 'w' FROM generate_series(100, 150) i;
---
-         UPDATE p SET v = 'u' WHERE id > 120; DELETE FROM p WHERE id = 130; UPDATE p SET id = 99 WHERE id = 100;",
-    ))
-    .await;
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl Stream {
         self.stats.update(|stats| stats.phase = Phase::Starting);
         let mut seen = self.stats.subscribe();
         let (control, commands) = mpsc::channel(1);
-        let run = async { self.pipeline().await?.run(commands).await };
+        let run = async { Box::pin(self.pipeline().await?.run(commands)).await };
         let drive = async {
             seen.wait_for(|stats| stats.phase == phase).await.unwrap();
             work.await;
@@ -137,7 +137,7 @@ impl Stream {
             loop {
                 let (control, commands) = mpsc::channel(1);
                 let ended = {
-                    let run = async { self.pipeline().await?.run(commands).await };
+                    let run = async { Box::pin(self.pipeline().await?.run(commands)).await };
                     let end = async {
                         is_finished.wait_for(|finished| *finished).await.unwrap();
                         let _ = control.send(Control::Complete).await;

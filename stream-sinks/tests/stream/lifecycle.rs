@@ -1,5 +1,7 @@
 //! How a stream begins, ends, and begins anew.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use stream_core::pipeline::Outcome;
 use stream_core::throwaway::testing::{self, TestDatabase};
 

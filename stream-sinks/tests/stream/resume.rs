@@ -7,7 +7,7 @@ use stream_core::throwaway::testing::{self, TestDatabase};
 
 use crate::fixture::{Stream, execute, rows};
 
-const FOREIGN_KEYS: &str = "SELECT conname FROM pg_constraint WHERE contype = 'f'";
+const FOREIGN_KEYS: &str = "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace";
 
 #[tokio::test]
 async fn a_snapshot_that_fails_copies_only_what_is_not_complete() {

@@ -139,36 +139,6 @@ async fn many_columns() {
 }
 
 #[tokio::test]
-async fn excluded_columns_and_included_columns() {
-    run(&Check {
-        excludes: &[r"public\.people\.secret", r"public\.hidden", r"public\.people\.big"],
-        facts: false,
-        compared: &["public.people"],
-        expect: &[
-            ("SELECT attname FROM pg_attribute WHERE attrelid = 'people'::regclass AND attnum > 0 AND NOT attisdropped", &["(id)", "(name)"]),
-            ("SELECT to_regclass('hidden') IS NULL", &["(t)"]),
-        ],
-        ..Check::new(
-            "CREATE TABLE people (id int PRIMARY KEY, secret text NOT NULL, name text, big text); CREATE TABLE hidden (id int PRIMARY KEY);
-             INSERT INTO people SELECT i, 's', 'n', repeat('x', 3000) FROM generate_series(1, 20) i; INSERT INTO hidden VALUES (1);",
-            "INSERT INTO people SELECT i, 's', 'm', NULL FROM generate_series(21, 60) i; UPDATE people SET secret = 'changed' WHERE id = 1; UPDATE people SET name = 'u' WHERE id < 5; UPDATE people SET id = -id WHERE id = 7; DELETE FROM people WHERE id = 8; INSERT INTO hidden VALUES (2);",
-        )
-    })
-    .await;
-    run(&Check {
-        includes: &[r"public\.people\.name"],
-        facts: false,
-        compared: &["public.people"],
-        expect: &[("SELECT attname FROM pg_attribute WHERE attrelid = 'people'::regclass AND attnum > 0 AND NOT attisdropped", &["(id)", "(name)"])],
-        ..Check::new(
-            "CREATE TABLE people (id int PRIMARY KEY, secret text NOT NULL, name text, big text); INSERT INTO people SELECT i, 's', 'n', repeat('x', 3000) FROM generate_series(1, 20) i;",
-            "INSERT INTO people SELECT i, 's', 'm', NULL FROM generate_series(21, 60) i; UPDATE people SET secret = 'changed', name = 'u' WHERE id = 1; UPDATE people SET id = -id WHERE id = 7; DELETE FROM people WHERE id = 8;",
-        )
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn foreign_keys_triggers_and_sequences() {
     check(
         "CREATE TABLE log (n int); CREATE TABLE customers (id serial PRIMARY KEY, code text UNIQUE, boss int REFERENCES customers);

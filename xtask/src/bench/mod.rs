@@ -103,7 +103,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         }
     }
     drop(bench);
-    std::fs::remove_dir_all(&scratch)?;
     print!("\n{}", report.table());
     println!("\nraw results: {}", report.save(&directory)?.display());
     Ok(if *check && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -84,15 +84,20 @@ fn own() -> f64 {
 
 /// A postmaster and all its children: what ended ones have used is the postmaster's.
 fn family(postmaster: u32) -> f64 {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|entry| Stat::read(entry.file_name().to_str()?))
-        .map(|stat| match stat {
-            Stat { pid, own, children, .. } if pid == postmaster => own + children,
-            Stat { parent, own, .. } if parent == postmaster => own,
-            Stat { .. } => 0.0,
-        })
-        .sum()
+    let Some(mut head) = Stat::read(&postmaster.to_string()) else { return 0.0 };
+    loop {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let children: f64 = processes
+            .filter_map(|entry| Stat::read(entry.file_name().to_str()?))
+            .filter(|stat| stat.parent == postmaster)
+            .map(|stat| stat.own)
+            .sum();
+        // A child that ended meanwhile may have been seen by both, or by neither.
+        match Stat::read(&postmaster.to_string()) {
+            Some(now) if now.children > head.children => head = now,
+            _ => return head.own + head.children + children,
+        }
+    }
 }
 
 /// The machine's busy time: everything but idle, waiting for disks, and stolen by other machines.
@@ -112,7 +117,6 @@ fn machine() -> f64 {
 /// What is of use in `/proc/PID/stat`.
 #[derive(Debug, PartialEq)]
 struct Stat {
-    pid: u32,
     parent: u32,
     own: f64,
     children: f64,
@@ -126,12 +130,10 @@ impl Stat {
 
     fn parse(text: &str) -> Option<Self> {
         // The name is in parentheses, and can hold some itself.
-        let (start, rest) = text.rsplit_once(')')?;
-        let pid = start.split(' ').next()?.parse().ok()?;
+        let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
         let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
         Some(Self {
-            pid,
             parent: fields.get(1)?.parse().ok()?,
             own: (ticks(11)? + ticks(12)?) / TICKS,
             children: (ticks(13)? + ticks(14)?) / TICKS,
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn times_are_found_behind_a_name_with_spaces_and_parentheses() {
         let text = "42 (a) b) S 7 42 42 0 -1 4194304 100 0 0 0 150 50 30 20 20 0 1 0 99 1 1";
-        let expected = Stat { pid: 42, parent: 7, own: 2.0, children: 0.5 };
+        let expected = Stat { parent: 7, own: 2.0, children: 0.5 };
         assert_eq!(Stat::parse(text), Some(expected));
         assert_eq!(Stat::parse("42 (a"), None);
     }

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long anything may take before it counts as hung.
 pub(super) const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Where the programs are, and where they may write.
+/// Where the programs are, and where they may write; removed when it is dropped.
 pub(super) struct Programs {
     directory: PathBuf,
 }
@@ -26,6 +26,7 @@ impl Programs {
     /// Builds the programs, and copies them: a build while they are measured must not change them.
     pub(super) fn build(workspace: &Workspace, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
+        let programs = Self { directory: directory.to_owned() };
         for (what, built) in [
             (["--package=stream-worker", "--bin=stream-worker"], "stream-worker"),
             (["--package=stream-core", "--example=discard"], "examples/discard"),
@@ -38,7 +39,7 @@ impl Programs {
             let copy = directory.join(name);
             fs::copy(&built, &copy).with_context(|| format!("`{}`", copy.display()))?;
         }
-        Ok(Self { directory: directory.to_owned() })
+        Ok(programs)
     }
 
     /// The program that decodes and discards.
@@ -74,6 +75,13 @@ impl Programs {
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("`{program}` cannot be run"))?;
         Ok(Running { child, started, used: Used::default(), log })
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        // What is left behind is in the way of nobody.
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -6,10 +6,14 @@ use anyhow::{Context as _, Result};
 use stream_core::postgres::{ConnectOptions, SqlClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_postgres::SimpleQueryMessage;
 
 /// How many sessions write.
 pub(super) const SESSIONS: usize = WORK.len();
+
+/// From one transaction of a session to its next.
+const PACE: Duration = Duration::from_millis(5);
 
 /// A transaction: statements that each say how many rows they changed.
 type Transaction = &'static [&'static str];
@@ -21,7 +25,7 @@ const BANK: Transaction = &[
     "UPDATE pgbench_accounts SET abalance = abalance + 7 WHERE aid = (SELECT 1 + floor(random() * 1000000)::int)",
     "UPDATE pgbench_tellers SET tbalance = tbalance + 7 WHERE tid = (SELECT 1 + floor(random() * 100)::int)",
     "UPDATE pgbench_branches SET bbalance = bbalance + 7 WHERE bid = (SELECT 1 + floor(random() * 10)::int)",
-    "INSERT INTO pgbench_history SELECT 1 + n % 100, 1 + n % 10, n, 7, now() FROM floor(random() * 1000000) n",
+    "INSERT INTO pgbench_history SELECT 1 + n % 100, 1 + n % 10, n, 7, now() FROM (SELECT floor(random() * 1000000)::int AS n) AS random",
 ];
 
 const SHOP: &[Transaction] = &[
@@ -149,7 +153,10 @@ async fn write(
     stopped: watch::Receiver<bool>,
 ) -> Result<Totals> {
     let mut totals = Totals::default();
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for transaction in work.iter().cycle() {
+        pace.tick().await;
         if *stopped.borrow() {
             break;
         }
