@@ -427,6 +427,7 @@ async fn a_pg_dump_older_than_the_source_is_refused() {
         ("TARGET", &stream.target),
         ("PATH", old.to_str().unwrap()),
         ("STREAM_POSTGRES_DIRS", ""),
+        ("STREAM_POSTGRES_CLIENTS", ""),
     ];
     let output = Worker::start(stream.directory.path(), &arguments, &variables).ends(2);
     assert!(output.contains("older than the source"), "{output}");
