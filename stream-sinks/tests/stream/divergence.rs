@@ -110,7 +110,8 @@ async fn a_second_worker_fences_the_first() {
             std::future::pending::<()>().await;
             drop(second);
         };
-        let error = stream.run_once(Phase::Streaming, work, Control::Stop).await.unwrap_err();
+        let error =
+            Box::pin(stream.run_once(Phase::Streaming, work, Control::Stop)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
         assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)"]);
         // The first worker may have ended before the source had the second row.
