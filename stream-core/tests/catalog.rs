@@ -12,7 +12,8 @@ use stream_core::postgres::capture::{Captured, CapturedTable, capture, measure};
 use stream_core::postgres::catalog::{Generated, Identity, TableKind, read_tables};
 use stream_core::postgres::preflight::{SourceProblem, check, identity_sql};
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
-use stream_core::postgres::slot::{self, Expected, SlotProblem, SlotType};
+use stream_core::postgres::slot::{self, SlotType};
+use stream_core::postgres::slot_problem::{Expected, SlotProblem, judge};
 use stream_core::relation::{ReplicaIdentity, TableName};
 use stream_core::snapshot::plan::{copy_sql, plan};
 use stream_core::throwaway::Server;
@@ -422,13 +423,13 @@ async fn a_slot_is_read_judged_and_dropped() {
         stored: state.confirmed_flush,
         server: position,
     };
-    slot::judge(Some(&state), &expected).unwrap();
+    judge(Some(&state), &expected).unwrap();
     let ahead = Expected { stored: Some(Lsn::new(u64::MAX)), ..expected };
-    let problem = slot::judge(Some(&state), &ahead).unwrap_err();
+    let problem = judge(Some(&state), &ahead).unwrap_err();
     assert!(matches!(problem, SlotProblem::ServerBehind { .. }));
 
     client.batch_execute(&slot::drop_sql("read_slot")).await.unwrap();
-    let problem = slot::judge(None, &expected).unwrap_err();
+    let problem = judge(None, &expected).unwrap_err();
     assert!(matches!(problem, SlotProblem::Dropped { .. }));
 }
 

@@ -2,7 +2,7 @@
 
 use stream_core::Error;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
-use stream_core::postgres::slot::SlotProblem;
+use stream_core::postgres::slot_problem::SlotProblem;
 use stream_core::postgres::{PostgresSource, PostgresSourceOptions};
 use stream_core::stats::Stats;
 use stream_sinks::postgres::{PostgresSink, PostgresSinkOptions, TargetStore, begin_anew_sql};

@@ -1,7 +1,11 @@
 //! What an operator does wrong, or what happens to servers: the worker names it, with its remedy; and once exactly
 //! that remedy was applied, the stream works, and nothing is lost or doubled.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by a panic, in its helpers too"
+)]
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::TcpListener;

@@ -22,6 +22,7 @@ mod read_ahead;
 pub mod replication;
 pub mod simple_query;
 pub mod slot;
+pub mod slot_problem;
 pub mod source;
 pub mod source_options;
 pub mod sql_client;

@@ -6,7 +6,8 @@ use super::connect::ConnectError;
 use super::error::WireError;
 use super::preflight::SourceProblem;
 use super::query::QueryError;
-use super::slot::{self, SlotProblem};
+use super::slot;
+use super::slot_problem::SlotProblem;
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 

@@ -15,7 +15,8 @@ use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::lookout::{self, Lookout};
 use super::replication::{ReplicationStream, StreamMessage};
-use super::slot::{self, Expected};
+use super::slot;
+use super::slot_problem::{self, Expected};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight, problem, publication,
     tables, wait,
@@ -185,7 +186,7 @@ impl Source for PostgresSource {
         let same_server =
             checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
         if same_server {
-            slot::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
+            slot_problem::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
         }
         self.confirmed_flush = state.and_then(|state| state.confirmed_flush);
         Ok(Inspected {

@@ -1,0 +1,323 @@
+//! Whether a stream may go on with its slot. Pure.
+//!
+//! In: what the server says of the slot, and the position that was saved last. Out: nothing, or the
+//! [`SlotProblem`]. Whatever would lose changes without a word is one.
+
+use super::slot::{SlotState, SlotType, WalStatus, drop_sql};
+use crate::lsn::Lsn;
+
+/// What a slot has to be, for a stream to go on with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The slot's name.
+    pub slot: &'a str,
+    /// The database that is streamed.
+    pub database: &'a str,
+    /// The last position that was saved; `None` when there never was one. Every position has to be
+    /// saved before it is confirmed, those of keepalives too.
+    pub stored: Option<Lsn>,
+    /// Where the server's log ends now: [`server_position`](super::slot::server_position).
+    pub server: Lsn,
+}
+
+/// Why a stream cannot go on with its slot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlotProblem {
+    /// It is no longer there, and a position says that it was.
+    #[error(
+        "replication slot `{slot}` is gone, and the changes after {stored} with it: it was dropped, \
+         or this server was promoted without it; take a new snapshot to start again"
+    )]
+    Dropped {
+        /// The slot.
+        slot: String,
+        /// The last saved position.
+        stored: Lsn,
+    },
+    /// The server gave it up.
+    #[error(
+        "replication slot `{slot}` is lost ({reason}), and the changes after its last position with \
+         it: run `{drop}`, {remedy}, and take a new snapshot"
+    )]
+    Lost {
+        /// The slot.
+        slot: String,
+        /// The server's reason.
+        reason: String,
+        /// The statement that removes it.
+        drop: String,
+        /// The setting to change, so that it does not happen again.
+        remedy: &'static str,
+    },
+    /// The publication was dropped while the stream ran, or was made after the slot.
+    #[error(
+        "publication `{publication}` did not exist when the log was written that slot `{slot}` has come to, so that \
+         the changes there cannot be read, not even once it was made again: run `{drop}` at the source, and take a \
+         new snapshot"
+    )]
+    Unpublished {
+        /// The slot.
+        slot: String,
+        /// The publication.
+        publication: String,
+        /// The statement that removes the slot.
+        drop: String,
+    },
+    /// It was used or made by somebody else since.
+    #[error(
+        "replication slot `{slot}` stands at {confirmed}, beyond {stored}, the last saved position: \
+         it was dropped and made again, or read by somebody else, and the changes between are \
+         missing; take a new snapshot to start again"
+    )]
+    Ahead {
+        /// The slot.
+        slot: String,
+        /// Where the slot stands.
+        confirmed: Lsn,
+        /// The last saved position.
+        stored: Lsn,
+    },
+    /// The server's log is shorter than what was already read.
+    #[error(
+        "position {stored} of slot `{slot}` was saved, and the server's log ends at {server}: this \
+         is another server, a restored one, or a standby that was promoted before it had \
+         everything; connect to the right server, or take a new snapshot"
+    )]
+    ServerBehind {
+        /// The slot.
+        slot: String,
+        /// The last saved position.
+        stored: Lsn,
+        /// Where the server's log ends.
+        server: Lsn,
+    },
+    /// Somebody streams from it now.
+    #[error(
+        "replication slot `{slot}` is in use by process {pid}: wait until it ends; if it never does, \
+         see who it is with `SELECT * FROM pg_stat_activity WHERE pid = {pid}`"
+    )]
+    InUse {
+        /// The slot.
+        slot: String,
+        /// The server process.
+        pid: i32,
+    },
+    /// It gives WAL bytes.
+    #[error(
+        "replication slot `{slot}` is a physical one, and a stream needs a logical one: \
+         set another `slotName`"
+    )]
+    Physical {
+        /// The slot.
+        slot: String,
+    },
+    /// It speaks another language.
+    #[error(
+        "replication slot `{slot}` uses plugin `{plugin}`, and a stream needs `pgoutput`: \
+         set another `slotName`, or run `{drop}` when nobody needs the slot"
+    )]
+    WrongPlugin {
+        /// The slot.
+        slot: String,
+        /// Its plugin.
+        plugin: String,
+        /// The statement that removes it.
+        drop: String,
+    },
+    /// It belongs to another database.
+    #[error(
+        "replication slot `{slot}` belongs to database `{database}`, and the stream reads \
+         `{expected}`: slot names are shared by all databases of a server; set another `slotName`"
+    )]
+    OtherDatabase {
+        /// The slot.
+        slot: String,
+        /// Its database.
+        database: String,
+        /// The database of the stream.
+        expected: String,
+    },
+}
+
+impl SlotProblem {
+    /// Whether waiting may help.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::InUse { .. })
+    }
+
+    /// Whether changes are missing, so that the stream can go on with a new snapshot only.
+    #[must_use]
+    pub const fn needs_snapshot(&self) -> bool {
+        match self {
+            Self::Dropped { .. }
+            | Self::Lost { .. }
+            | Self::Unpublished { .. }
+            | Self::Ahead { .. }
+            | Self::ServerBehind { .. } => true,
+            Self::InUse { .. }
+            | Self::Physical { .. }
+            | Self::WrongPlugin { .. }
+            | Self::OtherDatabase { .. } => false,
+        }
+    }
+}
+
+/// Decides whether a stream can go on with its slot. No slot and no position is well: the slot is to
+/// be created.
+///
+/// # Errors
+///
+/// The [`SlotProblem`] that weighs most; [`SlotProblem::InUse`] comes last, so that waiting is only
+/// advised when it can help.
+pub fn judge(state: Option<&SlotState>, expected: &Expected<'_>) -> Result<(), SlotProblem> {
+    let slot = || expected.slot.to_owned();
+    let server = expected.server;
+    if let Some(stored) = expected.stored.filter(|&stored| stored > server) {
+        return Err(SlotProblem::ServerBehind { slot: slot(), stored, server });
+    }
+    let Some(state) = state else {
+        let gone = expected.stored.map(|stored| SlotProblem::Dropped { slot: slot(), stored });
+        return gone.map_or(Ok(()), Err);
+    };
+    if state.slot_type == SlotType::Physical {
+        return Err(SlotProblem::Physical { slot: slot() });
+    }
+    let plugin = state.plugin.clone().unwrap_or_default();
+    if plugin != "pgoutput" {
+        let drop = drop_sql(expected.slot);
+        return Err(SlotProblem::WrongPlugin { slot: slot(), plugin, drop });
+    }
+    let database = state.database.clone().unwrap_or_default();
+    if database != expected.database {
+        let expected = expected.database.to_owned();
+        return Err(SlotProblem::OtherDatabase { slot: slot(), database, expected });
+    }
+    if let Some((reason, remedy)) = lost(state) {
+        let drop = drop_sql(expected.slot);
+        return Err(SlotProblem::Lost { slot: slot(), reason, drop, remedy });
+    }
+    if let (Some(stored), Some(confirmed)) = (expected.stored, state.confirmed_flush)
+        && confirmed > stored
+    {
+        return Err(SlotProblem::Ahead { slot: slot(), confirmed, stored });
+    }
+    match state.active_pid {
+        Some(pid) => Err(SlotProblem::InUse { slot: slot(), pid }),
+        None => Ok(()),
+    }
+}
+
+/// The reason and the remedy, when the server gave the slot up.
+fn lost(state: &SlotState) -> Option<(String, &'static str)> {
+    let reason = match (&state.invalidation_reason, state.wal_status, state.conflicting) {
+        (Some(reason), _, _) => reason.as_str(),
+        (None, _, true) => "rows_removed",
+        (None, Some(WalStatus::Lost), false) => "wal_removed",
+        (None, Some(WalStatus::Reserved | WalStatus::Extended | WalStatus::Unreserved), false)
+        | (None, None, false) => return None,
+    };
+    let remedy = match reason {
+        "wal_removed" => "raise `max_slot_wal_keep_size`",
+        "idle_timeout" => "raise `idle_replication_slot_timeout`",
+        "rows_removed" => "set `hot_standby_feedback = on` on the standby",
+        "wal_level_insufficient" => "set `wal_level = logical` on the primary",
+        _ => "remove the cause",
+    };
+    Some((reason.to_owned(), remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healthy() -> SlotState {
+        SlotState {
+            name: "s".to_owned(),
+            slot_type: SlotType::Logical,
+            plugin: Some("pgoutput".to_owned()),
+            database: Some("shop".to_owned()),
+            active_pid: None,
+            restart_lsn: Some(Lsn::new(50)),
+            confirmed_flush: Some(Lsn::new(100)),
+            wal_status: Some(WalStatus::Extended),
+            safe_wal_size_bytes: None,
+            invalidation_reason: None,
+            conflicting: false,
+            temporary: false,
+            two_phase: false,
+            failover: false,
+        }
+    }
+
+    fn judged(state: Option<&SlotState>, stored: Option<u64>) -> String {
+        let stored = stored.map(Lsn::new);
+        let expected = Expected { slot: "s", database: "shop", stored, server: Lsn::new(200) };
+        judge(state, &expected).err().map(|problem| problem.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_slot_that_continues_its_position_is_well() {
+        for stored in [None, Some(100), Some(101), Some(200)] {
+            assert_eq!(judged(Some(&healthy()), stored), "");
+        }
+        assert_eq!(judged(None, None), "");
+    }
+
+    #[test]
+    fn whatever_would_lose_changes_is_named() {
+        let reason =
+            |reason: &str| SlotState { invalidation_reason: Some(reason.to_owned()), ..healthy() };
+        let cases = [
+            (None, Some(100), "is gone, and the changes after 0/64"),
+            (Some(healthy()), Some(99), "stands at 0/64, beyond 0/63"),
+            (Some(healthy()), Some(201), "log ends at 0/C8"),
+            (None, Some(201), "log ends at 0/C8"),
+            (
+                Some(SlotState { wal_status: Some(WalStatus::Lost), ..healthy() }),
+                Some(100),
+                "lost (wal_removed), and the changes after its last position with it: run \
+                 `SELECT pg_drop_replication_slot('s')`, raise `max_slot_wal_keep_size`",
+            ),
+            (Some(reason("idle_timeout")), None, "raise `idle_replication_slot_timeout`"),
+            (Some(reason("wal_level_insufficient")), None, "set `wal_level = logical`"),
+            (Some(reason("a_new_one")), None, "lost (a_new_one)"),
+            (
+                Some(SlotState { conflicting: true, ..healthy() }),
+                None,
+                "set `hot_standby_feedback = on`",
+            ),
+            (
+                Some(SlotState { plugin: Some("wal2json".to_owned()), ..healthy() }),
+                None,
+                "uses plugin `wal2json`",
+            ),
+            (
+                Some(SlotState { database: Some("other".to_owned()), ..healthy() }),
+                None,
+                "belongs to database `other`, and the stream reads `shop`",
+            ),
+            (
+                Some(SlotState { slot_type: SlotType::Physical, ..healthy() }),
+                None,
+                "is a physical one",
+            ),
+        ];
+        for (state, stored, expected) in cases {
+            let message = judged(state.as_ref(), stored);
+            assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_is_advised_only_when_it_helps() {
+        let busy = SlotState { active_pid: Some(7), ..healthy() };
+        let expected =
+            Expected { slot: "s", database: "shop", stored: None, server: Lsn::new(200) };
+        let problem = judge(Some(&busy), &expected).unwrap_err();
+        assert_eq!(problem, SlotProblem::InUse { slot: "s".to_owned(), pid: 7 });
+        assert!(problem.is_retryable());
+        let lost = SlotState { wal_status: Some(WalStatus::Lost), ..busy };
+        assert!(!judge(Some(&lost), &expected).unwrap_err().is_retryable());
+    }
+}
