@@ -46,7 +46,7 @@ pub(super) async fn run(
     let everything = options.everything && checkpoint.tables.is_empty();
     let mut client = SqlClient::connect(&shared.options.target).await.map_err(at_target)?;
     let environment: Vec<(String, OsString)> = shared.options.source.child_environment();
-    let import = plan_import(&pg_dump, &environment, &client, &Wanted { tables, everything })
+    let mut import = plan_import(&pg_dump, &environment, &client, &Wanted { tables, everything })
         .await
         .map_err(from_schema)?;
     say(&import);
@@ -57,7 +57,8 @@ pub(super) async fn run(
         .batch_execute(&shared.ownership.assert_sql())
         .await
         .map_err(|error| from_sql(doing, &error))?;
-    let warnings = run_pre_data(&transaction, &import).await.map_err(from_schema)?;
+    let mut warnings = run_pre_data(&transaction, &import).await.map_err(from_schema)?;
+    warnings.extend(leave_out_columns(&transaction, source, &mut import).await?);
     remember(shared, &transaction, &import).await?;
     transaction.commit().await.map_err(|error| from_sql(doing, &error))?;
     client.close().await;
@@ -112,6 +113,76 @@ async fn check_readable(source: &SqlClient, role: &str) -> Result<(), Error> {
             grants.join("; ")
         ),
     ))
+}
+
+/// Takes excluded columns out of the tables that the import has made, and what names such a column out of
+/// what is made later. Answers with what was left out.
+async fn leave_out_columns(
+    transaction: &tokio_postgres::Transaction<'_>,
+    source: &Inspected,
+    import: &mut Import,
+) -> Result<Vec<String>, Error> {
+    let made: Vec<_> = import.pre_data.iter().filter_map(|made| made.table.clone()).collect();
+    let mut warnings = Vec::new();
+    for table in source.tables.iter().filter(|table| !table.left_out.is_empty()) {
+        for name in std::iter::once(&table.name).chain(&table.root) {
+            if !made.contains(name) {
+                continue;
+            }
+            let columns = drop_columns(transaction, name, &table.left_out).await?;
+            import.post_data.retain(|statement| {
+                let named = columns.iter().find(|column| names_column(&statement.sql, column));
+                let lost = named.filter(|_| statement.table.as_ref() == Some(name));
+                warnings.extend(lost.map(|column| {
+                    format!(
+                        "not imported, because it names the excluded column `{column}`: {}",
+                        statement.sql
+                    )
+                }));
+                lost.is_none()
+            });
+        }
+    }
+    Ok(warnings)
+}
+
+/// Drops those of `columns` that the table has by itself; a generated one stays.
+async fn drop_columns(
+    transaction: &tokio_postgres::Transaction<'_>,
+    table: &TableName,
+    columns: &[String],
+) -> Result<Vec<String>, Error> {
+    let failed = |error| from_sql("leave out excluded columns", &error);
+    let rows = transaction
+        .query(
+            "SELECT attname, attinhcount > 0 FROM pg_catalog.pg_attribute WHERE attrelid = $1::text::regclass \
+             AND attname = ANY ($2) AND attgenerated = '' AND NOT attisdropped",
+            &[&table.quoted(), &columns],
+        )
+        .await
+        .map_err(failed)?;
+    let mut dropped = Vec::new();
+    for row in rows {
+        let column: String = row.get(0);
+        // One that a partition has from its root goes with the root's.
+        if !row.get::<_, bool>(1) {
+            let sql =
+                format!("ALTER TABLE {} DROP COLUMN {} CASCADE", table.quoted(), Ident(&column));
+            transaction.batch_execute(&sql).await.map_err(failed)?;
+        }
+        dropped.push(column);
+    }
+    Ok(dropped)
+}
+
+/// Whether a statement names a column: as a word of its own, or quoted.
+fn names_column(sql: &str, column: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    sql.match_indices(column).any(|(at, _)| {
+        let before = sql.get(..at).and_then(|text| text.chars().next_back());
+        let after = sql.get(at + column.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
 }
 
 /// Keeps the list of what is made after the rows, behind what is on it from before.

@@ -152,8 +152,14 @@ impl Tables {
         let missing = captured
             .iter()
             .filter(|table| {
-                !found.contains_key(&table.name)
-                    && !table.root.as_ref().is_some_and(|root| found.contains_key(root))
+                // Where the target has other partitions than the source, rows go through the root.
+                let through_root = table.root.as_ref().is_some_and(|root| {
+                    let sibling = |other: &&Arc<Table>| {
+                        other.root.as_ref() == Some(root) && found.contains_key(&other.name)
+                    };
+                    found.contains_key(root) && !captured.iter().any(|other| sibling(&other))
+                });
+                !found.contains_key(&table.name) && !through_root
             })
             .map(|table| &table.name)
             .chain(source.partitioned.iter().filter(|root| !found.contains_key(root)))

@@ -1,12 +1,12 @@
 //! PostgreSQL to PostgreSQL, between real servers.
 
 mod alter;
+mod corners;
 mod divergence;
 mod fixture;
 mod keys;
 mod large;
 mod lifecycle;
-mod reported;
 mod resume;
 mod tables;
 mod types;

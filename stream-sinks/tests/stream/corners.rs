@@ -1,11 +1,8 @@
-//! What is known to be wrong; each with its diagnosis.
+//! Corners in which a stream once went wrong.
 
 use crate::fixture::{Check, check, run};
 
-/// The UPDATE leaves GENERATED ALWAYS columns out, since no UPDATE can give them a value; where such a column
-/// is no part of the key, nothing says that it has changed. Remedy: look for the row by its value too
-/// (`… AND n = $n`), and where none is found, in `careful`: `WITH old AS (DELETE … RETURNING *) INSERT …
-/// OVERRIDING SYSTEM VALUE SELECT $1, old.toasted, … FROM old`.
+/// No UPDATE can give a GENERATED ALWAYS column a value: a row whose column changed is replaced.
 #[tokio::test]
 async fn an_always_identity_outside_of_the_key_that_changes() {
     check(
@@ -16,8 +13,7 @@ async fn an_always_identity_outside_of_the_key_that_changes() {
     .await;
 }
 
-/// The import takes the tables with rows and their roots; a root without any partition is neither. Remedy:
-/// `Inspected` also names `Captured::partitioned`, and the import wants these too.
+/// A root without any partition holds no rows, and is imported all the same.
 #[tokio::test]
 async fn a_partitioned_table_without_partitions() {
     check(
@@ -27,8 +23,7 @@ async fn a_partitioned_table_without_partitions() {
     .await;
 }
 
-/// A new partition of an imported root goes through the root, which has no place for its rows. Remedy: `prepare`
-/// lets the import make a leaf that is not there when a sibling that was taken up before has its own table.
+/// A new partition of an imported root is imported before its rows come.
 #[tokio::test]
 async fn a_new_partition_of_an_imported_table() {
     run(&Check::new(
@@ -41,8 +36,7 @@ async fn a_new_partition_of_an_imported_table() {
     .await;
 }
 
-/// The import makes excluded columns with their NOT NULL, and then refuses them. Remedy: it leaves them out, and
-/// with them the indexes and constraints that name them (`pg_depend` at the source knows these).
+/// An excluded column is left out of a table that the import makes, NOT NULL or not.
 #[tokio::test]
 async fn excluded_columns_and_included_columns() {
     run(&Check {
