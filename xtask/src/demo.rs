@@ -132,7 +132,8 @@ impl Demo {
             Ok(())
         };
         worker.meanwhile(wait).await?;
-        let (lag, totals) = (watch.lag().await?, writers.stop().await?);
+        let stopping = async { Ok((watch.lag().await?, writers.stop().await?)) };
+        let (lag, totals) = worker.meanwhile(stopping).await?;
         watch.close().await;
         let cutover = Instant::now();
         say("the writers have stopped; so does the worker, to be started for the last time");
