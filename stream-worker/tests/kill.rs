@@ -37,11 +37,11 @@ enum Phase {
     Stream,
 }
 
-/// When to kill: so often, within so many milliseconds from the beginning of the phase.
+/// When to kill: so often, within so many milliseconds from when the work of the phase is seen.
 const KILLS: [(Phase, usize, u64); 4] = [
     (Phase::Import, 5, 150),
-    (Phase::Copy, 9, 250),
-    (Phase::Index, 6, 100),
+    (Phase::Copy, 9, 600),
+    (Phase::Index, 6, 150),
     (Phase::Stream, 10, 700),
 ];
 
@@ -61,6 +61,12 @@ INSERT INTO postings (account, amount) SELECT 1 + n % 150000, 0 FROM generate_se
 INSERT INTO journal SELECT -1, n, 'old' FROM generate_series(1, 30000) n;
 INSERT INTO events SELECT n, (ARRAY['a', 'b', 'c'])[1 + n % 3] FROM generate_series(1, 60000) n;
 INSERT INTO documents SELECT n, 'title', repeat(md5(n::text), 200) FROM generate_series(1, 500) n;
+-- Large enough to be copied in two parts, of which the first is done long before the second.
+CREATE TABLE files (n int, body text);
+ALTER TABLE files REPLICA IDENTITY FULL;
+ALTER TABLE files ALTER body SET STORAGE EXTERNAL;
+INSERT INTO files SELECT n, 'small' FROM generate_series(1, 20000) n;
+INSERT INTO files SELECT n, repeat('large', 200000) FROM generate_series(20001, 20280) n;
 CREATE INDEX ON accounts (owner, balance);
 CREATE INDEX ON accounts (note);
 CREATE INDEX ON postings (account);
@@ -71,7 +77,8 @@ CREATE INDEX ON events (kind);
 const ALWAYS: &str = "INSERT INTO journal VALUES ({w}, {n}, 'new');
     UPDATE accounts SET balance = balance + {n} WHERE id = 1 + ({n} * 7919 + {w}) % 150000";
 const WORK: [&str; 8] = [
-    "INSERT INTO postings (account, amount) SELECT 1 + {n} % 1000, g FROM generate_series(1, 5) g",
+    "INSERT INTO files VALUES ({n} * 4 + {w} + 1000000, 'new');
+     INSERT INTO postings (account, amount) SELECT 1 + {n} % 1000, g FROM generate_series(1, 5) g",
     "DELETE FROM postings WHERE id = {n} * 4 + {w}",
     "UPDATE documents SET title = 'title {n}' WHERE id = 1 + ({n} * 4 + {w}) % 500",
     "UPDATE documents SET body = repeat(md5('{n}'), 150) WHERE id = 1 + ({n} * 4 + {w}) % 500",
@@ -136,26 +143,27 @@ struct Eyes {
 }
 
 impl Eyes {
-    /// The epoch and the phase of the worker that runs now, or ran last.
-    async fn look(&self) -> Option<(i64, Phase)> {
+    /// The epoch and the phase of the worker that runs now, or ran last; and whether its target is at work.
+    async fn look(&self) -> Option<(i64, Phase, bool)> {
         let there = "SELECT to_regclass('sgstream.pending') IS NOT NULL";
         if !self.target.query_one(there, &[]).await.unwrap().get::<_, bool>(0) {
             return None;
         }
-        let progress = "SELECT epoch, to_regclass('public.journal') IS NOT NULL, (SELECT count(*) FROM sgstream.pending),
-                   (SELECT count(*) > 0 AND bool_and(synced_at IS NOT NULL) FROM sgstream.table_sync)
+        let progress = "SELECT epoch, to_regclass('public.journal') IS NOT NULL,
+                   (SELECT count(*) > 0 AND bool_and(synced_at IS NOT NULL) FROM sgstream.table_sync),
+                   (SELECT count(*) FROM sgstream.pending),
+                   EXISTS (SELECT FROM pg_stat_progress_copy), EXISTS (SELECT FROM pg_stat_progress_create_index)
             FROM sgstream.progress";
         let row = self.target.query_opt(progress, &[]).await.unwrap()?;
         let active = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active)";
         let active: bool = self.source.query_one(active, &[]).await.unwrap().get(0);
-        let phase = match (row.get(1), row.get(3), row.get::<_, i64>(2)) {
-            (false, _, _) => Phase::Import,
-            (true, false, _) => Phase::Copy,
-            (true, true, _) if active => Phase::Stream,
-            (true, true, 1..) => Phase::Index,
-            (true, true, _) => Phase::Stream,
+        let (phase, works) = match (row.get(1), row.get(2), row.get::<_, i64>(3)) {
+            (false, _, _) => (Phase::Import, true),
+            (true, false, _) => (Phase::Copy, row.get(4)),
+            (true, true, 1..) if !active => (Phase::Index, row.get(5)),
+            (true, true, _) => (Phase::Stream, active),
         };
-        Some((row.get(0), phase))
+        Some((row.get(0), phase, works))
     }
 
     async fn close(self) {
@@ -211,9 +219,10 @@ async fn content(url: &str) -> BTreeMap<String, (i64, String)> {
     content
 }
 
-/// Waits until the worker is at `phase` or beyond, and a random time longer, and kills it; gives its last phase.
+/// Waits until the worker is at work in the `wanted` phase or beyond, and a random time longer, and kills it; gives
+/// its last phase.
 async fn kill_in(ends: &Ends, eyes: &Eyes, wanted: Phase, wait: Duration) -> Option<Phase> {
-    let before = eyes.look().await.map_or(0, |(epoch, _)| epoch);
+    let before = eyes.look().await.map_or(0, |(epoch, _, _)| epoch);
     let mut worker = ends.start(&[]);
     let start = Instant::now();
     let mut reached = None;
@@ -221,14 +230,16 @@ async fn kill_in(ends: &Ends, eyes: &Eyes, wanted: Phase, wait: Duration) -> Opt
         if let Some(ended) = worker.0.try_wait().unwrap() {
             panic!("the worker ended by itself ({ended}):\n{}", ends.end_of_log());
         }
-        let now = eyes.look().await.filter(|(epoch, _)| *epoch > before).map(|(_, phase)| phase);
-        if reached.is_none() && now >= Some(wanted) {
+        let now = eyes.look().await.filter(|(epoch, _, _)| *epoch > before);
+        let is_there =
+            now.is_some_and(|(_, phase, works)| phase > wanted || phase == wanted && works);
+        if reached.is_none() && is_there {
             reached = Some(Instant::now());
         }
         if reached.is_some_and(|reached| reached.elapsed() >= wait) {
             // It is SIGKILL.
             drop(worker);
-            return now;
+            return now.map(|(_, phase, _)| phase);
         }
         assert!(start.elapsed() < PATIENCE, "never at {wanted:?}:\n{}", ends.end_of_log());
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -252,7 +263,8 @@ fn complete(ends: &Ends) {
 
 fn write_stream(directory: &Path) {
     let yaml = "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {name: killed}\nspec:\n  \
-         source: {type: SGCluster, sgCluster: {name: here, database: app}}\n  \
+         source: {type: SGCluster, sgCluster: {name: here, database: app, \
+         debeziumProperties: {snapshotMaxThreads: 2}}}\n  \
          target: {type: SGCluster, sgCluster: {name: there, database: app}}\n  \
          pods: {persistentVolume: {size: 1Gi}}\n";
     std::fs::write(directory.join("stream.yaml"), yaml).unwrap();
@@ -308,9 +320,10 @@ async fn a_worker_killed_at_any_moment_loses_nothing_and_doubles_nothing() {
     let (expected, found) = (content(&ends.source).await, content(&ends.target).await);
     println!("{found:?}");
     let client = SqlClient::connect(&ends.target.parse().unwrap()).await.unwrap();
-    let doubled = "SELECT count(*) - count(DISTINCT (writer, n)) FROM public.journal";
+    let doubled = "SELECT (SELECT count(*) - count(DISTINCT (writer, n)) FROM public.journal)
+        + (SELECT count(*) - count(DISTINCT n) FROM public.files)";
     let doubled: i64 = client.query_one(doubled, &[]).await.unwrap().get(0);
     client.close().await;
-    assert_eq!(doubled, 0, "rows of the table without key arrived twice");
+    assert_eq!(doubled, 0, "rows of tables without key arrived twice");
     assert_eq!(found, expected);
 }
