@@ -45,7 +45,7 @@ pub(super) async fn look(
 /// The server's `system_identifier`, asked for by a replication connection: that it can be opened is known then, too.
 pub(super) async fn system_id(connect: &ConnectOptions) -> Result<String, Error> {
     let mut wire =
-        Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
+        Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
     let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
     wire.terminate().await;
     Ok(system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned())

@@ -165,7 +165,9 @@ impl Source for PostgresSource {
         self.tables = tables;
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let system_id = look::system_id(&self.options.connect).await?;
+        let system_id = look::system_id(&self.options.connect)
+            .await
+            .map_err(|error| error.context("source"))?;
         let (slot, slot_problem) =
             look::slot(&client, &self.options, checkpoint, &system_id).await?;
         slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;

@@ -53,7 +53,7 @@ pub async fn survey(
     options: &PostgresSourceOptions,
     checkpoint: &Checkpoint,
 ) -> Result<Survey, Error> {
-    let client = SqlClient::connect(&options.connect).await.map_err(problem::at_source)?;
+    let client = SqlClient::connect(&options.connect).await.map_err(problem::from_connect)?;
     client.batch_execute(READ_ONLY).await.map_err(|source| {
         problem::from_query(super::query::QueryError::Failed { what: "begin to look", source })
     })?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stream_core::Error;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::finding::Finding;
-use stream_core::postgres::{ConnectOptions, SqlClient};
+use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
 use stream_core::sql::Ident;
@@ -17,9 +17,7 @@ use stream_core::sql::Ident;
 use super::error::from_sql;
 use super::schema::{Import, SchemaError};
 use super::tables::Tables;
-use super::{
-    ImportOptions, PostgresSinkOptions, at_target, check, import, no_replica_role, progress,
-};
+use super::{ImportOptions, PostgresSinkOptions, check, import, no_replica_role, progress};
 
 /// A target that is looked at.
 pub struct TargetSurvey {
@@ -57,7 +55,7 @@ impl TargetSurvey {
     /// # Cancel safety
     /// Nothing is changed.
     pub async fn connect(target: ConnectOptions, stream: String) -> Result<Self, Error> {
-        let client = SqlClient::connect(&target).await.map_err(at_target)?;
+        let client = SqlClient::connect(&target).await.map_err(problem::from_connect)?;
         client
             .batch_execute("SET default_transaction_read_only = on")
             .await
