@@ -18,9 +18,9 @@ properties! {
         "offsetFlushTimeoutMs": Integer = "5000", Ignored("the position is part of what is written, and takes no time of its own");
         /// How often a stream that broke starts again, -1 for without end. Default: -1.
         "errorsMaxRetries": Integer = "-1", Ignored("`spec.maxRetries` decides");
-        /// How long to wait before a stream that broke starts again for the first time, in milliseconds. Default: 300.
+        /// How long to wait before a stream that broke starts again at first. In milliseconds. Default: 300.
         "errorsRetryDelayInitialMs" => errors_retry_delay_initial: Millis = "300", Ignored("not implemented yet: waits begin with half a second");
-        /// How long to wait before a stream that broke starts again, in milliseconds and at most. Default: 10000.
+        /// How long to wait before a stream that broke starts again at most. In milliseconds. Default: 10000.
         "errorsRetryDelayMaxMs" => errors_retry_delay_max: Millis = "10000", Ignored("not implemented yet: waits grow up to a minute");
         /// Transforms that each event goes through. By name: `type` and settings. Default: none.
         /// Example: `{unwrap: {type: io.debezium.transforms.ExtractNewRecordState}}`.

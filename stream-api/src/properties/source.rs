@@ -84,15 +84,15 @@ properties! {
         "snapshotIsolationMode" => snapshot_isolation_mode: SnapshotIsolationMode = "serializable", Ignored("every table is read in one exported snapshot, at the position where the stream begins");
         /// When existing rows are copied, and whether changes follow. Default: `initial`.
         "snapshotMode" => snapshot_mode: SnapshotMode = "initial", Honoured;
-        /// With `snapshotMode` `configuration_based`: copy existing rows. Default: false.
+        /// With mode `configuration_based`: copy existing rows. Default: false.
         "snapshotModeConfigurationBasedSnapshotData" => snapshot_mode_configuration_based_snapshot_data: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
-        /// With `snapshotMode` `configuration_based`: read how tables look. Default: false.
+        /// With mode `configuration_based`: read descriptions of tables. Default: false.
         "snapshotModeConfigurationBasedSnapshotSchema": Boolean = "false", Ignored("how a table looks is read whenever it is needed");
-        /// With `snapshotMode` `configuration_based`: follow the changes after the snapshot. Default: false.
+        /// With mode `configuration_based`: follow the changes after the snapshot. Default: false.
         "snapshotModeConfigurationBasedStartStream" => snapshot_mode_configuration_based_start_stream: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
-        /// With `snapshotMode` `configuration_based`: read how tables look again when it was lost. Default: false.
+        /// With mode `configuration_based`: read lost descriptions of tables again. Default: false.
         "snapshotModeConfigurationBasedSnapshotOnSchemaError": Boolean = "false", Ignored("there is no history of schemas that could be lost");
-        /// With `snapshotMode` `configuration_based`: copy again when the slot lost changes. Default: false.
+        /// With mode `configuration_based`: copy again when the slot lost changes. Default: false.
         "snapshotModeConfigurationBasedSnapshotOnDataError" => snapshot_mode_configuration_based_snapshot_on_data_error: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
         /// Name of a snapshot mode of your own: a Java class.
         "snapshotModeCustomName": Text = none, Rejected("needs a Java class, which cannot run here: remove it, and choose another `snapshotMode`");
@@ -122,7 +122,7 @@ properties! {
         "maxQueueSizeInBytes": Integer = "0", Ignored("at most three batches of 4 MiB are held at a time");
         /// How long to wait before looking for changes again, in milliseconds. Default: 500.
         "pollIntervalMs": Integer = "500", Ignored("changes are passed on as they arrive");
-        /// Put columns of types that events have no form for into them, as the bytes of their text. Default: true.
+        /// Put columns of types without a form of their own into events. They stand there as the bytes of their text. Default: true.
         "includeUnknownDatatypes" => include_unknown_datatypes: bool = "true", Ignored("not implemented yet: there are no events so far");
         /// SQL statements that each session at the source begins with. Default: none. Example: `SET work_mem = '64MB'`.
         "databaseInitialStatements" => database_initial_statements: Vec<String> = "[]", Ignored("not implemented yet: sessions begin with the settings of the engine only");
@@ -147,8 +147,8 @@ properties! {
         "slotMaxRetries": Integer = "6", Ignored("it is tried again like anything else, see `spec.maxRetries`");
         /// How long to wait before opening the slot is tried again, in milliseconds. Default: 10000.
         "slotRetryDelayMs": Integer = "10000", Ignored("waits grow from half a second to a minute");
-        /// What stands in events for a large value that did not change and is not in the log. A PostgreSQL target keeps the value it has.
-        /// Default: `__debezium_unavailable_value`.
+        /// What stands in events for a large value that did not change. The log leaves such values out; a PostgreSQL target keeps those it
+        /// has. Default: `__debezium_unavailable_value`.
         "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Ignored("not implemented yet: there are no events so far");
         /// Tell in each event its transaction and its place in it. Default: false.
         "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Ignored("not implemented yet: there are no events so far");
@@ -173,7 +173,7 @@ properties! {
         "incrementalSnapshotWatermarkingStrategy" => incremental_snapshot_watermarking_strategy: WatermarkingStrategy = "insert_insert", Ignored("not implemented yet: there are no incremental snapshots so far");
         /// Write nothing into the source's tables, for incremental snapshots too. Default: false.
         "readOnly" => read_only: bool = "false", Ignored("not implemented yet: there are no incremental snapshots so far, and nothing else writes into tables");
-        /// How often the oldest transaction that the slot keeps is asked for, in milliseconds, 0 for never. Default: 0.
+        /// How often the oldest transaction that the slot keeps is asked for. In milliseconds, 0 for never. Default: 0.
         "xminFetchIntervalMs": Integer = "0", Ignored("it is not needed to go on from a position");
         /// How topics are named: a Java class.
         "topicNamingStrategy": Text = none, Rejected("needs a Java class, which cannot run here: remove it");

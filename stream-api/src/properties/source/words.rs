@@ -252,12 +252,11 @@ pub enum GuardrailAction {
 }
 
 /// `columnMaskHash` and `columnMaskHashV2`: by algorithm and salt, the columns to hash.
-///
-/// `Debug` shows no salt: who has it can try values until the hash fits.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ColumnHashes(pub BTreeMap<String, BTreeMap<String, Vec<String>>>);
 
+// Without the salts: who has them can try values until a hash fits.
 impl fmt::Debug for ColumnHashes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = |(algorithm, salts)| (algorithm, BTreeMap::values(salts).collect::<Vec<_>>());
