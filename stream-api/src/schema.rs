@@ -6,7 +6,7 @@
 
 use schemars::Schema;
 use schemars::transform::{Transform, transform_subschemas};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Rewrites a schema and all within. Set on the types of `spec` and `status`.
 pub(crate) fn structural(schema: &mut Schema) {
@@ -94,17 +94,6 @@ fn reflowed(text: &str) -> String {
         out.push_str(line);
     }
     out
-}
-
-/// One more word for a variant of an enum: `(word, meaning)`. Words that serde knows as `alias` are in no derived schema.
-pub(crate) struct Also(pub(crate) &'static str, pub(crate) &'static str);
-
-impl Transform for Also {
-    fn transform(&mut self, schema: &mut Schema) {
-        if let Some(Value::Array(variants)) = schema.get_mut("oneOf") {
-            variants.push(json!({"type": "string", "const": self.0, "description": self.1}));
-        }
-    }
 }
 
 /// What is inside of a type of Kubernetes' own: instead of a copy of its texts, the command that shows them.

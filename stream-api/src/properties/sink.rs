@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, properties};
+use super::{Boolean, Integer, Millis, Text, properties};
 
 properties! {
     /// `spec.target.sgCluster.debeziumProperties`.

@@ -5,7 +5,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use super::{Millis, properties};
+use super::{Boolean, Integer, List, Map, MapTree, Millis, Text, properties};
 
 pub use words::{
     BinaryHandlingMode, ColumnHashes, DecimalHandlingMode, FailureHandlingMode, GuardrailAction,
