@@ -36,12 +36,12 @@ mod target;
 
 pub mod annotations;
 pub mod names;
-mod rules;
 
 mod documents;
 mod load;
 mod node;
 mod read;
+mod validate;
 
 pub use connection::{ConfigMapKeyRef, SecretKeyRef, Tls, TlsMode};
 pub use documents::{
