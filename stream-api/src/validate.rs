@@ -30,7 +30,8 @@ pub(crate) fn validate(node: &Node, problems: &mut Vec<Problem>) {
     found.extend(broken.into_iter().flat_map(|errors| errors.into_vec()).filter_map(|error| {
         // Where a value that was told about is missing, a rule may find nothing to look at.
         let is_certain = error.kind == ErrorKind::ValidationFailure || problems.is_empty();
-        is_certain.then(|| Problem::at(error.field_path, error.message))
+        is_certain
+            .then(|| Problem::at(place(node, &error.field_path, &error.message), error.message))
     }));
     for problem in found {
         let (at, exact) = node.nearest(&problem.path);
@@ -38,6 +39,13 @@ pub(crate) fn validate(node: &Node, problems: &mut Vec<Problem>) {
             problems.push(Problem { line: Some(at.line), ..problem });
         }
     }
+}
+
+/// The field that a rule is about. One of the object as a whole begins with it: a rule cannot point into `metadata`.
+fn place(node: &Node, path: &str, message: &str) -> String {
+    let first = message.split(' ').next().unwrap_or_default();
+    let is_about_first = path.is_empty() && !first.is_empty() && node.nearest(first).1;
+    if is_about_first { first } else { path }.to_owned()
 }
 
 /// Whether the problem of a field follows from one that was told, or is the same. `exact`: the field is there.

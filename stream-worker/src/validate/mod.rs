@@ -9,6 +9,7 @@
 
 mod captured;
 mod connect;
+mod effective;
 mod report;
 
 use std::process::ExitCode;
@@ -80,6 +81,11 @@ fn look_at(
         report.warn(&format!("{name}: accepted, and without effect here"));
     }
     report.streams += 1;
+    if validate.effective && config.is_some() {
+        let document =
+            effective::document(stream).map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        print!("{document}");
+    }
     let (Some(config), Some(places)) = (config, places) else { return Ok(()) };
     say(&format!("stream {}", config.identity));
     let runtime = tokio::runtime::Builder::new_current_thread()
