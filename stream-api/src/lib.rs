@@ -40,6 +40,9 @@ mod load;
 mod node;
 mod read;
 
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
+
 pub use connection::{ConfigMapKeyRef, SecretKeyRef, Tls, TlsMode};
 pub use documents::{
     ClusterPostgres, ClusterSpec, ConfigMap, Document, Documents, SGCluster, Secret,

@@ -2,7 +2,9 @@
 
 mod bench;
 mod ci;
+mod cluster;
 mod demo;
+mod fetch;
 mod postgres;
 mod test;
 mod tidy;
@@ -37,6 +39,9 @@ enum Command {
     Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
+    /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
 fn main() -> Result<ExitCode> {
@@ -49,5 +54,6 @@ fn main() -> Result<ExitCode> {
         Command::Tidy => tidy::run(&workspace),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
+        Command::Cluster(command) => cluster::run(&workspace, &command),
     }
 }
