@@ -21,6 +21,8 @@
 
 mod problem;
 
+mod schema;
+
 mod connection;
 mod http;
 mod metadata;
@@ -28,6 +30,7 @@ mod pods;
 pub mod properties;
 mod secret_string;
 mod source;
+mod status;
 mod stream;
 mod target;
 
@@ -48,14 +51,21 @@ pub use documents::{
     ClusterPostgres, ClusterSpec, ConfigMap, Document, Documents, SGCluster, Secret,
 };
 pub use http::{Http, HttpMode, Timeout};
+pub use kube::CustomResourceExt;
 pub use load::load;
 pub use metadata::Metadata;
-pub use pods::{PersistentVolume, Pods, ResourceMetadata, ResourceTexts, Scheduling};
+pub use pods::{
+    PersistentVolume, Pods, ResourceAnnotations, ResourceLabels, ResourceMetadata, Scheduling,
+};
 pub use problem::{Problem, Problems};
 pub use secret_string::SecretString;
-pub use source::{Capture, Source, SourceCluster, SourceKind, SourcePostgres};
+pub use source::{Capture, Source, SourceCluster, SourceKind, SourcePostgres, SourceType};
+pub use status::{
+    Condition, ConditionStatus, EventsStatus, SignalStatus, SnapshotStatus, StreamStatus,
+    StreamingStatus,
+};
 pub use stream::{ReclaimPolicy, SGStream, StreamSpec};
 pub use target::{
     Binding, CloudEvent, Format, Knative, PgLambda, Script, ScriptFrom, ScriptType, Target,
-    TargetCluster, TargetKind,
+    TargetCluster, TargetKind, TargetType,
 };

@@ -1,11 +1,14 @@
 //! Reads a user's files.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::documents::{Document, Documents};
+use crate::metadata::Metadata;
 use crate::node::{self, Data, Node};
 use crate::problem::{Problem, Problems, list, nearest};
 use crate::read::read;
+use crate::stream::{SGStream, StreamSpec};
 
 /// Every kind that is read, with its `apiVersion`.
 const KINDS: [(&str, &str); 4] = [
@@ -59,10 +62,27 @@ struct Head {
     kind: Option<String>,
 }
 
+/// A stream as it is written in a file: without unknown fields at the top, and its status left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    metadata: Metadata,
+    spec: StreamSpec,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+impl From<Stream> for SGStream {
+    fn from(stream: Stream) -> Self {
+        let Stream { metadata, spec, _status } = stream;
+        Self { metadata: metadata.into(), spec, status: None }
+    }
+}
+
 fn document(node: &Node, problems: &mut Vec<Problem>) -> Option<Document> {
     let kind = kind(node, problems)?;
     let document = match kind {
-        "SGStream" => Document::SGStream(read(node, problems)?),
+        "SGStream" => Document::SGStream(Box::new(read::<Stream>(node, problems)?.into())),
         "SGCluster" => Document::SGCluster(read(node, problems)?),
         "Secret" => Document::Secret(read(node, problems)?),
         _ => Document::ConfigMap(read(node, problems)?),
@@ -123,12 +143,10 @@ fn kind(node: &Node, problems: &mut Vec<Problem>) -> Option<&'static str> {
 
 /// The problem that an earlier document has the same kind, namespace and name.
 fn same(document: &Document, line: usize, loaded: &[(Document, String)]) -> Option<Problem> {
-    let id = |document: &Document| {
-        let metadata = document.metadata();
-        (document.kind(), metadata.namespace().to_owned(), metadata.name.clone())
-    };
-    let (kind, namespace, name) = id(document);
-    let (_, place) = loaded.iter().find(|(earlier, _)| id(earlier) == id(document))?;
+    let (kind, namespace, name) = (document.kind(), document.namespace(), document.name());
+    let (_, place) = loaded.iter().find(|(earlier, _)| {
+        (earlier.kind(), earlier.namespace(), earlier.name()) == (kind, namespace, name)
+    })?;
     let message =
         format!("{kind} `{namespace}/{name}` is already at {place}: rename or remove one");
     Some(Problem { line: Some(line), ..Problem::at("metadata.name", message) })

@@ -15,7 +15,7 @@ impl SGStream {
     /// Every broken rule. Empty: the stream can be started.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if !is_name(&self.metadata.name) {
+        if !is_name(names::name(self)) {
             problems.push(Problem::at(
                 "metadata.name",
                 "must be at most 56 lower-case letters, digits and `-`, start with a letter and not end with `-`",
