@@ -39,7 +39,16 @@ pub fn control_plane() -> &'static ControlPlane {
 ///
 /// As [`ControlPlane::start`], and [`ControlPlaneError::Missing`] without the programs.
 pub fn start() -> Result<ControlPlane, ControlPlaneError> {
-    ControlPlane::start_temporary(Programs::find(&directories())?)
+    ControlPlane::start_temporary(programs()?)
+}
+
+/// The programs to test with.
+///
+/// # Errors
+///
+/// [`ControlPlaneError::Missing`] without one of them.
+pub fn programs() -> Result<Programs, ControlPlaneError> {
+    Programs::find(&directories())
 }
 
 fn directories() -> Vec<PathBuf> {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use stream_api::throwaway::{ControlPlane, testing};
 
@@ -11,6 +12,9 @@ use stream_api::throwaway::{ControlPlane, testing};
 fn definition() -> String {
     serde_json::to_string(&<stream_api::SGStream as kube::CustomResourceExt>::crd()).unwrap()
 }
+
+/// How long the API server may take to serve a resource that was defined.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 static INSTALLED: Once = Once::new();
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);
@@ -51,14 +55,25 @@ impl Namespace {
     pub(crate) fn create() -> Self {
         let name = format!("test-{}", NAMESPACES.fetch_add(1, Ordering::Relaxed));
         let namespace = Self { control_plane: testing::control_plane(), name };
-        INSTALLED.call_once(|| {
-            let apply = ["apply", "--server-side", "-f", "-"];
-            namespace.run_with(&apply, &definition()).quietly();
-            let established = "--for=condition=Established";
-            namespace.run(&["wait", established, "crd/sgstreams.stackgres.io"]).quietly();
-        });
+        INSTALLED.call_once(|| namespace.install(&definition(), "sgstreams.stackgres.io"));
         namespace.run(&["create", "namespace", &namespace.name]).quietly();
         namespace
+    }
+
+    /// Installs the definition of a resource, and waits until the API server serves and explains it.
+    #[track_caller]
+    pub(crate) fn install(&self, definition: &str, name: &str) {
+        self.run_with(&["apply", "--server-side", "-f", "-"], definition).quietly();
+        let deadline = Instant::now() + PATIENCE;
+        for condition in [&["get", name][..], &["explain", name]] {
+            loop {
+                let told = self.run(condition);
+                if told.success {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "`kubectl {condition:?}`: {}", told.errors);
+            }
+        }
     }
 
     /// Runs `kubectl` with these arguments.

@@ -24,9 +24,7 @@ spec:
 #[test]
 fn every_manifest_is_accepted_without_a_warning() {
     let namespace = Namespace::create();
-    namespace.run_with(&["apply", "--server-side", "-f", "-"], CLUSTERS).quietly();
-    let established = "--for=condition=Established";
-    namespace.run(&["wait", established, "crd/sgclusters.stackgres.io"]).quietly();
+    namespace.install(CLUSTERS, "sgclusters.stackgres.io");
     let names = manifests::all();
     assert_eq!(names.len(), 15, "{names:?}");
     for name in names {

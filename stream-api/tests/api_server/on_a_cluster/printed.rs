@@ -44,3 +44,41 @@ fn the_list_shows_source_target_status_lag_snapshot_and_age() {
         assert_eq!(shown[1].len(), 7, "{name}: {shown:?}");
     }
 }
+
+#[test]
+fn kubectl_explains_blocks_fields_and_words() {
+    let namespace = Namespace::create();
+    for (path, expected) in [
+        ("sgstream", &["KIND: SGStream", "VERSION: v1alpha1", "spec <Object> -required-"][..]),
+        (
+            "sgstream.spec.source",
+            &[
+                "FIELD: source <Object>",
+                "postgres <Object>",
+                "sgCluster <Object>",
+                "type <string> -required- enum: SGCluster, Postgres",
+            ],
+        ),
+        (
+            "sgstream.spec.source.postgres",
+            &["host <string> -required-", "port <integer>", "Default: 5432", "includes <[]string>"],
+        ),
+        (
+            "sgstream.spec.source.sgCluster.debeziumProperties.snapshotMode",
+            &["FIELD: snapshotMode <string>", "initial_only", "Default: `initial`"],
+        ),
+        (
+            "sgstream.spec.target.cloudEvent.http.connectTimeout",
+            &["FIELD: connectTimeout <", "Default: `10s`", "`500ms`"],
+        ),
+        ("sgstream.spec.pods.persistentVolume", &["size <string> -required-", "Example: `1Gi`"]),
+        ("sgstream.status.conditions", &["type <string> -required-", "reason <string>"]),
+    ] {
+        // Lines are broken at some width.
+        let told = namespace.run(&["explain", path]).quietly();
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        for text in expected {
+            assert!(told.contains(text), "{path}: {text}\n{told}");
+        }
+    }
+}

@@ -1,2 +1,0 @@
-//! Throwaway control planes: they start, several at a time, and never outlive their owner.
-fn main() {}
