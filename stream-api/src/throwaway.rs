@@ -24,7 +24,7 @@ pub use control_plane::{ControlPlane, PROCESSES, running, stop};
 #[derive(Debug, thiserror::Error)]
 pub enum ControlPlaneError {
     /// A program is in none of the directories.
-    #[error("no `{program}` was found: `cargo xtask cluster up --control` builds it")]
+    #[error("no `{program}` was found: `cargo xtask cluster up --control` finds or builds it")]
     Missing {
         /// The program's name.
         program: &'static str,

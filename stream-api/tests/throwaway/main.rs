@@ -8,12 +8,12 @@ use stream_api::throwaway::{ControlPlaneError, Programs};
 mod on_a_cluster;
 
 #[test]
-fn a_missing_program_is_named_with_the_command_that_builds_it() {
+fn a_missing_program_is_named_with_its_remedy() {
     let error = Programs::find(&[]).unwrap_err();
     assert!(matches!(error, ControlPlaneError::Missing { program: "etcd" }), "{error}");
     assert_eq!(
         error.to_string(),
-        "no `etcd` was found: `cargo xtask cluster up --control` builds it"
+        "no `etcd` was found: `cargo xtask cluster up --control` finds or builds it"
     );
 }
 

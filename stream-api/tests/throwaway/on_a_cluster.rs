@@ -33,7 +33,7 @@ fn kubectl(control_plane: &ControlPlane, arguments: &[&str]) -> (bool, String) {
 
 #[test]
 fn two_run_at_once_and_end_with_their_files_when_they_are_dropped() {
-    let (first, second) = (testing::start().unwrap(), testing::start().unwrap());
+    let (first, second) = (testing::private_control_plane(), testing::private_control_plane());
     assert!(kubectl(&first, &["create", "namespace", "only-here"]).0);
     assert!(kubectl(&first, &["get", "namespace", "only-here"]).0);
     let (found, told) = kubectl(&second, &["get", "namespace", "only-here"]);
@@ -50,7 +50,7 @@ fn two_run_at_once_and_end_with_their_files_when_they_are_dropped() {
 
 #[test]
 fn the_controllers_work() {
-    let control_plane = testing::start().unwrap();
+    let control_plane = testing::private_control_plane();
     // The account is made by the controller manager, and its token is signed by the API server.
     wait_until("the namespace has an account", || {
         kubectl(&control_plane, &["create", "token", "default"]).0
@@ -59,7 +59,7 @@ fn the_controllers_work() {
 
 #[test]
 fn a_guessed_token_is_refused_and_nobody_else_can_read_the_right_one() {
-    let control_plane = testing::start().unwrap();
+    let control_plane = testing::private_control_plane();
     let kubeconfig = std::fs::read_to_string(control_plane.kubeconfig()).unwrap();
     let (_, token) = kubeconfig.split_once(r#""token":""#).unwrap();
     let guessed = kubeconfig.replace(&token[..32], &"0".repeat(32));
@@ -95,7 +95,7 @@ fn a_control_plane_whose_owner_is_killed_is_gone() {
 fn one_that_was_let_go_lives_on_until_it_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("kept");
-    let programs = testing::programs().unwrap();
+    let programs = testing::programs();
     let started = ControlPlane::start(programs.clone(), &home).unwrap();
     let mut get = started.kubectl();
     started.let_go().unwrap();

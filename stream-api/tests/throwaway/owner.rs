@@ -4,8 +4,8 @@
 
 use stream_api::throwaway::testing;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let control_plane = testing::start()?;
+fn main() -> std::io::Result<()> {
+    let control_plane = testing::private_control_plane();
     let pids: Vec<_> = control_plane.pids().map(|pid| pid.to_string()).collect();
     println!("{} {}", pids.join(" "), control_plane.home().display());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use stream_api::throwaway::{self, Programs, testing};
+use stream_api::throwaway::{Programs, find, testing};
 
 use super::build;
 
@@ -29,7 +29,7 @@ impl Provided {
 
     /// The directory of `kubectl`, when a shell would not find it.
     pub(crate) fn kubectl_outside_of_path(&self) -> Option<&Path> {
-        let in_path = throwaway::find("kubectl", &split(env::var_os("PATH")));
+        let in_path = find("kubectl", &split(env::var_os("PATH")));
         if in_path.is_some() { None } else { self.programs.kubectl.parent() }
     }
 }
@@ -42,19 +42,17 @@ pub(crate) fn provide() -> Result<Provided> {
     let mut directories = split(env::var_os(ASSETS_VARIABLE));
     directories.extend(split(env::var_os("PATH")));
     directories.push(built.clone());
-    let is_missing = |name: &&str| throwaway::find(name, &directories).is_none();
-    if Programs::NAMES.iter().any(|name| is_missing(&name)) {
+    let missing = || Programs::NAMES.into_iter().filter(|name| find(name, &directories).is_none());
+    if missing().next().is_some() {
         let _lock = build::lock(&cache)?;
         // Another run may have built them while this one waited.
-        let missing: Vec<_> = Programs::NAMES.into_iter().filter(is_missing).collect();
-        build::build(&missing, &cache, &built)?;
+        build::build(&missing().collect::<Vec<_>>(), &cache, &built)?;
     }
     let programs = Programs::find(&directories)?;
     let directories = programs.directories(&directories);
     for directory in &directories {
         let here = [directory.clone()];
-        let names =
-            Programs::NAMES.into_iter().filter(|name| throwaway::find(name, &here).is_some());
+        let names = Programs::NAMES.into_iter().filter(|name| find(name, &here).is_some());
         eprintln!("{}: in {}", names.collect::<Vec<_>>().join(", "), directory.display());
     }
     Ok(Provided { programs, directories })
