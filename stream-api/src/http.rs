@@ -180,9 +180,10 @@ impl JsonSchema for Timeout {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // `0` without quotes is a number.
+        // `0` without quotes is a number. `null` is as if nothing was given.
         json_schema!({
             "x-kubernetes-int-or-string": true,
+            "nullable": false,
             "x-kubernetes-validations": [{
                 "rule": "string(self).matches('^(0|([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+\
                     |P([0-9]{1,9}D)?(T([0-9]{1,9}([.][0-9]{1,9})?[HMS])+)?)$') && string(self) != 'P'",

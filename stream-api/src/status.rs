@@ -11,7 +11,7 @@ use serde_with::skip_serializing_none;
 
 use crate::schema::structural;
 
-/// `status` of a stream.
+/// What the stream has done, and how it is.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -11,7 +11,7 @@ use crate::source::Source;
 use crate::status::StreamStatus;
 use crate::target::Target;
 
-/// `spec` of an [`SGStream`].
+/// What the stream does: where it reads, where it writes, and how it runs.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema, CustomResource)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[kube(

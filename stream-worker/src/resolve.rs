@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode};
+use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode, names};
 use stream_core::postgres::options::RootCert;
 use stream_core::postgres::passfile::password_from_passfile;
 use stream_core::postgres::{ConnectOptions, Password, SslMode};
@@ -63,7 +63,7 @@ pub(crate) fn places(
     args: &Local,
     found: &mut Found,
 ) -> Option<Places> {
-    let namespace = stream.metadata.namespace();
+    let namespace = names::namespace(stream);
     let mut resolver = Resolver { namespace, documents, args, found, certificates: Vec::new() };
     let source = stream.spec.source.kind().ok().and_then(|kind| {
         let capture = kind.capture();

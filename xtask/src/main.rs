@@ -5,6 +5,7 @@ mod ci;
 mod cluster;
 mod demo;
 mod fetch;
+mod gen_crds;
 mod postgres;
 mod test;
 mod tidy;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
     Tidy,
+    /// Writes the resource's definition and its reference page from the types in `stream-api`.
+    GenCrds(gen_crds::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
@@ -52,6 +55,7 @@ fn main() -> Result<ExitCode> {
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
+        Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),

@@ -38,6 +38,8 @@ pub struct Property {
     pub default: Option<&'static str>,
     /// What becomes of it.
     pub support: Support,
+    /// What a value has to fulfil beside its type: an expression in CEL, and what is said when it is false.
+    pub rule: Option<(&'static str, &'static str)>,
 }
 
 impl Property {
@@ -133,18 +135,33 @@ fn parsed<T: DeserializeOwned>(default: &'static str) -> T {
         .expect("a default has the type of its row")
 }
 
+/// The rows that have no effect although they are set. A value that is the default counts as not set.
+fn without_effect(
+    rows: &'static [Property],
+    set: &impl Serialize,
+    default: &impl Serialize,
+) -> Vec<&'static Property> {
+    // A table is an object of plain values, which can always be told as JSON.
+    let values = |table: serde_json::Result<Value>| table.unwrap_or_default();
+    let (set, default) = (values(serde_json::to_value(set)), values(serde_json::to_value(default)));
+    rows.iter()
+        .filter(|row| row.support != Support::Honoured)
+        .filter(|row| set.get(row.name).is_some_and(|value| Some(value) != default.get(row.name)))
+        .collect()
+}
+
 /// The schema of a table: an object with a value for each row, and a rule for each row that is rejected.
 fn object<const N: usize>(rows: &[Property], values: [Schema; N]) -> Schema {
     let mut properties = Object::new();
     let mut rules = Vec::new();
-    for (Property { name, text, default: _, support }, mut value) in rows.iter().zip(values) {
+    for (Property { name, text, default: _, support, rule }, mut value) in rows.iter().zip(values) {
         let effect = match support {
             Support::Honoured => String::new(),
             Support::Ignored(reason) => format!("\n\nHas no effect: {reason}."),
             Support::Rejected(reason) => {
                 rules.push(json!({
                     "rule": format!("!has(self.{name})"),
-                    "message": format!("{name} {reason}"),
+                    "message": format!("`{name}` can not be used: {reason}"),
                     "fieldPath": format!(".{name}"),
                     "reason": "FieldValueForbidden",
                 }));
@@ -152,6 +169,10 @@ fn object<const N: usize>(rows: &[Property], values: [Schema; N]) -> Schema {
             }
         };
         value.insert("description".to_owned(), format!("{}{effect}", text.trim()).into());
+        if let Some((rule, message)) = rule {
+            let rules = json!([{"rule": rule, "message": message}]);
+            value.insert("x-kubernetes-validations".to_owned(), rules);
+        }
         properties.insert((*name).to_owned(), value.to_value());
     }
     let mut schema = json_schema!({"type": "object", "properties": properties});
@@ -165,28 +186,30 @@ fn object<const N: usize>(rows: &[Property], values: [Schema; N]) -> Schema {
 ///
 /// - `"name" => field: Type = "default", Support;` has a field; `= none` is unset by default, and `Type` is an `Option`.
 /// - `"name": Shape = "default", Support;` has none, and is kept in `other`.
+///
+/// `Support, Rule("CEL", "message");` says what a value has to fulfil beside its type.
 macro_rules! properties {
     // All rows are sorted: those with a field, those without, and all in the order of the table.
     (@rows $head:tt [$($with:tt)*] [$($without:tt)*] [$($all:tt)*]
-        $(#[doc = $text:literal])* $key:literal => $field:ident: $type:ty = $default:tt, $support:ident $(($why:literal))?; $($rest:tt)*) => {
+        $(#[doc = $text:literal])* $key:literal => $field:ident: $type:ty = $default:tt, $support:ident $(($why:literal))? $(, Rule($rule:literal, $said:literal))?; $($rest:tt)*) => {
         properties! { @rows $head
             [$($with)* { [$(#[doc = $text])*] $key $field [$type] $default }]
             [$($without)*]
-            [$($all)* { [$($text)*] $key [$type] $default $support [$($why)?] }]
+            [$($all)* { [$($text)*] $key [$type] $default $support [$($why)?] [$($rule, $said)?] }]
             $($rest)* }
     };
     (@rows $head:tt [$($with:tt)*] [$($without:tt)*] [$($all:tt)*]
-        $(#[doc = $text:literal])* $key:literal: $type:ty = $default:tt, $support:ident $(($why:literal))?; $($rest:tt)*) => {
+        $(#[doc = $text:literal])* $key:literal: $type:ty = $default:tt, $support:ident $(($why:literal))? $(, Rule($rule:literal, $said:literal))?; $($rest:tt)*) => {
         properties! { @rows $head
             [$($with)*]
             [$($without)* { $key [$type] }]
-            [$($all)* { [$($text)*] $key [$type] $default $support [$($why)?] }]
+            [$($all)* { [$($text)*] $key [$type] $default $support [$($why)?] [$($rule, $said)?] }]
             $($rest)* }
     };
     (@rows { $(#[$doc:meta])* $name:ident }
         [$({ [$(#[$row:meta])*] $key:literal $field:ident [$type:ty] $default:tt })*]
         [$({ $other:literal [$shape:ty] })*]
-        [$({ [$($text:literal)*] $any:literal [$any_type:ty] $any_default:tt $support:ident [$($why:literal)?] })*]) => {
+        [$({ [$($text:literal)*] $any:literal [$any_type:ty] $any_default:tt $support:ident [$($why:literal)?] [$($rule:literal, $said:literal)?] })*]) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
@@ -205,7 +228,13 @@ macro_rules! properties {
                 text: concat!($($text, "\n",)*),
                 default: properties!(@text $any_default),
                 support: super::Support::$support $(($why))?,
+                rule: properties!(@rule $($rule, $said)?),
             },)*];
+
+            /// The properties that are set and have no effect. One that is set to its default counts as not set.
+            pub fn without_effect(&self) -> Vec<&'static super::Property> {
+                super::without_effect(Self::PROPERTIES, self, &Self::default())
+            }
         }
 
         impl Default for $name {
@@ -268,6 +297,8 @@ macro_rules! properties {
             }
         }
     };
+    (@rule) => { None };
+    (@rule $rule:literal, $said:literal) => { Some(($rule, $said)) };
     (@text none) => { None };
     (@text $default:literal) => { Some($default) };
     (@value none) => { None };

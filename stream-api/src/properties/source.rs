@@ -21,13 +21,13 @@ properties! {
         "pluginName" => plugin_name: PluginName = "pgoutput", Ignored("`pgoutput` is always used: it is part of PostgreSQL, and the changes are the same");
         /// Name of the replication slot. 1 to 63 lower-case letters, digits and `_`. Unset: `<namespace>_<name>` of the stream, other
         /// characters turned to `_`. Example: `orders_slot`.
-        "slotName" => slot_name: Option<String> = none, Honoured;
+        "slotName" => slot_name: Option<String> = none, Honoured, Rule("self.size() <= 63 && self.matches('^[a-z0-9_]+$')", "slotName must be 1 to 63 lower-case letters, digits and `_`");
         /// Drop the replication slot whenever the stream stops. Default: false.
         "slotDropOnStop" => slot_drop_on_stop: bool = "false", Ignored("the slot is kept while the stream is stopped, because changes made meanwhile would be lost without it");
         /// Keep the slot on the standbys too, for a failover of the source. PostgreSQL 17 or newer. Default: false.
         "slotFailover" => slot_failover: bool = "false", Ignored("not implemented yet: the slot is on the primary only, and after a failover the stream says that it is gone");
         /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
-        "publicationName" => publication_name: Option<String> = none, Honoured;
+        "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && self.size() <= 63", "publicationName must be 1 to 63 characters");
         /// Leave out updates that change no captured column. Needs tables with `REPLICA IDENTITY FULL`. Default: false.
         "skipMessagesWithoutChange" => skip_messages_without_change: bool = "false", Ignored("not implemented yet: such updates are delivered");
         /// How dates and times stand in events. A PostgreSQL target gets them as the source writes them. Default: `adaptive`.
@@ -83,7 +83,7 @@ properties! {
         /// Isolation of the transaction that reads the snapshot. Default: `serializable`.
         "snapshotIsolationMode" => snapshot_isolation_mode: SnapshotIsolationMode = "serializable", Ignored("every table is read in one exported snapshot, at the position where the stream begins");
         /// When existing rows are copied, and whether changes follow. Default: `initial`.
-        "snapshotMode" => snapshot_mode: SnapshotMode = "initial", Honoured;
+        "snapshotMode" => snapshot_mode: SnapshotMode = "initial", Honoured, Rule("self != 'custom'", "snapshotMode `custom` needs a Java class, which cannot run here: choose another mode");
         /// With mode `configuration_based`: copy existing rows. Default: false.
         "snapshotModeConfigurationBasedSnapshotData" => snapshot_mode_configuration_based_snapshot_data: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
         /// With mode `configuration_based`: read descriptions of tables. Default: false.

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use stream_api::throwaway::{ControlPlane, testing};
 
 /// The definition of the resource, as users install it.
-fn definition() -> String {
-    serde_json::to_string(&<stream_api::SGStream as kube::CustomResourceExt>::crd()).unwrap()
-}
+const DEFINITION: &str = include_str!("../../../deploy/crds/sgstreams.yaml");
 
 /// How long the API server may take to serve a resource that was defined.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +53,7 @@ impl Namespace {
     pub(crate) fn create() -> Self {
         let name = format!("test-{}", NAMESPACES.fetch_add(1, Ordering::Relaxed));
         let namespace = Self { control_plane: testing::control_plane(), name };
-        INSTALLED.call_once(|| namespace.install(&definition(), "sgstreams.stackgres.io"));
+        INSTALLED.call_once(|| namespace.install(DEFINITION, "sgstreams.stackgres.io"));
         namespace.run(&["create", "namespace", &namespace.name]).quietly();
         namespace
     }

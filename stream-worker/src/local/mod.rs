@@ -13,7 +13,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use stream_api::{Documents, SGStream};
+use stream_api::{Documents, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
 use stream_core::throwaway::Binaries;
 use stream_core::{Error, ErrorKind};
@@ -86,7 +86,7 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     let started = tokio::select! {
         // Servers that are being started stop as soon as they run.
         ending = signals.wait() => Err(ending),
-        started = Servers::start(stream.metadata.namespace(), &places, &local) => Ok(started),
+        started = Servers::start(names::namespace(stream), &places, &local) => Ok(started),
     };
     let servers = match started {
         Ok(Ok(servers)) => servers,
@@ -205,7 +205,7 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
         [..] => {
             let names: Vec<_> = streams
                 .iter()
-                .map(|stream| format!("`{}/{}`", stream.metadata.namespace(), stream.metadata.name))
+                .map(|stream| format!("`{}/{}`", names::namespace(stream), names::name(stream)))
                 .collect();
             Err(bad_input(format!(
                 "more than one document is an SGStream: {}; a process runs one stream: start one for each, with files of \
@@ -249,7 +249,7 @@ mod tests {
             )
         };
         let load = |text: String| stream_api::load(&[("f".to_owned(), text)]).unwrap();
-        assert_eq!(only_stream(&load(stream("one"))).unwrap().metadata.name, "one");
+        assert_eq!(only_stream(&load(stream("one"))).unwrap().metadata.name.as_deref(), Some("one"));
         let two = load(stream("one") + &stream("two"));
         let error = only_stream(&two).unwrap_err().to_string();
         assert!(error.contains("`default/one`") && error.contains("`default/two`"), "{error}");
