@@ -43,6 +43,9 @@ mod node;
 mod read;
 mod validate;
 
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
+
 pub use connection::{ConfigMapKeyRef, SecretKeyRef, Tls, TlsMode};
 pub use documents::{
     ClusterPostgres, ClusterSpec, ConfigMap, Document, Documents, SGCluster, Secret,
