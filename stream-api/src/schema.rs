@@ -52,14 +52,17 @@ fn drop_null(node: &mut Map<String, Value>) {
 /// The variants of an enum: a list of words, and what each means at the end of the description.
 fn collect_words(node: &mut Map<String, Value>) {
     let Some(Value::Array(variants)) = node.get("oneOf") else { return };
-    let words: Vec<Value> = variants.iter().filter_map(|variant| variant.get("const").cloned()).collect();
+    let words: Vec<Value> =
+        variants.iter().filter_map(|variant| variant.get("const").cloned()).collect();
     if words.is_empty() || words.len() != variants.len() {
         return;
     }
     let mut text = node.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
     text.push('\n');
     for variant in variants {
-        if let (Some(word), Some(meaning)) = (variant["const"].as_str(), variant["description"].as_str()) {
+        if let (Some(word), Some(meaning)) =
+            (variant["const"].as_str(), variant["description"].as_str())
+        {
             text.push_str(&format!("\n- `{word}`: {}", meaning.replace('\n', " ")));
         }
     }

@@ -192,11 +192,14 @@ impl Source {
     /// The block of the type is missing.
     pub fn kind(&self) -> Result<SourceKind<'_>, Problem> {
         let (block, name) = match self.r#type {
-            SourceType::SGCluster => (self.sg_cluster.as_ref().map(SourceKind::SGCluster), "sgCluster"),
+            SourceType::SGCluster => {
+                (self.sg_cluster.as_ref().map(SourceKind::SGCluster), "sgCluster")
+            }
             SourceType::Postgres => (self.postgres.as_ref().map(SourceKind::Postgres), "postgres"),
         };
         block.ok_or_else(|| {
-            let message = format!("source.{name} is required when source.type is {:?}", self.r#type);
+            let message =
+                format!("source.{name} is required when source.type is {:?}", self.r#type);
             Problem::at(format!("spec.source.{name}"), message)
         })
     }
