@@ -36,12 +36,15 @@ mod target;
 
 pub mod annotations;
 pub mod names;
-mod rules;
 
 mod documents;
 mod load;
 mod node;
 mod read;
+mod validate;
+
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
 
 pub use connection::{ConfigMapKeyRef, SecretKeyRef, Tls, TlsMode};
 pub use documents::{

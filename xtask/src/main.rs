@@ -2,7 +2,9 @@
 
 mod bench;
 mod ci;
+mod cluster;
 mod demo;
+mod fetch;
 mod gen_crds;
 mod postgres;
 mod test;
@@ -40,6 +42,9 @@ enum Command {
     Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
+    /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
 fn main() -> Result<ExitCode> {
@@ -53,5 +58,6 @@ fn main() -> Result<ExitCode> {
         Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
+        Command::Cluster(command) => cluster::run(&workspace, &command),
     }
 }
