@@ -41,7 +41,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         print!("{yaml}");
         return Ok(ExitCode::SUCCESS);
     }
-    let crd_text = format!("# Written by `cargo xtask gen-crds` from the types in `stream-api`.\n{yaml}");
+    let crd_text =
+        format!("# Written by `cargo xtask gen-crds` from the types in `stream-api`.\n{yaml}");
     let mut code = ExitCode::SUCCESS;
     for (name, text) in [(CRD, crd_text), (PAGE, page::page(&crd))] {
         let path = workspace.root.join(name);
