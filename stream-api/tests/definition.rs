@@ -103,11 +103,16 @@ fn the_schema_has_nothing_that_kubernetes_does_not_know() {
         for (key, value) in node.as_object().unwrap() {
             let is_known = KNOWN.contains(&key.as_str()) || key.starts_with("x-kubernetes-");
             assert!(is_known, "`{key}` at `{path}`");
-            if key == "format" {
-                assert!(
-                    ["int32", "int64", "date-time"].contains(&value.as_str().unwrap()),
-                    "{path}"
-                );
+            match key.as_str() {
+                "format" => {
+                    let format = value.as_str().unwrap();
+                    assert!(["int32", "int64", "date-time"].contains(&format), "{path}: {format}");
+                }
+                // `null` is as if the field was left out.
+                "nullable" => assert!(value == false || path == "status", "{path}"),
+                // Kubernetes writes defaults into the object: only those that say something.
+                "default" => assert!(value.is_number() || value.is_string(), "{path}: {value}"),
+                _ => {}
             }
         }
         let is_typed = node["type"].is_string() || node["x-kubernetes-int-or-string"] == true;
