@@ -77,6 +77,11 @@ fn a_field_that_is_not_known_names_its_neighbour() {
             "s.yaml:24: spec.pods.persistentVolume.weight: unknown field `weight`, expected one of `size`, `storageClass`",
         ),
         (
+            "      size: 1Gi\n",
+            "      size: 1Gi\n    scheduling: {tolerations: [{key: a, vlaue: b}]}\n",
+            "s.yaml:24: spec.pods.scheduling.tolerations[0].vlaue: unknown field `vlaue`, did you mean `value`?",
+        ),
+        (
             "kind: SGStream\n",
             "kind: SGStream\nextra: 1\n",
             "s.yaml:3: extra: unknown field `extra`, expected one of `metadata`, `spec`, `status`",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use stream_api::throwaway::{ControlPlane, testing};
 
 /// The definition of the resource, as users install it.
-const DEFINITION: &str = include_str!("../../../deploy/crds/sgstreams.yaml");
+pub(crate) const DEFINITION: &str = include_str!("../../../deploy/crds/sgstreams.yaml");
 
 /// How long the API server may take to serve a resource that was defined.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -216,7 +216,10 @@ mod tests {
             )
         };
         let load = |text: String| stream_api::load(&[("f".to_owned(), text)]).unwrap();
-        assert_eq!(only_stream(&load(stream("one"))).unwrap().metadata.name.as_deref(), Some("one"));
+        assert_eq!(
+            only_stream(&load(stream("one"))).unwrap().metadata.name.as_deref(),
+            Some("one")
+        );
         let two = load(stream("one") + &stream("two"));
         let error = only_stream(&two).unwrap_err().to_string();
         assert!(error.contains("`default/one`") && error.contains("`default/two`"), "{error}");

@@ -1,38 +1,15 @@
 //! Mistakes are refused, and the message says where and what.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use crate::kubectl::Namespace;
-use crate::manifests::{self, patch};
+use crate::manifests::{self, Mistake, patch};
 
 /// What the API server adds to a message about the shape of an object.
 const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid";
 
-/// One of `invalid.yaml`, which explains the fields.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mistake {
-    claim: String,
-    of: String,
-    patch: Value,
-    path: String,
-    message: String,
-    #[expect(dead_code, reason = "of interest where the rules are checked without an API server")]
-    by: By,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum By {
-    Rule,
-    Schema,
-}
-
 #[test]
 fn every_mistake_is_refused_with_its_message() {
     let namespace = Namespace::create();
-    let mistakes: Vec<Mistake> = serde_saphyr::from_str(&manifests::text("invalid")).unwrap();
+    let mistakes = manifests::mistakes();
     assert!(mistakes.len() >= 60, "{}", mistakes.len());
     let mut wrong = String::new();
     for Mistake { claim, of, patch: change, path, message, by: _ } in mistakes {
