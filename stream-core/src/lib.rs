@@ -14,8 +14,8 @@
 //! a slow sink never keeps the source from its sign of life.
 //!
 //! The page `docs/embedding.md` is a program of thirty lines that streams a table into its own `Sink`.
-//! [`testing`] has a ledger that fails a test at the moment when a sink, a source or a store breaks its promise (feature
-//! `testing`), [`throwaway`] starts private servers (feature `throwaway`).
+//! `testing` has a ledger that fails a test at the moment when a sink, a source or a store breaks its promise (feature
+//! `testing`), `throwaway` starts private servers (feature `throwaway`).
 //!
 //! This crate knows neither Kubernetes nor anyone's configuration, writes no metrics, and starts no stream again:
 //! an error ends the pipeline, and its [`ErrorKind`] says whether a new one from the checkpoint may help.
