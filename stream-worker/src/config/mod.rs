@@ -7,7 +7,7 @@ pub(crate) mod problem;
 pub(crate) mod sink;
 pub(crate) mod source;
 
-use stream_api::{SGStream, annotations, names};
+use stream_api::{Problem, SGStream, annotations, names};
 
 use problem::Found;
 use sink::SinkConfig;
@@ -45,6 +45,11 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<StreamConfig>
         source: source?,
         sink: sink?,
     })
+}
+
+/// What is wrong with `stream` that the resource's own rules cannot say.
+pub(crate) fn problems(stream: &SGStream) -> Vec<Problem> {
+    source::patterns(stream).into_problems()
 }
 
 /// What of `stream` is accepted and has no effect here.
