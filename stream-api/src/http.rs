@@ -26,6 +26,7 @@ pub struct Http<U = String> {
         "rule": "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",
         "message": "url must be an absolute http:// or https:// URL with a host",
     }]))]
+    #[serde(skip_serializing_if = "is_unset")]
     pub url: U,
     /// Further headers of each request. Default: none.
     ///
@@ -191,6 +192,11 @@ impl JsonSchema for Timeout {
             }],
         })
     }
+}
+
+/// Whether a `U` is the `None` of an `Option`.
+fn is_unset<U: Serialize>(url: &U) -> bool {
+    serde_json::to_value(url).is_ok_and(|url| url.is_null())
 }
 
 fn default_connect_timeout() -> Timeout {

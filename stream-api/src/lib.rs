@@ -36,12 +36,12 @@ mod target;
 
 pub mod annotations;
 pub mod names;
-mod rules;
 
 mod documents;
 mod load;
 mod node;
 mod read;
+mod validate;
 
 #[cfg(feature = "throwaway")]
 pub mod throwaway;

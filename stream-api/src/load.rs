@@ -9,6 +9,7 @@ use crate::node::{self, Data, Node};
 use crate::problem::{Problem, Problems, list, nearest};
 use crate::read::read;
 use crate::stream::{SGStream, StreamSpec};
+use crate::validate::validate;
 
 /// Every kind that is read, with its `apiVersion`.
 const KINDS: [(&str, &str); 4] = [
@@ -80,27 +81,16 @@ impl From<Stream> for SGStream {
 }
 
 fn document(node: &Node, problems: &mut Vec<Problem>) -> Option<Document> {
-    let kind = kind(node, problems)?;
-    let document = match kind {
-        "SGStream" => Document::SGStream(Box::new(read::<Stream>(node, problems)?.into())),
+    Some(match kind(node, problems)? {
+        "SGStream" => {
+            let stream = read::<Stream>(node, problems);
+            validate(node, problems);
+            Document::SGStream(Box::new(stream?.into()))
+        }
         "SGCluster" => Document::SGCluster(read(node, problems)?),
         "Secret" => Document::Secret(read(node, problems)?),
         _ => Document::ConfigMap(read(node, problems)?),
-    };
-    if let Document::SGStream(stream) = &document {
-        for problem in stream.problems() {
-            let (at, exact) = node.nearest(&problem.path);
-            // What follows from a problem already told is not told again.
-            let is_known = match exact {
-                true => at.done.get(),
-                false => problems.iter().any(|told| parent(&told.path) == parent(&problem.path)),
-            };
-            if !is_known {
-                problems.push(Problem { line: Some(at.line), ..problem });
-            }
-        }
-    }
-    Some(document)
+    })
 }
 
 /// Reads `kind` and `apiVersion`, and sets them aside.
@@ -150,8 +140,4 @@ fn same(document: &Document, line: usize, loaded: &[(Document, String)]) -> Opti
     let message =
         format!("{kind} `{namespace}/{name}` is already at {place}: rename or remove one");
     Some(Problem { line: Some(line), ..Problem::at("metadata.name", message) })
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }

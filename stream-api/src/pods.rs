@@ -120,7 +120,7 @@ pub struct ResourceLabels {
 }
 
 /// Most annotations or labels in one list: what the API server needs to know before it takes a rule about each of them.
-const MOST_ENTRIES: usize = 32;
+const MOST_ENTRIES: usize = 128;
 
 /// Keys as [Kubernetes has them](https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set).
 fn annotations(schema: &mut Schema) {

@@ -34,7 +34,7 @@ pub struct StreamStatus {
     pub events: Option<EventsStatus>,
     /// Why the stream failed, and what to do. Absent while it works.
     pub failure: Option<String>,
-    /// Properties that were set and have no effect here, by their path, each with the reason.
+    /// Properties that were set and have no effect, each with the reason.
     ///
     /// Example: `spec.source.sgCluster.debeziumProperties.topicCacheSize: there are no topics here`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

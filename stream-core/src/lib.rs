@@ -27,6 +27,7 @@ pub mod checkpoint;
 pub mod copy;
 pub mod error;
 pub mod filter;
+pub mod finding;
 pub mod lsn;
 pub mod pgoutput;
 pub mod pipeline;

@@ -8,21 +8,19 @@
 
 mod servers;
 
-use std::fs;
-use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use stream_api::{Documents, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
-use stream_core::throwaway::Binaries;
 use stream_core::{Error, ErrorKind};
 
-use crate::args::{self, Local, LogFormat};
+use crate::args::{Local, LogFormat};
 use crate::compose::Composition;
 use crate::config::{self, StreamConfig, problem::Found, sink::Surroundings};
+use crate::files;
 use crate::resolve::{self, Places};
-use crate::show::Screen;
+use crate::show::{Screen, say};
 use crate::supervise::{self, Ending, Plan, Signals};
 use servers::Servers;
 
@@ -69,7 +67,10 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     let stream = only_stream(&documents)?;
     let mut found = Found::default();
     let config = config::read(stream, &mut found);
-    let places = resolve::places(stream, &documents, &local, &mut found);
+    let places = resolve::places(stream, &documents, &local.logins, &mut found);
+    if let Some(places) = &places {
+        resolve::check_names(places, &local, &mut found);
+    }
     if let Some(error) = found.into_error() {
         return Err(error);
     }
@@ -123,7 +124,7 @@ async fn stream_through(
         source: source.clone(),
         stream: config.identity.clone(),
         everything: config.source.everything,
-        program_directories: program_directories(local),
+        program_directories: files::program_directories(&local.program_path),
     };
     let composition = Composition::Postgres {
         source: config.source.options(source),
@@ -171,27 +172,8 @@ async fn documents(paths: Vec<PathBuf>) -> Result<Documents, Error> {
     documents.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?
 }
 
-/// Reads the files; all that cannot be read are told at once.
 fn read(paths: &[PathBuf]) -> Result<Documents, Error> {
-    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
-    for path in paths {
-        let name = path.display().to_string();
-        let text = if args::is_standard_input(path.as_os_str()) {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            fs::read_to_string(path)
-        };
-        match text {
-            Ok(text) => files.push((name, text)),
-            Err(error) => unreadable.push(format!(
-                "cannot read `{name}`: {error}; name a YAML file that this user can read"
-            )),
-        }
-    }
-    if !unreadable.is_empty() {
-        return Err(bad_input(unreadable.join("\n")));
-    }
+    let files = files::read(paths)?;
     stream_api::load(&files).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
 }
 
@@ -216,23 +198,8 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
     }
 }
 
-/// Where `pg_dump` is looked for.
-fn program_directories(local: &Local) -> Vec<PathBuf> {
-    let mut directories: Vec<_> = std::env::split_paths(&local.program_path).collect();
-    directories
-        .extend(Binaries::find_all(Some(&local.program_path)).into_iter().map(|found| found.dir));
-    let mut seen = std::collections::HashSet::new();
-    directories.retain(|directory| seen.insert(directory.clone()));
-    directories
-}
-
 fn bad_input(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Configuration, message.into())
-}
-
-/// Says a line to the user. Whoever closed the other end does not want to hear it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ const HEAD: &str = "\
 Every field of `SGStream` (`stackgres.io/v1alpha1`, short name `sgstr`), as `kubectl explain sgstream` shows it. Fields that are not marked as required may be left out.
 ";
 
-/// A table of properties: its heading, and where it is in a stream.
+/// How the fields begin that hold a table of properties.
+const TABLE: &str = "debezium";
+
+/// The tables of properties: heading, where it is in a stream, and rows.
 const TABLES: [(&str, &str, &[Property]); 3] = [
     (
         "Properties of a source",
@@ -41,8 +44,12 @@ pub(super) fn page(crd: &Value) -> String {
     for (heading, place, rows) in TABLES {
         table(&mut page, heading, place, rows);
     }
-    page.push_str("\n## Rules\n\nWhat the API server and `stream-worker validate` refuse beside wrong types.\n\n");
-    rules(&mut page, "", schema);
+    page.push_str("\n## Rules\n\nWhat the API server and `stream-worker validate` refuse beside wrong types, and where.\n\n");
+    let mut found = Vec::new();
+    rules("", schema, &mut found);
+    for (message, places) in found {
+        let _ = writeln!(page, "- {message}: {}", places.join(", "));
+    }
     page
 }
 
@@ -66,10 +73,15 @@ fn block(page: &mut String, path: &str, schema: &Value) {
     }
 }
 
-/// Not a table of properties, which has a section of its own, and no type of Kubernetes, which explains itself.
+/// Not a table of properties, which has a section of its own; no reference to a key, which is told as its type; and no type of Kubernetes,
+/// which explains itself.
 fn is_ours(name: &str, field: &Value) -> bool {
     let of = |schema: &Value| schema["properties"].as_object().is_some_and(is_explained);
-    !name.starts_with("debezium") && !of(field) && !of(&field["items"])
+    !name.starts_with(TABLE) && !is_reference(field) && !of(field) && !of(&field["items"])
+}
+
+fn is_reference(field: &Value) -> bool {
+    field["properties"].as_object().is_some_and(|fields| fields.keys().eq(["key", "name"]))
 }
 
 fn is_explained(fields: &Map<String, Value>) -> bool {
@@ -85,29 +97,35 @@ fn table(page: &mut String, heading: &str, place: &str, rows: &[Property]) {
     );
     for property in rows {
         let default = property.default.map(|text| format!("`{text}`")).unwrap_or_default();
-        let here = match property.support {
+        let mut here = match property.support {
             Support::Honoured => "honoured".to_owned(),
             Support::Ignored(reason) => format!("no effect: {reason}"),
             Support::Rejected(reason) => format!("refused: {reason}"),
         };
+        if let Some((_, message)) = property.rule {
+            here = format!("{here}; {message}");
+        }
         let (name, dotted) = (property.name, property.dotted_name());
         let text = cell(property.text);
         let _ = writeln!(page, "| `{name}`<br>`{dotted}` | {default} | {text} | {} |", cell(&here));
     }
 }
 
-/// The rules of an object and of all within.
-fn rules(page: &mut String, path: &str, schema: &Value) {
+/// The rules of an object and of all within, save those about properties, which the tables tell.
+fn rules<'a>(path: &str, schema: &'a Value, found: &mut Vec<(&'a str, Vec<String>)>) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let place = format!("{path}{}", rule["fieldPath"].as_str().unwrap_or_default());
-        let place = if place.is_empty() { "metadata.name" } else { place.trim_start_matches('.') };
-        let _ = writeln!(page, "- `{place}`: {}", rule["message"].as_str().unwrap_or_default());
+        let place = if place.is_empty() { ".metadata" } else { &place };
+        let place = format!("`{}`", place.trim_start_matches('.'));
+        let message = rule["message"].as_str().unwrap_or_default();
+        match found.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, places)) => places.push(place),
+            None => found.push((message, vec![place])),
+        }
     }
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        rules(page, &format!("{path}.{name}"), field);
-    }
-    if schema["items"].is_object() {
-        rules(page, &format!("{path}[]"), &schema["items"]);
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    for (name, field) in fields.filter(|(name, _)| !name.starts_with(TABLE)) {
+        rules(&format!("{path}.{name}"), field, found);
     }
 }
 
@@ -115,6 +133,9 @@ fn rules(page: &mut String, path: &str, schema: &Value) {
 fn kind(schema: &Value) -> String {
     if schema["x-kubernetes-int-or-string"] == true {
         return "string or integer".to_owned();
+    }
+    if is_reference(schema) {
+        return "object with `name` and `key`".to_owned();
     }
     let name = schema["type"].as_str().unwrap_or("any");
     match (&schema["items"], &schema["additionalProperties"]) {
