@@ -23,7 +23,7 @@ pub struct Http<U = String> {
     ///
     /// Example: `https://events.example.com/webhook`.
     #[schemars(extend("maxLength" = 2048, "x-kubernetes-validations" = [{
-        "rule": "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",
+        "rule": "isURL(self) && self.matches('^https?://[^/?#:]')",
         "message": "url must be an absolute http:// or https:// URL with a host",
     }]))]
     #[serde(skip_serializing_if = "is_unset")]

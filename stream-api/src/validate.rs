@@ -11,7 +11,7 @@ use kube::core::cel::{ErrorKind, Validator};
 use serde_json::{Map, Number, Value};
 
 use crate::node::{Data, Node};
-use crate::problem::Problem;
+use crate::problem::{Problem, advice};
 use crate::stream::SGStream;
 
 /// The schema of the resource.
@@ -128,10 +128,19 @@ fn bounds(schema: &Value, node: &Node, path: &str, problems: &mut Vec<Problem>) 
             if let Some(most) = bound("maxProperties").filter(|most| size(entries.len()) > *most) {
                 add(format!("must have at most {most} items"));
             }
+            let fields = schema.get("properties").and_then(Value::as_object);
             for (key, child) in entries {
-                let known = schema.get("properties").and_then(|properties| properties.get(key));
-                if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
-                    bounds(schema, child, &field_path(path, key), problems);
+                let path = field_path(path, key);
+                let known = fields.and_then(|fields| fields.get(key));
+                match (known.or_else(|| schema.get("additionalProperties")), fields) {
+                    (Some(schema), _) => bounds(schema, child, &path, problems),
+                    // The types of Kubernetes' own are read without a look at what else is there.
+                    (None, Some(fields)) if path.starts_with("spec.") => {
+                        let fields: Vec<&str> = fields.keys().map(String::as_str).collect();
+                        let message = format!("unknown field `{key}`, {}", advice(key, &fields));
+                        problems.push(Problem::at(path, message));
+                    }
+                    (None, _) => {}
                 }
             }
         }

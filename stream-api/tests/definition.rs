@@ -103,11 +103,16 @@ fn the_schema_has_nothing_that_kubernetes_does_not_know() {
         for (key, value) in node.as_object().unwrap() {
             let is_known = KNOWN.contains(&key.as_str()) || key.starts_with("x-kubernetes-");
             assert!(is_known, "`{key}` at `{path}`");
-            if key == "format" {
-                assert!(
-                    ["int32", "int64", "date-time"].contains(&value.as_str().unwrap()),
-                    "{path}"
-                );
+            match key.as_str() {
+                "format" => {
+                    let format = value.as_str().unwrap();
+                    assert!(["int32", "int64", "date-time"].contains(&format), "{path}: {format}");
+                }
+                // `null` is as if the field was left out.
+                "nullable" => assert!(value == false || path == "status", "{path}"),
+                // Kubernetes writes defaults into the object: only those that say something.
+                "default" => assert!(value.is_number() || value.is_string(), "{path}: {value}"),
+                _ => {}
             }
         }
         let is_typed = node["type"].is_string() || node["x-kubernetes-int-or-string"] == true;
@@ -216,6 +221,30 @@ fn properties_that_are_set_in_vain_are_known() {
 }
 
 #[test]
+fn a_stream_tells_where_a_property_is_set_in_vain() {
+    let spec: stream_api::StreamSpec = serde_json::from_value(json!({
+        "source": {"type": "SGCluster", "sgCluster": {
+            "name": "a", "debeziumProperties": {"maxQueueSizeInBytes": 1},
+        }},
+        "target": {"type": "SGCluster", "sgCluster": {
+            "name": "b", "debeziumProperties": {"batchSize": 9},
+        }},
+        "pods": {"persistentVolume": {"size": "1Gi"}},
+        "debeziumEngineProperties": {"offsetFlushIntervalMs": 1},
+    }))
+    .unwrap();
+    let told: Vec<_> = spec.without_effect().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "spec.source.sgCluster.debeziumProperties.maxQueueSizeInBytes: no effect: at most three batches of 4 MiB are held at a time",
+            "spec.target.sgCluster.debeziumProperties.batchSize: no effect: batches are bounded by bytes",
+            "spec.debeziumEngineProperties.offsetFlushIntervalMs: no effect: the position is saved with every batch",
+        ]
+    );
+}
+
+#[test]
 fn a_stream_is_the_same_after_a_way_through_the_api_server() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
     let mut texts: Vec<_> = std::fs::read_dir(folder)
@@ -234,7 +263,7 @@ fn a_stream_is_the_same_after_a_way_through_the_api_server() {
             count += 1;
         }
     }
-    assert_eq!(count, 7);
+    assert!(count >= 7, "{count}");
 }
 
 #[test]

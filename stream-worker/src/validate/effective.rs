@@ -69,7 +69,7 @@ impl Writer<'_> {
 
     /// Writes every row of a table: those that are set or have a default as a field, the others as a comment.
     fn properties(&mut self, rows: &[Property], set: &Map<String, Value>, depth: usize) {
-        for Property { name, text: _, default, support } in rows {
+        for Property { name, text: _, default, support, rule: _ } in rows {
             let effect = match support {
                 Support::Honoured => "honoured".to_owned(),
                 Support::Ignored(reason) => format!("ignored: {reason}"),

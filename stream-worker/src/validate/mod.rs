@@ -77,8 +77,8 @@ fn look_at(
         false => None,
     };
     found.iter().for_each(|problem| report.problem(problem));
-    for name in config::without_effect(stream) {
-        report.warn(&format!("{name}: accepted, and without effect here"));
+    for unused in config::without_effect(stream) {
+        report.warn(&unused.to_string());
     }
     report.streams += 1;
     if validate.effective && config.is_some() {
