@@ -5,11 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pods::{Pods, ResourceMetadata};
-use crate::properties::EngineProperties;
+use crate::problem::Problem;
+use crate::properties::{EngineProperties, Support};
 use crate::schema::structural;
 use crate::source::Source;
 use crate::status::StreamStatus;
-use crate::target::Target;
+use crate::target::{Target, TargetKind};
 
 /// What the stream does: where it reads, where it writes, and how it runs.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema, CustomResource)]
@@ -76,6 +77,35 @@ pub struct StreamSpec {
     /// An addition to the resource.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+}
+
+impl StreamSpec {
+    /// Properties that are set and have no effect, each with the reason. One that is set to its default counts as not set.
+    pub fn without_effect(&self) -> Vec<Problem> {
+        let source = self.source.kind().map(|kind| kind.capture()).ok();
+        let source = source.map(|block| (block.path, block.properties.without_effect()));
+        let target = match self.target.kind() {
+            Ok(TargetKind::SGCluster(block)) => {
+                Some(("spec.target.sgCluster", block.debezium_properties.without_effect()))
+            }
+            Ok(TargetKind::CloudEvent(_) | TargetKind::PgLambda(_)) | Err(_) => None,
+        };
+        let of_blocks = source.into_iter().chain(target).flat_map(|(path, rows)| {
+            rows.into_iter().map(move |row| (format!("{path}.debeziumProperties"), row))
+        });
+        let engine = self.debezium_engine_properties.without_effect().into_iter();
+        let of_engine = engine.map(|row| ("spec.debeziumEngineProperties".to_owned(), row));
+        of_blocks
+            .chain(of_engine)
+            .filter_map(|(path, row)| match row.support {
+                Support::Honoured => None,
+                Support::Ignored(reason) | Support::Rejected(reason) => Some(Problem::at(
+                    format!("{path}.{}", row.name),
+                    format!("no effect: {reason}"),
+                )),
+            })
+            .collect()
+    }
 }
 
 /// What becomes of slot and publication when the stream is deleted.

@@ -221,6 +221,30 @@ fn properties_that_are_set_in_vain_are_known() {
 }
 
 #[test]
+fn a_stream_tells_where_a_property_is_set_in_vain() {
+    let spec: stream_api::StreamSpec = serde_json::from_value(json!({
+        "source": {"type": "SGCluster", "sgCluster": {
+            "name": "a", "debeziumProperties": {"maxQueueSizeInBytes": 1},
+        }},
+        "target": {"type": "SGCluster", "sgCluster": {
+            "name": "b", "debeziumProperties": {"batchSize": 9},
+        }},
+        "pods": {"persistentVolume": {"size": "1Gi"}},
+        "debeziumEngineProperties": {"offsetFlushIntervalMs": 1},
+    }))
+    .unwrap();
+    let told: Vec<_> = spec.without_effect().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "spec.source.sgCluster.debeziumProperties.maxQueueSizeInBytes: no effect: at most three batches of 4 MiB are held at a time",
+            "spec.target.sgCluster.debeziumProperties.batchSize: no effect: batches are bounded by bytes",
+            "spec.debeziumEngineProperties.offsetFlushIntervalMs: no effect: the position is saved with every batch",
+        ]
+    );
+}
+
+#[test]
 fn a_stream_is_the_same_after_a_way_through_the_api_server() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
     let mut texts: Vec<_> = std::fs::read_dir(folder)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
+use stream_api::{CustomResourceExt as _, SGStream};
 
 /// One of `invalid.yaml`, which explains the fields.
 #[derive(Deserialize)]
@@ -101,7 +102,7 @@ fn rules(schema: &Value, path: &str, found: &mut Vec<(String, Value)>) {
 
 #[test]
 fn every_rule_of_the_definition_is_broken_by_one_of_the_mistakes() {
-    let definition: Value = serde_saphyr::from_str(crate::kubectl::DEFINITION).unwrap();
+    let definition = serde_json::to_value(SGStream::crd()).unwrap();
     let mut found = Vec::new();
     rules(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut found);
     assert!(found.len() > 30, "{}", found.len());

@@ -59,12 +59,9 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SinkConfig> {
     Some(SinkConfig { import_schema: supported?, index_jobs: parallelism() })
 }
 
-/// Properties of the target that are accepted and have no effect.
-pub(super) fn without_effect(stream: &SGStream) -> Vec<String> {
-    let Ok(TargetKind::SGCluster(block)) = stream.spec.target.kind() else { return Vec::new() };
-    let rows = block.debezium_properties.without_effect().into_iter();
-    let rows = rows.filter(|row| !REFUSED.contains(&row.name));
-    rows.map(|row| format!("{PROPERTIES}.{}", row.name)).collect()
+/// Whether a stream that sets the property does not start.
+pub(super) fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name)
 }
 
 /// Properties of which only the default is known yet.

@@ -107,15 +107,8 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     })
 }
 
-/// Properties of the source that are accepted and have no effect.
-pub(super) fn without_effect(stream: &SGStream) -> Vec<String> {
-    let Ok(kind) = stream.spec.source.kind() else { return Vec::new() };
-    let Capture { path, properties, .. } = kind.capture();
-    let rows = properties.without_effect().into_iter().filter(|row| !is_refused(row.name));
-    rows.map(|row| format!("{path}.debeziumProperties.{}", row.name)).collect()
-}
-
-fn is_refused(name: &str) -> bool {
+/// Whether a stream that sets the property does not start.
+pub(super) fn is_refused(name: &str) -> bool {
     REFUSED.contains(&name) || ["publishViaPartitionRoot", "skippedOperations"].contains(&name)
 }
 

@@ -11,7 +11,7 @@ mod servers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use stream_api::{Documents, SGStream, names};
+use stream_api::{Documents, Problem, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
 use stream_core::{Error, ErrorKind};
 
@@ -77,8 +77,8 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     let (Some(config), Some(places)) = (config, places) else {
         return Err(bad_input("the stream cannot be read"));
     };
-    for name in config::without_effect(stream) {
-        tracing::warn!(name, "accepted, and without effect here");
+    for Problem { path, message, .. } in config::without_effect(stream) {
+        tracing::warn!(name = path, reason = message, "accepted, and without effect here");
     }
     if config.paused {
         say(&format!("stream {} is paused: set `spec.paused` to false to run it", config.identity));

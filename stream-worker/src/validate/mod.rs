@@ -83,8 +83,8 @@ fn look_at(
             false => report.warn(&problem.to_string()),
         }
     }
-    for name in config::without_effect(stream) {
-        report.warn(&format!("{name}: accepted, and without effect here"));
+    for unused in config::without_effect(stream) {
+        report.warn(&unused.to_string());
     }
     report.streams += 1;
     if validate.effective {
