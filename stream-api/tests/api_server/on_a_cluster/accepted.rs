@@ -56,7 +56,8 @@ fn with_defaults(table: &[Property]) -> Value {
     let is_allowed = |property: &&Property| !matches!(property.support, Support::Rejected(_));
     let with_default = |property: &Property| {
         let text = property.default?;
-        Some((property.name.to_owned(), serde_json::from_str(text).unwrap_or_else(|_| text.into())))
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+        Some((property.name.to_owned(), value))
     };
     table.iter().filter(is_allowed).filter_map(with_default).collect()
 }
