@@ -5,11 +5,6 @@
 #[path = "api_server/manifests.rs"]
 mod manifests;
 
-/// Where the manifests look for the definition.
-mod kubectl {
-    pub(crate) const DEFINITION: &str = include_str!("../../deploy/crds/sgstreams.yaml");
-}
-
 use manifests::{By, Mistake};
 use serde_json::Value;
 use stream_api::{Problem, load};
