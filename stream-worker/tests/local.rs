@@ -491,7 +491,7 @@ fn bad_input_is_named_with_a_remedy() {
         (&property("publishViaPartitionRoot: true"), &given, &["publishViaPartitionRoot"]),
         (&property("snapshotMode: configuration_based"), &given, &["`configuration_based`"]),
         (
-            &property("columnMaskHash: {SHA-256: {s: [a.b.c]}}"),
+            &property("columnMaskHash: {SHA-256: {salt: [a]}}"),
             &given,
             &["columnMaskHash", "not supported yet"],
         ),
