@@ -179,6 +179,36 @@ async fn what_would_be_captured_is_shown_and_both_ends_stay_as_they_are() {
     }
 }
 
+/// What the next test copies, for a role that may do nothing.
+const SCHEMA: &str = "CREATE SCHEMA far;
+        CREATE TABLE far.orders (id int PRIMARY KEY, note text, price numeric(10,2));
+        CREATE TABLE far.hidden (id int PRIMARY KEY); ALTER TABLE far.hidden ENABLE ROW LEVEL SECURITY;
+        CREATE TABLE far.filled (id int PRIMARY KEY);
+        CREATE ROLE reader LOGIN PASSWORD 'hunter2';
+        SELECT pg_create_physical_replication_slot('old')";
+
+/// What the next test is told about.
+const IN_THE_WAY: [[&str; 2]; 12] = [
+    ["error: source: `wal_level` is `replica`", "ALTER SYSTEM SET wal_level"],
+    ["error: source: role `reader` may not replicate", "`ALTER ROLE \"reader\" REPLICATION`"],
+    ["error: source: all 1 replication slots", "not in use: `old`"],
+    [
+        "error: source: role `reader` may not read 3 captured table(s)",
+        "GRANT USAGE ON SCHEMA \"far\"",
+    ],
+    ["error: source: row security would hide rows of 1 captured table(s)", "BYPASSRLS"],
+    ["error: source: publication `", "run `CREATE PUBLICATION"],
+    ["error: target: role `w_", "may not create schema `sgstream`"],
+    ["error: target: role `w_", "may not write 1 table(s)"],
+    ["error: target: column `note` of `far.orders` is not at the target", "ADD COLUMN"],
+    [
+        "error: target: column `price` of `far.orders` has type `numeric(10,2)`",
+        "TYPE numeric(10,2)",
+    ],
+    ["error: target: column `needed` of `far.orders`", "DROP NOT NULL"],
+    ["warning: target: role `w_", "GRANT SET ON PARAMETER session_replication_role"],
+];
+
 #[tokio::test]
 async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() {
     let home = tempfile::tempdir().unwrap();
@@ -191,13 +221,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
     };
     let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);
     server.create_database("s").await.unwrap();
-    let schema = "CREATE SCHEMA far;
-        CREATE TABLE far.orders (id int PRIMARY KEY, note text, price numeric(10,2));
-        CREATE TABLE far.hidden (id int PRIMARY KEY); ALTER TABLE far.hidden ENABLE ROW LEVEL SECURITY;
-        CREATE TABLE far.filled (id int PRIMARY KEY);
-        CREATE ROLE reader LOGIN PASSWORD 'hunter2';
-        SELECT pg_create_physical_replication_slot('old')";
-    server.execute("s", schema).await.unwrap();
+    server.execute("s", SCHEMA).await.unwrap();
     let target = TestDatabase::create(testing::server(15)).await.unwrap();
     let role = format!("w_{}", target.name());
     let there = format!(
@@ -211,26 +235,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
     let mut stream =
         Stream::between(url, with_login(&target.url(), &format!("{role}:hunter2")), "");
     let output = stream.connects().ends(2);
-    for parts in [
-        ["error: source: `wal_level` is `replica`", "ALTER SYSTEM SET wal_level"],
-        ["error: source: role `reader` may not replicate", "`ALTER ROLE \"reader\" REPLICATION`"],
-        ["error: source: all 1 replication slots", "not in use: `old`"],
-        [
-            "error: source: role `reader` may not read 3 captured table(s)",
-            "GRANT USAGE ON SCHEMA \"far\"",
-        ],
-        ["error: source: row security would hide rows of 1 captured table(s)", "BYPASSRLS"],
-        ["error: source: publication `", "run `CREATE PUBLICATION"],
-        ["error: target: role `w_", "may not create schema `sgstream`"],
-        ["error: target: role `w_", "may not write 1 table(s)"],
-        ["error: target: column `note` of `far.orders` is not at the target", "ADD COLUMN"],
-        [
-            "error: target: column `price` of `far.orders` has type `numeric(10,2)`",
-            "TYPE numeric(10,2)",
-        ],
-        ["error: target: column `needed` of `far.orders`", "DROP NOT NULL"],
-        ["warning: target: role `w_", "GRANT SET ON PARAMETER session_replication_role"],
-    ] {
+    for parts in IN_THE_WAY {
         tells(&output, &parts);
     }
 
