@@ -312,3 +312,90 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
     );
     source.execute(&format!("DROP TABLE public.b; DROP ROLE {owner}")).await.unwrap();
 }
+
+#[test]
+fn a_file_with_ten_mistakes_gives_ten_lines_each_with_its_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: Orders}
+spec:
+  source:
+    type: SGCluster
+    sgCluster:
+      databse: shop
+      name: here
+      username: {name: login, key: user}
+      includes: ['public[.']
+      debeziumProperties: {snapshotMode: initail, converters: {a: {b: c}}}
+  target:
+    type: CloudEvent
+    cloudEvent: {http: {url: e.example.com, maxInFlight: 0}}
+  maxRetries: '3'
+  pods:
+    persistentVolume: {size: 1GB}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let said = validate(&directory, &["-f", "stream.yaml"], &[], &[]);
+    assert!(said.err.contains("10 problems to solve first"), "{}", said.err);
+    let output = said.ends(2);
+    assert_eq!(output.lines().count(), 10, "{output}");
+    for (line, path, remedy) in [
+        (3, "metadata.name", "lower-case letters"),
+        (8, "spec.source.sgCluster.databse", "did you mean `database`?"),
+        (7, "spec.source.sgCluster.password", "set together (or both omitted)"),
+        (11, "spec.source.sgCluster.includes[0]", "cannot be used"),
+        (12, "spec.source.sgCluster.debeziumProperties.snapshotMode", "did you mean `initial`?"),
+        (12, "spec.source.sgCluster.debeziumProperties.converters", "remove it"),
+        (15, "spec.target.cloudEvent.http.url", "absolute http:// or https:// URL"),
+        (15, "spec.target.cloudEvent.http.maxInFlight", "1"),
+        (16, "spec.maxRetries", "remove the quotes"),
+        (18, "spec.pods.persistentVolume.size", "a number in Mi, Gi or Ti, as 1Gi"),
+    ] {
+        tells(&output, &[&format!("stream.yaml:{line}: {path}: "), remedy]);
+    }
+}
+
+#[test]
+fn a_stream_is_shown_as_it_would_run_and_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: orders, namespace: shop}
+spec:
+  source:
+    type: SGCluster
+    sgCluster: {name: here, debeziumProperties: {maxQueueSize: 5}}
+  target:
+    type: CloudEvent
+    cloudEvent: {http: {url: 'http://e', headers: {Authorization: hunter2}}}
+  pods: {persistentVolume: {size: 1Gi}}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let output =
+        validate(&directory, &["-f", "stream.yaml", "--effective"], &[], &["hunter2"]).ends(0);
+    for parts in [
+        &["      database: postgres"][..],
+        &["slotName: shop_orders", "# honoured"],
+        &["maxQueueSize: 5", "# ignored: "],
+        &["maxRetries: -1"],
+        &["Authorization: \"[redacted]\""],
+    ] {
+        tells(&output, parts);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_or_hold_no_stream_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = validate(&directory, &["-f", "nothing.yaml"], &[], &[]);
+    assert!(said.err.contains("cannot read `nothing.yaml`"), "{}", said.err);
+    said.ends(2);
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    std::fs::write(directory.path().join("secret.yaml"), secret).unwrap();
+    let said = validate(&directory, &["-f", "secret.yaml"], &[], &[]);
+    assert!(said.err.contains("no document is an SGStream"), "{}", said.err);
+    said.ends(2);
+}
