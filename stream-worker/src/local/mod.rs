@@ -174,8 +174,7 @@ async fn documents(paths: Vec<PathBuf>) -> Result<Documents, Error> {
 
 fn read(paths: &[PathBuf]) -> Result<Documents, Error> {
     let files = files::read(paths)?;
-    stream_api::load_with(&files, config::problems)
-        .map_err(|problems| Error::new(ErrorKind::Configuration, problems))
+    stream_api::load(&files).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
 }
 
 fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
