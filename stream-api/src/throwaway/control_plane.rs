@@ -171,7 +171,10 @@ impl ControlPlane {
     /// Whether the API server says that it is ready.
     fn is_ready(&self) -> Result<bool, ControlPlaneError> {
         let mut kubectl = self.kubectl();
-        kubectl.args(["get", "--raw=/readyz"]).stdout(Stdio::null()).stderr(Stdio::null());
+        kubectl
+            .args(["get", "--raw=/readyz", "--request-timeout=5s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let status = kubectl.status().map_err(ControlPlaneError::io(&self.programs.kubectl))?;
         Ok(status.success())
     }
