@@ -45,7 +45,7 @@ pub(crate) fn main(validate: &Validate) -> ExitCode {
 }
 
 fn run(validate: &Validate) -> Result<Report, Error> {
-    let mut report = Report { aside: validate.effective, ..Report::default() };
+    let mut report = Report::new(validate.effective);
     let documents = match stream_api::load_with(&files::read(&validate.files)?, config::problems) {
         Ok(documents) => documents,
         Err(problems) => {

@@ -11,14 +11,18 @@ use crate::supervise::{BAD_INPUT, FAILED};
 pub(super) struct Report {
     /// Streams that were looked at.
     pub(super) streams: usize,
-    /// Whether the standard output is for something else.
-    pub(super) aside: bool,
+    aside: bool,
     problems: usize,
     unknown: usize,
     warnings: usize,
 }
 
 impl Report {
+    /// Nothing was found yet. `aside`: the standard output is for something else.
+    pub(super) fn new(aside: bool) -> Self {
+        Self { aside, ..Self::default() }
+    }
+
     /// Tells a line that is no finding.
     pub(super) fn line(&self, line: &str) {
         match self.aside {
