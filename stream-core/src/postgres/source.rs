@@ -14,6 +14,7 @@ use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::lookout::{self, Lookout};
+use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot;
 use super::slot_problem::{self, Expected};
@@ -50,6 +51,8 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Tables that were copied before and of which the log lacks changes.
+    copy_again: BTreeSet<TableName>,
 }
 
 impl PostgresSource {
@@ -69,6 +72,7 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            copy_again: BTreeSet::new(),
         }
     }
 
@@ -95,11 +99,49 @@ impl PostgresSource {
             matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }))
         };
         let wanted = |name: &TableName| match self.options.snapshot {
-            SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
+            SnapshotMode::Initial | SnapshotMode::InitialOnly => {
+                !synced(name) || self.copy_again.contains(name)
+            }
             SnapshotMode::Never => false,
             SnapshotMode::Always => true,
         };
         self.tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+    }
+
+    /// Tables that were copied before and that the publication does not publish now: made anew under the same name, or
+    /// taken out of it. The log lacks changes of them.
+    fn unpublished(
+        &self,
+        checkpoint: &Checkpoint,
+        publication: &Publication,
+    ) -> Result<BTreeSet<TableName>, Error> {
+        let captured =
+            self.captured.tables.iter().filter(|table| publication.rule(table).is_none());
+        let found: BTreeSet<_> = captured
+            .map(|table| &table.name)
+            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
+            .cloned()
+            .collect();
+        let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
+        if names.is_empty() {
+            return Ok(found);
+        }
+        let problem = format!(
+            "publication `{}` does not publish {}: made anew or taken out of it since the stream began, so that changes \
+             are missing",
+            publication.name,
+            names.join(", ")
+        );
+        if self.options.snapshot == SnapshotMode::Never {
+            return Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "{problem}; to have the tables copied, set `snapshotMode: initial` and start again"
+                ),
+            ));
+        }
+        tracing::warn!("{problem}: copied again");
+        Ok(found)
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
@@ -155,6 +197,9 @@ impl Source for PostgresSource {
         let publication = publication::read(&client, &self.options.publication)
             .await
             .map_err(problem::from_query)?;
+        if let Some(publication) = &publication {
+            self.copy_again = self.unpublished(checkpoint, publication)?;
+        }
         let found =
             preflight::check(&client, &self.captured, &self.options.slot, publication.as_ref())
                 .await;
