@@ -72,6 +72,13 @@ impl Gate {
                 ));
             }
         }
+        let is_other = known.is_none() && self.names.values().any(|name| *name == relation.name);
+        if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
+            return Err(Error::new(
+                ErrorKind::Changed,
+                format!("table `{}` was made anew: looking at the catalogue again", relation.name),
+            ));
+        }
         if counts_from.is_none() && self.is_wanted(relation) {
             return Err(Error::new(
                 ErrorKind::Changed,
