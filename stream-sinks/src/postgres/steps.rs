@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Tuple, TupleData};
+use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, TableName};
 
 use super::change::{changes_identity_always, set_columns};
@@ -339,8 +340,10 @@ mod tests {
     }
 
     fn grouped(changes: Vec<Change>, independent: bool) -> Vec<Step> {
-        let entries: Vec<_> =
-            changes.into_iter().map(|change| Entry::Change { ordinal: 0, change }).collect();
+        let entries: Vec<_> = changes
+            .into_iter()
+            .map(|change| Entry::Change { ordinal: 0, lsn: Lsn::default(), change })
+            .collect();
         let plans: HashMap<_, _> = entries
             .iter()
             .filter_map(|entry| match entry {
@@ -452,7 +455,7 @@ mod tests {
             .flat_map(|n| {
                 [
                     Entry::Begin(transaction),
-                    Entry::Change { ordinal: 0, change: insert(&a, n) },
+                    Entry::Change { ordinal: 0, lsn: Lsn::default(), change: insert(&a, n) },
                     Entry::Commit { transaction, end: Lsn::new(2) },
                 ]
             })
