@@ -112,7 +112,8 @@ async fn copy_decoded<S: Sink + ?Sized>(
     mut copy: TableCopy<'_>,
 ) -> Result<u64, Error> {
     let relation = Arc::new(copy.table.relation());
-    let columns = u16::try_from(relation.columns.len())
+    let is_placed = copy.format == CopyFormat::PlacedText;
+    let columns = u16::try_from(relation.columns.len() + usize::from(is_placed))
         .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
     let mut rows = Rows::new(columns);
     let mut batch = Batch::default();
@@ -120,7 +121,10 @@ async fn copy_decoded<S: Sink + ?Sized>(
     let mut count = 0;
     while let Some(piece) = copy.data.next().await {
         rows.push(&piece?.bytes);
-        while let Some(new) = rows.next_row()? {
+        while let Some(mut new) = rows.next_row()? {
+            if is_placed {
+                new = new.split_first().1;
+            }
             bytes += read(&mut batch, &relation, new);
             count += 1;
             if bytes >= READ_BATCH_BYTES {

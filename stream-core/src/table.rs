@@ -49,6 +49,8 @@ pub struct Table {
     pub left_out: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
+    /// Whether its rows can be told apart by `ctid`.
+    pub has_ctid: bool,
     /// What the log holds of old rows.
     pub replica_identity: ReplicaIdentity,
     /// Bytes that the table takes on disk, indexes not counted.

@@ -56,6 +56,7 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
         left_out: captured.left_out_columns.clone(),
         columns,
         primary_key: captured.primary_key.clone(),
+        has_ctid: captured.by_ctid,
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),

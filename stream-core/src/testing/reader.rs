@@ -92,6 +92,7 @@ pub(super) fn table(name: &str) -> Table {
         }],
         left_out: Vec::new(),
         primary_key: vec!["name".into()],
+        has_ctid: false,
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,
         row_filter: None,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Tuple, TupleData};
-use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, TableName};
 
 use super::change::{changes_identity_always, set_columns};
