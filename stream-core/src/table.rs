@@ -51,6 +51,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Whether its rows can be told apart by `ctid`.
     pub has_ctid: bool,
+    /// The columns whose old values the log holds, in the table's order.
+    pub identity_columns: Vec<String>,
     /// What the log holds of old rows.
     pub replica_identity: ReplicaIdentity,
     /// Bytes that the table takes on disk, indexes not counted.
@@ -67,7 +69,7 @@ impl Table {
             name: column.name.clone(),
             type_oid: column.type_oid,
             type_modifier: column.type_modifier,
-            is_key: self.primary_key.contains(&column.name),
+            is_key: self.identity_columns.contains(&column.name),
         };
         Relation {
             id: self.id,

@@ -32,13 +32,16 @@ LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 WHERE t.oid = ANY ($1)";
 
 /// Types that a database can have of its own. Below 10000 each `oid` is fixed; those from there on that come with the
-/// server are the domains of `information_schema`. A table's row type is of use to nobody.
+/// server are the domains of `information_schema`. A table's row type is of interest where a column has it.
 const OWN_TYPES: &str = "
 SELECT t.oid, t.typname::text, t.typtype::text, t.typbasetype, t.typtypmod, coalesce(e.oid, 0), coalesce(e.typdelim, ',')::text
 FROM pg_type t
 LEFT JOIN pg_type e ON e.typarray = t.oid
 LEFT JOIN pg_class c ON c.oid = coalesce(e.typrelid, t.typrelid)
-WHERE t.oid >= 10000 AND t.typtype <> 'p' AND coalesce(c.relkind, 'c') = 'c'";
+WHERE t.oid >= 10000 AND t.typtype <> 'p' AND (
+    coalesce(c.relkind, 'c') = 'c'
+    OR coalesce(e.oid, t.oid) IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)
+    OR t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0))";
 
 /// A captured table as the engine knows it, under what the publication says of it.
 pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
@@ -57,6 +60,7 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
         columns,
         primary_key: captured.primary_key.clone(),
         has_ctid: captured.by_ctid,
+        identity_columns: captured.identity_columns.clone(),
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
