@@ -85,16 +85,8 @@ impl<'a> AttributeWriter<'a> {
         self.integer("ce-iodebeziumtsms", facts.time_us.div_euclid(1000));
         self.plain("ce-iodebeziumsnapshot", |out| out.extend_from_slice(facts.snapshot.as_bytes()));
         self.text("ce-iodebeziumdb", &[&origin.database]);
-        if self.mode == Mode::Binary {
-            self.plain("ce-iodebeziumsequence", |out| {
-                let start = out.len();
-                facts.put_sequence(false, out);
-                let sequence = out.split_off(start);
-                put_header_bytes(&sequence, out);
-            });
-        } else {
-            self.plain("ce-iodebeziumsequence", |out| facts.put_sequence(true, out));
-        }
+        let quote: &[u8] = if self.mode == Mode::Binary { b"%22" } else { b"\\\"" };
+        self.plain("ce-iodebeziumsequence", |out| facts.put_sequence(quote, out));
         self.integer("ce-iodebeziumtsus", facts.time_us);
         self.integer("ce-iodebeziumtsns", i128::from(facts.time_us) * 1000);
         self.text("ce-iodebeziumschema", &[facts.schema]);
@@ -126,15 +118,11 @@ impl<'a> AttributeWriter<'a> {
 
 /// Appends the value of a header: what is no printable ASCII, and `"` and `%`, as `%XX` of its UTF-8 bytes.
 fn put_header_text(text: &str, out: &mut BytesMut) {
-    put_header_bytes(text.as_bytes(), out);
-}
-
-fn put_header_bytes(text: &[u8], out: &mut BytesMut) {
-    for byte in text {
+    for byte in text.bytes() {
         match byte {
-            b'"' | b'%' => put_percent(*byte, out),
-            0x21..=0x7e => out.put_u8(*byte),
-            _ => put_percent(*byte, out),
+            b'"' | b'%' => put_percent(byte, out),
+            0x21..=0x7e => out.put_u8(byte),
+            _ => put_percent(byte, out),
         }
     }
 }

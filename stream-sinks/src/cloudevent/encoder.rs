@@ -324,17 +324,17 @@ impl EventEncoder {
         relation: &Arc<Relation>,
         transaction: Option<Transaction>,
     ) -> Result<Arc<TablePlan>, EncodeError> {
-        if let Some(plan) = self.plans.get(&relation.id) {
-            if Arc::ptr_eq(&plan.relation, relation) || plan.relation == *relation {
-                return Ok(Arc::clone(plan));
-            }
+        if let Some(plan) = self.plans.get(&relation.id)
+            && (Arc::ptr_eq(&plan.relation, relation) || plan.relation == *relation)
+        {
+            return Ok(Arc::clone(plan));
         }
         let commit = transaction.map_or(Lsn::default(), |open| open.commit_lsn);
-        if let Some(oid) = TablePlan::unknown_type(relation, &self.types) {
-            // What was committed before the catalogue was read and is not there is gone: nobody knows better.
-            if commit >= self.types.as_of {
-                return Err(EncodeError::NewType { table: relation.name.to_string(), oid });
-            }
+        // What was committed before the catalogue was read and is not there is gone: nobody knows better.
+        if commit >= self.types.as_of
+            && let Some(oid) = TablePlan::unknown_type(relation, &self.types)
+        {
+            return Err(EncodeError::NewType { table: relation.name.to_string(), oid });
         }
         let rules = Rules {
             values: &self.options.values,

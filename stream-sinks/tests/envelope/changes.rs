@@ -1,5 +1,7 @@
 //! What changes become: operations, keys, images, attributes.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,5 +1,7 @@
 //! Each line of the table by real servers: the row of a snapshot and the row of the stream look as the table says.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
