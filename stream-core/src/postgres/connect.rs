@@ -1,6 +1,7 @@
 //! Opens sessions: socket, TLS, login, all within one time limit, every failure with its name.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -8,13 +9,13 @@ use postgres_protocol::message::frontend;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use super::error::{ServerError, WireError};
 use super::login::{LoginError, log_in};
 use super::options::{ConnectOptions, SslMode};
-use super::read_ahead::{ReadAhead, Socket};
+use super::read_ahead::{PaceLimits, ReadAhead, Socket};
 use super::tls::{TlsError, client_config, server_end_point};
 use super::wire::{BoxedStream, Wire, unexpected};
 
@@ -230,10 +231,6 @@ async fn attempt(
 
 /// A server that answers within this time is near: it needs no large window to be read at full speed.
 const NEAR: Duration = Duration::from_millis(1);
-/// The window for a near walsender. While it is full, what the server writes is gathered in its kernel and
-/// travels in large segments; a large one would let each message travel by itself, which costs the server more
-/// than decoding it.
-pub(super) const NEAR_WINDOW_BYTES: usize = 64 << 10;
 
 async fn dial(options: &ConnectOptions, session: Session) -> Result<BoxedStream, ConnectError> {
     let ConnectOptions { host, port, .. } = options;
@@ -243,36 +240,60 @@ async fn dial(options: &ConnectOptions, session: Session) -> Result<BoxedStream,
         let stream = UnixStream::connect(path).await.map_err(unreachable)?;
         return match session {
             Session::Sql => Ok(Box::new(stream)),
-            Session::Replication => read_ahead(stream.into_std()).map_err(unreachable),
+            Session::Replication => read_ahead(stream.into_std(), None).map_err(unreachable),
         };
     }
     let unknown_host = |error| ConnectError::UnknownHost { host: host.clone(), error };
     let addresses = lookup_host((host.as_str(), *port)).await.map_err(unknown_host)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        let begun = Instant::now();
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(unreachable)?;
-                keep_alive(&stream).map_err(unreachable)?;
-                if session == Session::Replication && begun.elapsed() < NEAR {
-                    SockRef::from(&stream)
-                        .set_recv_buffer_size(NEAR_WINDOW_BYTES)
-                        .map_err(unreachable)?;
-                }
-                return match session {
-                    Session::Sql => Ok(Box::new(stream)),
-                    Session::Replication => read_ahead(stream.into_std()).map_err(unreachable),
-                };
-            }
+        let connected = match session {
+            Session::Sql => dial_sql(address).await,
+            Session::Replication => dial_replication(address).await,
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(unreachable(last))
 }
 
-fn read_ahead<S: Socket + Unpin>(socket: io::Result<S>) -> io::Result<BoxedStream> {
-    Ok(Box::new(ReadAhead::new(socket?)?))
+async fn dial_sql(address: SocketAddr) -> io::Result<BoxedStream> {
+    let stream = TcpStream::connect(address).await?;
+    prepare(&stream)?;
+    Ok(Box::new(stream))
+}
+
+async fn dial_replication(address: SocketAddr) -> io::Result<BoxedStream> {
+    let begun = Instant::now();
+    let (stream, pace) = if address.ip().is_loopback() {
+        // Before the handshake: its segments take their size from the first window that it sees.
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_recv_buffer_size(PaceLimits::SAME_MACHINE.window_bytes)?;
+        (socket.connect(address).await?, PaceLimits::SAME_MACHINE)
+    } else {
+        let stream = TcpStream::connect(address).await?;
+        if begun.elapsed() < NEAR {
+            SockRef::from(&stream)
+                .set_recv_buffer_size(PaceLimits::NETWORK.window_bytes as usize)?;
+        }
+        (stream, PaceLimits::NETWORK)
+    };
+    prepare(&stream)?;
+    read_ahead(stream.into_std(), Some(pace))
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    keep_alive(stream)
+}
+
+fn read_ahead<S: Socket + Unpin>(
+    socket: io::Result<S>,
+    pace: Option<PaceLimits>,
+) -> io::Result<BoxedStream> {
+    Ok(Box::new(ReadAhead::new(socket?, pace)?))
 }
 
 /// A peer that is gone without a word is noticed within a minute, not after two hours. There is no

@@ -18,13 +18,44 @@ use tokio::sync::mpsc;
 
 /// Bytes read at once at most; what waits in the socket beyond that is flow control.
 const PIECE_BYTES: usize = 256 << 10;
-/// How long the thread stays away from a busy socket: the most that a change is late under load. Adapts
-/// between these, so that the window is full in the meantime.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
-/// A read of fewer bytes after a pause found the window not full; one of fewer at any time emptied the socket.
-const FULL_BYTES: usize = super::connect::NEAR_WINDOW_BYTES / 4 * 3;
-const FEW_BYTES: usize = super::connect::NEAR_WINDOW_BYTES / 4;
+/// When and how long the thread stays away from a busy socket, and the window that fits.
+///
+/// While the window is full, what the server writes is gathered in its kernel and travels in large segments;
+/// before that, each message travels by itself, which costs the server more than decoding it.
+#[derive(Clone, Copy)]
+pub(super) struct PaceLimits {
+    /// The receive window. A small one is soon full; it must not be small where the way is long.
+    pub(super) window_bytes: u32,
+    /// The most that a change is late under load is the longest.
+    shortest_pause: Duration,
+    longest_pause: Duration,
+}
+
+impl PaceLimits {
+    /// The kernel holds megabytes for the server while nobody reads: a long pause never holds it up.
+    pub(super) const SAME_MACHINE: Self = Self {
+        window_bytes: 16 << 10,
+        shortest_pause: Duration::from_millis(5),
+        longest_pause: Duration::from_millis(5),
+    };
+    /// How much the server may write while nobody reads is unknown: the pause ends when the window is full.
+    pub(super) const NETWORK: Self = Self {
+        window_bytes: 64 << 10,
+        shortest_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(5),
+    };
+
+    /// A read of fewer bytes after a pause found the window not full.
+    const fn full_bytes(&self) -> usize {
+        self.window_bytes as usize / 4 * 3
+    }
+
+    /// A read of fewer bytes emptied the socket.
+    const fn few_bytes(&self) -> usize {
+        self.window_bytes as usize / 4
+    }
+}
+
 /// Much comes in when this many bytes a millisecond do, measured over this time.
 const BUSY_BYTES_PER_MS: u128 = 4 << 10;
 const MEASURED_OVER: Duration = Duration::from_millis(5);
@@ -70,22 +101,23 @@ pub(super) struct ReadAhead<S: Socket> {
 }
 
 impl<S: Socket> ReadAhead<S> {
-    /// Starts the thread.
-    pub(super) fn new(socket: S) -> io::Result<Self> {
+    /// Starts the thread. Without a pace it reads whenever something is there: a local socket holds too few
+    /// messages for a server to write on while nobody reads.
+    pub(super) fn new(socket: S, pace: Option<PaceLimits>) -> io::Result<Self> {
         socket.prepare()?;
         let other = socket.second()?;
         let (sender, pieces) = mpsc::channel(1);
         let reader = thread::Builder::new()
             .name("read-ahead".to_owned())
             .stack_size(128 << 10)
-            .spawn(move || read(other, &sender))?;
+            .spawn(move || read(other, pace, &sender))?;
         Ok(Self { socket, pieces, piece: Bytes::new(), reader: Some(reader) })
     }
 }
 
-fn read(mut socket: impl Read, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+fn read(mut socket: impl Read, pace: Option<PaceLimits>, pieces: &mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = vec![0; PIECE_BYTES];
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = pace.map(|limits| Pace::new(limits, Instant::now()));
     loop {
         let read = match socket.read(&mut buffer) {
             Ok(0) => return,
@@ -101,7 +133,7 @@ fn read(mut socket: impl Read, pieces: &mpsc::Sender<io::Result<Bytes>>) {
         if pieces.blocking_send(Ok(piece)).is_err() {
             return;
         }
-        if let Some(pause) = pace.after(read, Instant::now()) {
+        if let Some(pause) = pace.as_mut().and_then(|pace| pace.after(read, Instant::now())) {
             thread::sleep(pause);
         }
     }
@@ -109,6 +141,7 @@ fn read(mut socket: impl Read, pieces: &mpsc::Sender<io::Result<Bytes>>) {
 
 /// Decides when to stay away from the socket, and for how long.
 struct Pace {
+    limits: PaceLimits,
     measured_from: Instant,
     bytes: u128,
     busy: bool,
@@ -117,8 +150,9 @@ struct Pace {
 }
 
 impl Pace {
-    const fn new(now: Instant) -> Self {
-        Self { measured_from: now, bytes: 0, busy: false, paused: false, pause: SHORTEST_PAUSE }
+    const fn new(limits: PaceLimits, now: Instant) -> Self {
+        let pause = limits.shortest_pause;
+        Self { limits, measured_from: now, bytes: 0, busy: false, paused: false, pause }
     }
 
     /// `read` bytes came at `now`: how long to stay away before the next read.
@@ -131,10 +165,11 @@ impl Pace {
             self.bytes = 0;
         }
         if std::mem::take(&mut self.paused) {
-            let fitting = if read < FULL_BYTES { self.pause * 3 / 2 } else { self.pause * 9 / 10 };
-            self.pause = fitting.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            let full = read >= self.limits.full_bytes();
+            let fitting = if full { self.pause * 9 / 10 } else { self.pause * 3 / 2 };
+            self.pause = fitting.clamp(self.limits.shortest_pause, self.limits.longest_pause);
         }
-        self.paused = self.busy && read < FEW_BYTES;
+        self.paused = self.busy && read < self.limits.few_bytes();
         self.paused.then_some(self.pause)
     }
 }
@@ -204,7 +239,7 @@ mod tests {
     #[test]
     fn a_busy_socket_is_left_alone_between_reads_and_a_quiet_one_is_not() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(PaceLimits::NETWORK, start);
         let at = |us| start + Duration::from_micros(us);
         // A transaction of three small messages each millisecond.
         let quiet = (1..1_000).all(|n| pace.after(200, at(n * 333)).is_none());
@@ -217,17 +252,17 @@ mod tests {
                 pace.after(150, at(now))
             })
             .collect();
-        assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
+        assert_eq!(pauses.last(), Some(&PaceLimits::NETWORK.longest_pause));
         // More than fits: no pause until the socket is empty, and then a shorter one.
         assert_eq!(pace.after(60_000, at(now + 5_000)), None);
         let pause = pace.after(1_000, at(now + 5_100)).unwrap();
-        assert!(pause < LONGEST_PAUSE, "{pause:?}");
+        assert!(pause < PaceLimits::NETWORK.longest_pause, "{pause:?}");
     }
 
     #[tokio::test]
     async fn everything_comes_in_order_and_then_the_end() {
         let (near, mut far) = pair();
-        let mut ahead = ReadAhead::new(near).unwrap();
+        let mut ahead = ReadAhead::new(near, Some(PaceLimits::SAME_MACHINE)).unwrap();
         let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
         let writer = thread::spawn({
             let sent = sent.clone();
@@ -253,11 +288,11 @@ mod tests {
     #[tokio::test]
     async fn dropping_it_ends_its_thread_whatever_that_waits_for() {
         let (near, mut far) = pair();
-        drop(ReadAhead::new(near).unwrap());
+        drop(ReadAhead::new(near, None).unwrap());
         assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
 
         let (near, mut far) = pair();
-        let ahead = ReadAhead::new(near).unwrap();
+        let ahead = ReadAhead::new(near, None).unwrap();
         // More than the channel holds: the thread waits for somebody to take it.
         let writer = thread::spawn(move || while far.write_all(&[0; 65_536]).is_ok() {});
         tokio::time::sleep(Duration::from_millis(50)).await;
