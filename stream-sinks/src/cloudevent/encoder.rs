@@ -9,6 +9,7 @@
 //!  delete ─► d      key changed ─► d, c    message ─► m         snapshot's row ─► r
 //! ```
 
+mod transformed;
 mod write;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use crate::envelope::options::ValueOptions;
 use crate::envelope::rules::{ColumnRules, MessageKeys, MessagePrefixes};
 use crate::envelope::table::{Rules, TablePlan};
 use crate::envelope::unavailable::Unavailable;
+use crate::transform::Transforms;
 
 /// From PostgreSQL's epoch to that of the world, in microseconds.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
@@ -77,6 +79,8 @@ pub struct EventOptions {
     pub skip_unchanged: bool,
     /// Whether events tell their place in their transaction.
     pub transaction_metadata: bool,
+    /// What is done to events before they are sent.
+    pub transforms: Transforms,
 }
 
 /// Turns changes into events.
@@ -249,7 +253,8 @@ impl EventEncoder {
             }
             Change::Message { lsn, prefix, content, .. } => {
                 if self.options.prefixes.pass(prefix) {
-                    self.message(&Logged { lsn: *lsn, ..*logged }, prefix, content, out, events);
+                    let logged = Logged { lsn: *lsn, ..*logged };
+                    self.message(&logged, prefix, content, out, events)?;
                 }
                 Ok(())
             }

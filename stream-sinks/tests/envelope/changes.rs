@@ -24,12 +24,12 @@ const UNCHANGED: Option<&[u8]> = Some(b"\x00unchanged");
 const TRANSACTION: Transaction =
     Transaction { xid: 964, commit_lsn: Lsn::new(38_210_304), commit_time_us: 849_661_242_198_402 };
 
-fn plain() -> EventOptions {
+pub(crate) fn plain() -> EventOptions {
     options(ValueOptions::default())
 }
 
 /// The events of one transaction with these changes, and their bytes.
-fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut) {
+pub(crate) fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut) {
     let mut encoder = EventEncoder::new(options, &inspected(Vec::new()), None);
     encoder.set_clock(UNIX_EPOCH + Duration::from_nanos(1_795_345_889_855_157_163));
     let (mut out, mut events) = (BytesMut::new(), Vec::new());
@@ -46,12 +46,12 @@ fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut)
     (events, out)
 }
 
-fn trees(options: EventOptions, changes: Vec<Change>) -> Vec<Value> {
+pub(crate) fn trees(options: EventOptions, changes: Vec<Change>) -> Vec<Value> {
     let (events, out) = encode(options, changes);
     events.iter().map(|event| tree(&out[event.body.clone()])).collect()
 }
 
-fn table() -> Arc<Relation> {
+pub(crate) fn table() -> Arc<Relation> {
     relation(&[("id", "int4"), ("a", "text"), ("b", "int4")], 1)
 }
 
@@ -60,11 +60,11 @@ fn named() -> Arc<Relation> {
     relation(&[("id", "text"), ("a", "text"), ("b", "int4")], 1)
 }
 
-fn row(id: &[u8], a: Option<&[u8]>, b: Option<&[u8]>) -> Tuple {
+pub(crate) fn row(id: &[u8], a: Option<&[u8]>, b: Option<&[u8]>) -> Tuple {
     tuple(&[Some(id), a, b])
 }
 
-fn insert() -> Change {
+pub(crate) fn insert() -> Change {
     Change::Insert { relation: table(), new: row(b"1", Some(b"x"), None) }
 }
 
