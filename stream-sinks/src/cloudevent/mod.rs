@@ -8,3 +8,4 @@ pub mod attributes;
 pub mod encoder;
 pub mod event;
 mod identity;
+pub mod markers;

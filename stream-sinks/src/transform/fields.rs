@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::TransformError;
 use super::record::{Data, Record, raw};
 use super::settings::Settings;
+use super::{Outcome, TransformError};
 
 /// Fields that go, stay or get other names.
 #[derive(Clone, Debug)]
@@ -31,8 +31,8 @@ impl Replace {
         Ok(Self { exclude, include, renames })
     }
 
-    pub(crate) fn apply(&self, record: &mut Record<'_>) {
-        let Data::Object(fields) = &mut record.data else { return };
+    pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
+        let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         fields.0.retain(|(name, _)| {
             !self.exclude.contains(name) && (self.include.is_empty() || self.include.contains(name))
         });
@@ -41,6 +41,7 @@ impl Replace {
                 name.clone_from(to);
             }
         }
+        Outcome::Keep
     }
 }
 
@@ -59,13 +60,14 @@ impl Mask {
         })
     }
 
-    pub(crate) fn apply(&self, record: &mut Record<'_>) {
-        let Data::Object(fields) = &mut record.data else { return };
+    pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
+        let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         for (name, value) in &mut fields.0 {
             if self.fields.contains(name) {
                 *value = self.hidden(value.get());
             }
         }
+        Outcome::Keep
     }
 
     /// The replacement, or what stands for nothing in values of this kind.
@@ -108,8 +110,8 @@ impl Insert {
         Ok(Self { topic, timestamp, fixed })
     }
 
-    pub(crate) fn apply(&self, record: &mut Record<'_>, time_ms: i64) {
-        let Data::Object(fields) = &mut record.data else { return };
+    pub(crate) fn apply(&self, record: &mut Record<'_>, time_ms: i64) -> Outcome {
+        let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         if let Some(name) = &self.topic {
             fields.set(name, raw(&record.topic));
         }
@@ -119,6 +121,7 @@ impl Insert {
         if let Some((name, value)) = &self.fixed {
             fields.set(name, raw(value));
         }
+        Outcome::Keep
     }
 }
 
@@ -141,8 +144,8 @@ impl HeaderToValue {
         Ok(Self { pairs: headers.into_iter().zip(fields).collect(), moves })
     }
 
-    pub(crate) fn apply(&self, record: &mut Record<'_>) {
-        let Data::Object(fields) = &mut record.data else { return };
+    pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
+        let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         for (header, field) in &self.pairs {
             let value = if self.moves {
                 record.headers.remove(header)
@@ -153,5 +156,6 @@ impl HeaderToValue {
                 fields.set(field, value);
             }
         }
+        Outcome::Keep
     }
 }

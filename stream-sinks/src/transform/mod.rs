@@ -159,10 +159,10 @@ impl Transforms {
                     }
                     Outcome::Keep
                 }
-                Transform::Replace(replace) => keep(replace.apply(record)),
-                Transform::Mask(mask) => keep(mask.apply(record)),
-                Transform::Insert(insert) => keep(insert.apply(record, time_ms)),
-                Transform::HeaderToValue(header) => keep(header.apply(record)),
+                Transform::Replace(replace) => replace.apply(record),
+                Transform::Mask(mask) => mask.apply(record),
+                Transform::Insert(insert) => insert.apply(record, time_ms),
+                Transform::HeaderToValue(header) => header.apply(record),
             };
             if outcome != Outcome::Keep {
                 return outcome;
@@ -170,10 +170,6 @@ impl Transforms {
         }
         Outcome::Keep
     }
-}
-
-const fn keep((): ()) -> Outcome {
-    Outcome::Keep
 }
 
 fn step(
