@@ -21,7 +21,7 @@ use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Transaction, Tuple};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
-use stream_core::relation::{Relation, RelationId};
+use stream_core::relation::{Relation, RelationId, TableName};
 use stream_core::source::Inspected;
 use stream_core::table::Table;
 use stream_core::types::Types;
@@ -79,6 +79,8 @@ pub struct EventOptions {
     pub skip_unchanged: bool,
     /// Whether events tell their place in their transaction.
     pub transaction_metadata: bool,
+    /// A table whose rows are for the stream itself, and not sent.
+    pub signal_table: Option<TableName>,
     /// What is done to events before they are sent.
     pub transforms: Transforms,
 }
@@ -178,6 +180,9 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
+        if self.options.signal_table.as_ref() == Some(&relation.name) {
+            return Ok(());
+        }
         let plan = self.plan(relation, None)?;
         let facts = Facts {
             op: "r",
@@ -271,6 +276,9 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
+        if self.options.signal_table.as_ref() == Some(&relation.name) {
+            return Ok(());
+        }
         let plan = self.plan(relation, logged.transaction)?;
         let facts = Facts {
             schema: &relation.name.schema,

@@ -58,6 +58,8 @@ pub struct Event {
     /// The event's `id`: printable ASCII that needs no encoding anywhere, unless a transform
     /// took it from a row.
     pub id: Range<usize>,
+    /// Its `partitionkey`, as its attribute has it, to name the row when it cannot be delivered; empty without one.
+    pub key: Range<usize>,
     /// What must stay in order.
     pub order: Order,
     /// The table, to name it when the event cannot be delivered; `None` for a message.

@@ -81,6 +81,7 @@ fn an_insert_is_this_event_byte_for_byte() {
     );
     assert_eq!(String::from_utf8(out[events[0].body.clone()].to_vec()).unwrap(), expected);
     assert_eq!(&out[events[0].id.clone()], b"demo.s1:0-2470B00:0");
+    assert_eq!(&out[events[0].key.clone()], b"public.t/1");
 }
 
 #[test]
@@ -270,6 +271,12 @@ fn a_message_is_an_event_without_a_table() {
     let values = ValueOptions { binary: BinaryMode::Hex, ..Default::default() };
     let events = trees(options(values), vec![message(true)]);
     assert_eq!(events[0]["data"]["message"]["content"], "626172");
+}
+
+#[test]
+fn rows_of_the_signal_table_are_not_sent() {
+    let options = EventOptions { signal_table: Some(TableName::new("public", "t")), ..plain() };
+    assert_eq!(ops(&trees(options, vec![insert(), message(true)])), ["m"]);
 }
 
 #[test]

@@ -37,18 +37,18 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
-        let key = String::from_utf8_lossy(&self.key).into_owned();
-        let mut record = self.record(made, key.clone());
+        let row_key = String::from_utf8_lossy(&self.key).into_owned();
+        let mut record = self.record(made, row_key.clone());
         match self.options.transforms.apply(&mut record, made.facts.time_us.div_euclid(1000)) {
             Outcome::Keep => {}
             Outcome::Drop => return Ok(()),
             Outcome::Fail(reason) => {
-                return Err(EncodeError::Transform { key, lsn: made.facts.lsn, reason });
+                return Err(EncodeError::Transform { key: row_key, lsn: made.facts.lsn, reason });
             }
         }
         // What has another key keeps the order of that key.
         let order = match made.relation {
-            Some(relation) if record.partition_key != key => {
+            Some(relation) if record.partition_key != row_key => {
                 Order::Row(relation.id, fingerprint(record.partition_key.as_bytes()))
             }
             _ => made.order,
@@ -65,7 +65,7 @@ impl EventEncoder {
             content_type: record.content_type(),
         };
         writer.context(&made.facts, &self.origin, &context);
-        writer.text("ce-partitionkey", &[&record.partition_key]);
+        let key = writer.text("ce-partitionkey", &[&record.partition_key]);
         writer.extensions(&made.facts, &self.origin);
         for (name, value) in &record.extensions {
             writer.text(format!("ce-{name}"), &[value]);
@@ -81,6 +81,7 @@ impl EventEncoder {
             headers,
             content_type,
             id,
+            key,
             order,
             relation,
             lsn: made.facts.lsn,

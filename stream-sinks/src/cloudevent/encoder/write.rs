@@ -71,14 +71,15 @@ impl EventEncoder {
         let id = writer.plain("ce-id", |out| self.put_id(planned, order, out));
         writer.context(&planned.facts, &self.origin, &plain_context(&[schema, ".", table]));
         // The key holds percent signs and the table's name: text.
-        writer.text("ce-partitionkey", &[std::str::from_utf8(&self.key).unwrap_or_default()]);
+        let key = std::str::from_utf8(&self.key).unwrap_or_default();
+        let key = writer.text("ce-partitionkey", &[key]);
         writer.extensions(&planned.facts, &self.origin);
         let body = self.open_data(start, out);
         self.put_data(planned, out).map_err(|error| self.value_error(planned, error))?;
         let body = body..self.close_data(out);
         let relation = Some(Arc::clone(&planned.plan.relation));
         let content_type = self.options.mode.content_type();
-        events.push(Event { body, headers, content_type, id, order, relation, lsn });
+        events.push(Event { body, headers, content_type, id, key, order, relation, lsn });
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl EventEncoder {
         let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
         let id = writer.plain("ce-id", put_id);
         writer.context(&facts, &self.origin, &plain_context(&[prefix]));
-        writer.text("ce-partitionkey", &[prefix]);
+        let key = writer.text("ce-partitionkey", &[prefix]);
         writer.extensions(&facts, &self.origin);
         let body = self.open_data(start, out);
         self.put_message_data(&facts, prefix, content, out);
@@ -208,6 +209,7 @@ impl EventEncoder {
             headers,
             content_type,
             id,
+            key,
             order,
             relation: None,
             lsn: logged.lsn,
