@@ -12,7 +12,6 @@ use crate::args::Validate;
 use crate::config::{StreamConfig, sink::Surroundings};
 use crate::files;
 use crate::resolve::{Place, Places};
-use crate::show::say;
 
 /// Looks at both ends of a stream, as far as they are there.
 pub(super) async fn look(
@@ -23,8 +22,8 @@ pub(super) async fn look(
 ) {
     // Files that `pg_dump` reads, as long as it may run.
     let Places { source, target, certificates: _certificates } = places;
-    let source = introduce("source", source);
-    let target = introduce("target", target);
+    let source = introduce("source", source, report);
+    let target = introduce("target", target, report);
     let StreamConfig { identity, max_retries: _, paused: _, tombstone: _, source: capture, sink } =
         config;
     let everything = capture.everything;
@@ -58,19 +57,19 @@ pub(super) async fn look(
         let found = Box::pin(survey.tables(&options, &inspected, &checkpoint)).await;
         tell("target", keep("target", found, report), report);
     }
-    captured::show(&captured, &rows, &inspected).iter().for_each(|line| say(line));
+    captured::show(&captured, &rows, &inspected).iter().for_each(|line| report.line(line));
 }
 
 /// The address of a server that is there, told to the user.
-fn introduce(end: &str, place: Place) -> Option<ConnectOptions> {
+fn introduce(end: &str, place: Place, report: &Report) -> Option<ConnectOptions> {
     match place {
         Place::Given { title, connect } => {
             let name = if title == end { String::new() } else { format!(" `{title}`") };
-            say(&format!("{end}{name}: postgres://{}@{}", connect.user, connect.server()));
+            report.line(&format!("{end}{name}: postgres://{}@{}", connect.user, connect.server()));
             Some(connect)
         }
         Place::ThrowAway { cluster, .. } => {
-            say(&format!(
+            report.line(&format!(
                 "{end} `{cluster}`: a throw-away PostgreSQL that `local` starts, not looked at; give an address with \
                  `--cluster {cluster}=postgres://user@host:port/`"
             ));
