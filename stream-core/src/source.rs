@@ -12,6 +12,7 @@ use crate::relation::TableName;
 
 use crate::stats::Stats;
 use crate::table::Table;
+use crate::types::Types;
 
 /// What a source found when it was looked at.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Inspected {
     pub identity: SourceIdentity,
     /// The captured tables.
     pub tables: Vec<Arc<Table>>,
+    /// The types that are not built in.
+    pub types: Arc<Types>,
     /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
     pub partitioned: Vec<TableName>,
     /// Those of the tables that will be copied first.
@@ -61,6 +64,8 @@ pub enum SourceEvent {
     Change {
         /// The change's number in its transaction, from 0.
         ordinal: u64,
+        /// Where the change stands in the log.
+        lsn: Lsn,
         /// What happened.
         change: Change,
         /// Bytes of received buffers that the change keeps from being freed.

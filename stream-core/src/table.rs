@@ -1,6 +1,6 @@
 //! Captured tables: what a stream moves.
 
-use crate::relation::{RelationId, ReplicaIdentity, TableName};
+use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,33 @@ pub struct Table {
     pub left_out: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
+    /// Whether its rows can be told apart by `ctid`.
+    pub has_ctid: bool,
+    /// The columns whose old values the log holds, in the table's order.
+    pub identity_columns: Vec<String>,
     /// What the log holds of old rows.
     pub replica_identity: ReplicaIdentity,
     /// Bytes that the table takes on disk, indexes not counted.
     pub bytes: u64,
     /// A condition that its rows must meet, as SQL: the publication's row filter.
     pub row_filter: Option<String>,
+}
+
+impl Table {
+    /// The table in the form in which the log would describe it: what rows of its snapshot belong to.
+    #[must_use]
+    pub fn relation(&self) -> Relation {
+        let column = |column: &TableColumn| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            is_key: self.identity_columns.contains(&column.name),
+        };
+        Relation {
+            id: self.id,
+            name: self.name.clone(),
+            replica_identity: self.replica_identity,
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
 }

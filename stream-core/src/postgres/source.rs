@@ -112,7 +112,7 @@ impl PostgresSource {
         Snapshot { lsn, tables, chunks: plan(&extents, readers, CHUNK_BYTES), readers }
     }
 
-    fn decode(&mut self, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
+    fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
         let size = body.len();
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
@@ -136,7 +136,7 @@ impl PostgresSource {
                 self.gate.relation(&relation)?;
                 Ok(None)
             }
-            Assembled::Change(change) => Ok(self.gate.pass(change, size)),
+            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size)),
         }
     }
 }
@@ -169,6 +169,7 @@ impl Source for PostgresSource {
             .map(Arc::new)
             .collect();
         tables::describe_types(&client, &mut self.tables).await?;
+        let types = tables::read_types(&client).await?;
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let mut wire = self.replication().await?;
@@ -192,6 +193,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
+            types: Arc::new(types),
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
@@ -274,9 +276,9 @@ impl Source for PostgresSource {
             };
             let PostgresSourceOptions { slot, publication, .. } = &self.options;
             match message.map_err(|error| problem::from_stream(error, slot, publication))? {
-                StreamMessage::Wal { wal_end, body } => {
+                StreamMessage::Wal { start, wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
-                    if let Some(event) = self.decode(body)? {
+                    if let Some(event) = self.decode(start, body)? {
                         return Ok(event);
                     }
                 }

@@ -201,7 +201,8 @@ impl Source for ScriptedSource {
         let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
-        Ok(Inspected { identity, tables, partitioned: Vec::new(), to_copy })
+        let types = Arc::default();
+        Ok(Inspected { identity, tables, types, partitioned: Vec::new(), to_copy })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
