@@ -6,6 +6,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod copy;
 pub mod error;
+pub mod file_store;
 pub mod filter;
 pub mod lsn;
 pub mod pgoutput;
@@ -28,6 +29,7 @@ pub mod types;
 
 pub use checkpoint::{MemoryStore, OffsetStore};
 pub use error::{Error, ErrorKind};
+pub use file_store::FileStore;
 pub use pipeline::{Control, Outcome, Pipeline};
 pub use sink::Sink;
 pub use source::Source;

@@ -11,7 +11,7 @@ use crate::copy::{CopyFormat, Rows, TableCopy};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::Relation;
-use crate::source::Inspected;
+use crate::source::{Inspected, Snapshot};
 use crate::table::Table;
 
 /// Bytes of decoded rows that go to a sink at once.
@@ -32,15 +32,15 @@ pub trait Sink: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Makes `tables` empty at the target, because their copy begins.
+    /// Makes the tables of `snapshot` empty at the target, because their copy begins.
     ///
     /// # Errors
     /// When it could not be done.
     fn begin_copy(
         &mut self,
-        tables: &[Arc<Table>],
+        snapshot: &Snapshot,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = tables;
+        let _ = snapshot;
         async { Ok(()) }
     }
 

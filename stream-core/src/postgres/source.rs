@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::lookout::{self, Lookout};
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot;
-use super::slot_problem::{self, Expected};
+use super::slot_problem::{self, Expected, SlotProblem};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight, problem, publication,
     tables, wait,
@@ -188,6 +188,10 @@ impl Source for PostgresSource {
             checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
         if same_server {
             slot_problem::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
+            if state.is_none() && checkpoint.source.is_some() && checkpoint.position.is_none() {
+                let (slot, stored) = (self.options.slot.clone(), Lsn::default());
+                return Err(problem::from_slot(SlotProblem::Dropped { slot, stored }));
+            }
         }
         self.confirmed_flush = state.and_then(|state| state.confirmed_flush);
         Ok(Inspected {
