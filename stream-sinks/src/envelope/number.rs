@@ -15,7 +15,9 @@ const FLOAT_DIGITS: usize = 32;
 /// Appends a whole number as it is.
 pub(crate) fn put_whole(text: &[u8], out: &mut BytesMut) -> Result<(), ValueError> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    // JSON has no zeros in front.
+    let is_whole = digits == b"0" || digits.first().is_some_and(|first| *first != b'0');
+    if !is_whole || !digits.iter().all(u8::is_ascii_digit) {
         return Err(ValueError::Malformed { expected: "whole number" });
     }
     out.extend_from_slice(text);

@@ -1,0 +1,6 @@
+//! Events: values of every type, and what changes become.
+
+mod cases;
+mod changes;
+mod server;
+mod values;
