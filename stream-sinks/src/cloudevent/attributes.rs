@@ -59,17 +59,17 @@ impl<'a> AttributeWriter<'a> {
         start..end
     }
 
-    /// An attribute with any text. Without text there is no attribute.
-    pub(crate) fn text(&mut self, name: &'static str, parts: &[&str]) {
+    /// An attribute with any text. Without text there is no attribute. Returns where the value stands.
+    pub(crate) fn text(&mut self, name: &'static str, parts: &[&str]) -> Range<usize> {
         if parts.iter().all(|part| part.is_empty()) {
-            return;
+            return 0..0;
         }
         let is_header = self.mode == Mode::Binary;
         self.plain(name, |out| {
             for part in parts {
                 if is_header { put_header_text(part, out) } else { put_escaped(part, out) }
             }
-        });
+        })
     }
 
     fn integer(&mut self, name: &'static str, value: impl itoa::Integer) {

@@ -55,6 +55,8 @@ pub struct Event {
     pub headers: Vec<Header>,
     /// The event's `id`: printable ASCII that needs no encoding anywhere.
     pub id: Range<usize>,
+    /// The event's `partitionkey`, to name the row when the event cannot be delivered.
+    pub key: Range<usize>,
     /// What must stay in order.
     pub order: Order,
     /// The table, to name it when the event cannot be delivered; `None` for a message.

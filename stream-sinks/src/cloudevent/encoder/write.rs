@@ -53,7 +53,8 @@ impl EventEncoder {
         let Facts { schema, table, .. } = planned.facts;
         writer.context(&planned.facts, &self.origin, &[schema, ".", table]);
         // The key holds percent signs and the table's name: text.
-        writer.text("ce-partitionkey", &[std::str::from_utf8(&self.key).unwrap_or_default()]);
+        let key =
+            writer.text("ce-partitionkey", &[std::str::from_utf8(&self.key).unwrap_or_default()]);
         writer.extensions(&planned.facts, &self.origin);
         let body = self.open_data(start, out);
         self.put_data(planned, out).map_err(|error| EncodeError::Value {
@@ -65,7 +66,7 @@ impl EventEncoder {
         })?;
         let body = body..self.close_data(out);
         let relation = Some(Arc::clone(&planned.plan.relation));
-        events.push(Event { body, headers, id, order, relation, lsn: planned.facts.lsn });
+        events.push(Event { body, headers, id, key, order, relation, lsn: planned.facts.lsn });
         Ok(())
     }
 
@@ -154,7 +155,7 @@ impl EventEncoder {
             None => put_message_id(&self.origin.name, logged.lsn, out),
         });
         writer.context(&facts, &self.origin, &[prefix]);
-        writer.text("ce-partitionkey", &[prefix]);
+        let key = writer.text("ce-partitionkey", &[prefix]);
         writer.extensions(&facts, &self.origin);
         let body = self.open_data(start, out);
         out.extend_from_slice(b"{\"op\":\"m\",");
@@ -170,7 +171,7 @@ impl EventEncoder {
         out.extend_from_slice(b"}}");
         let body = body..self.close_data(out);
         let order = Order::Message(fingerprint(prefix.as_bytes()));
-        events.push(Event { body, headers, id, order, relation: None, lsn: logged.lsn });
+        events.push(Event { body, headers, id, key, order, relation: None, lsn: logged.lsn });
     }
 
     /// Begins the data; returns where the body begins.
