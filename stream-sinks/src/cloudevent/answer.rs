@@ -129,7 +129,7 @@ mod tests {
             ("99999999999999999999999", seconds(600)),
             ("Sun, 06 Nov 1994 08:50:37 GMT", seconds(60)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", seconds(0)),
-            ("Sun, 06 Nov 2094 08:00:00 GMT", seconds(600)),
+            ("Sat, 06 Nov 2094 08:00:00 GMT", seconds(600)),
             ("", None),
             ("-1", None),
             ("1.5", None),
