@@ -1,11 +1,15 @@
 //! Reads a user's files.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::documents::{Document, Documents};
+use crate::metadata::Metadata;
 use crate::node::{self, Data, Node};
 use crate::problem::{Problem, Problems, list, nearest};
 use crate::read::read;
+use crate::stream::{SGStream, StreamSpec};
+use crate::validate::validate;
 
 /// Every kind that is read, with its `apiVersion`.
 const KINDS: [(&str, &str); 4] = [
@@ -59,28 +63,34 @@ struct Head {
     kind: Option<String>,
 }
 
+/// A stream as it is written in a file: without unknown fields at the top, and its status left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    metadata: Metadata,
+    spec: StreamSpec,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+impl From<Stream> for SGStream {
+    fn from(stream: Stream) -> Self {
+        let Stream { metadata, spec, _status } = stream;
+        Self { metadata: metadata.into(), spec, status: None }
+    }
+}
+
 fn document(node: &Node, problems: &mut Vec<Problem>) -> Option<Document> {
-    let kind = kind(node, problems)?;
-    let document = match kind {
-        "SGStream" => Document::SGStream(read(node, problems)?),
+    Some(match kind(node, problems)? {
+        "SGStream" => {
+            let stream = read::<Stream>(node, problems);
+            validate(node, problems);
+            Document::SGStream(Box::new(stream?.into()))
+        }
         "SGCluster" => Document::SGCluster(read(node, problems)?),
         "Secret" => Document::Secret(read(node, problems)?),
         _ => Document::ConfigMap(read(node, problems)?),
-    };
-    if let Document::SGStream(stream) = &document {
-        for problem in stream.problems() {
-            let (at, exact) = node.nearest(&problem.path);
-            // What follows from a problem already told is not told again.
-            let is_known = match exact {
-                true => at.done.get(),
-                false => problems.iter().any(|told| parent(&told.path) == parent(&problem.path)),
-            };
-            if !is_known {
-                problems.push(Problem { line: Some(at.line), ..problem });
-            }
-        }
-    }
-    Some(document)
+    })
 }
 
 /// Reads `kind` and `apiVersion`, and sets them aside.
@@ -123,17 +133,11 @@ fn kind(node: &Node, problems: &mut Vec<Problem>) -> Option<&'static str> {
 
 /// The problem that an earlier document has the same kind, namespace and name.
 fn same(document: &Document, line: usize, loaded: &[(Document, String)]) -> Option<Problem> {
-    let id = |document: &Document| {
-        let metadata = document.metadata();
-        (document.kind(), metadata.namespace().to_owned(), metadata.name.clone())
-    };
-    let (kind, namespace, name) = id(document);
-    let (_, place) = loaded.iter().find(|(earlier, _)| id(earlier) == id(document))?;
+    let (kind, namespace, name) = (document.kind(), document.namespace(), document.name());
+    let (_, place) = loaded.iter().find(|(earlier, _)| {
+        (earlier.kind(), earlier.namespace(), earlier.name()) == (kind, namespace, name)
+    })?;
     let message =
         format!("{kind} `{namespace}/{name}` is already at {place}: rename or remove one");
     Some(Problem { line: Some(line), ..Problem::at("metadata.name", message) })
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }

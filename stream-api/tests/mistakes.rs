@@ -77,6 +77,11 @@ fn a_field_that_is_not_known_names_its_neighbour() {
             "s.yaml:24: spec.pods.persistentVolume.weight: unknown field `weight`, expected one of `size`, `storageClass`",
         ),
         (
+            "      size: 1Gi\n",
+            "      size: 1Gi\n    scheduling: {tolerations: [{key: a, vlaue: b}]}\n",
+            "s.yaml:24: spec.pods.scheduling.tolerations[0].vlaue: unknown field `vlaue`, did you mean `value`?",
+        ),
+        (
             "kind: SGStream\n",
             "kind: SGStream\nextra: 1\n",
             "s.yaml:3: extra: unknown field `extra`, expected one of `metadata`, `spec`, `status`",
@@ -160,7 +165,7 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "snapshotMode: initial",
             "slotName: My-Slot",
-            "s.yaml:14: spec.source.postgres.debeziumProperties.slotName: must be 1 to 63 lower-case letters, digits and `_`",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.slotName: slotName must be 1 to 63 lower-case letters, digits and `_`",
         ),
         (
             "snapshotMode: initial",
@@ -235,12 +240,12 @@ fn what_is_missing_is_named_once() {
         (
             "    type: Postgres\n",
             "    type: Oracle\n",
-            "s.yaml:7: spec.source.type: source.type must be one of: SGCluster, Postgres",
+            "s.yaml:7: spec.source.type: unknown value `Oracle`, expected one of `SGCluster`, `Postgres`",
         ),
         (
             "    type: CloudEvent\n",
             "    type: Kafka\n",
-            "s.yaml:16: spec.target.type: target.type must be one of: SGCluster, CloudEvent, PgLambda",
+            "s.yaml:16: spec.target.type: unknown value `Kafka`, expected one of `SGCluster`, `CloudEvent`, `PgLambda`",
         ),
         (
             "      http:\n        url: http://e\n        retryLimit: 5\n",
@@ -365,6 +370,7 @@ fn all_problems_of_all_files_come_at_once_in_order() {
 s.yaml:8: spec.source.postgres.host: required field is missing
 s.yaml:9: spec.source.postgres.hots: unknown field `hots`, did you mean `host`?
 s.yaml:10: spec.source.postgres.port: expected an integer, found a string
+s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: snapshotMode `custom` needs a Java class, which cannot run here: choose another mode
 s.yaml:20: spec.target.cloudEvent.http.retrylimit: unknown field `retrylimit`, did you mean `retryLimit`?
 s.yaml:27: metadata.nam: unknown field `nam`, did you mean `name`?
 s.yaml:27: metadata.name: required field is missing
@@ -382,7 +388,8 @@ fn a_required_field_that_is_wrong_or_empty_hides_nothing_after_it() {
             told(&[("s.yaml", &stream)]),
             format!(
                 "s.yaml:9: spec.source.postgres.host: {said}\n\
-                 s.yaml:20: spec.target.cloudEvent.http.retrylimit: unknown field `retrylimit`, did you mean `retryLimit`?"
+                 s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: snapshotMode `custom` needs a Java class, which cannot run here: choose another mode
+s.yaml:20: spec.target.cloudEvent.http.retrylimit: unknown field `retrylimit`, did you mean `retryLimit`?"
             )
         );
     }

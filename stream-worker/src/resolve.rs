@@ -2,28 +2,50 @@
 //!
 //! In: a stream, the documents beside it, and the arguments. Out: [`Places`], and every reference that leads nowhere.
 
+mod endpoint;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode};
+use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode, names};
 use stream_core::postgres::options::RootCert;
 use stream_core::postgres::passfile::password_from_passfile;
 use stream_core::postgres::{ConnectOptions, Password, SslMode};
 use tempfile::NamedTempFile;
 
-use crate::args::{Local, Passwords};
+use crate::args::{Local, Logins, Passwords};
 use crate::config::problem::Found;
+pub(crate) use endpoint::EndpointSecrets;
 
 /// Where a stream reads and where it writes.
 pub(crate) struct Places {
     pub(crate) source: Place,
-    pub(crate) target: Place,
+    pub(crate) target: Target,
     /// Files that child processes read certificates from, while the stream runs.
     pub(crate) certificates: Vec<NamedTempFile>,
 }
 
-/// One end of a stream.
+impl Places {
+    /// Those that are servers.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Place> {
+        let target = match &self.target {
+            Target::Server(place) => Some(place),
+            Target::Endpoint(_) => None,
+        };
+        std::iter::once(&self.source).chain(target)
+    }
+}
+
+/// Where a stream writes.
+pub(crate) enum Target {
+    /// To a server.
+    Server(Place),
+    /// To an HTTP endpoint, with what Secrets hold for it.
+    Endpoint(EndpointSecrets),
+}
+
+/// A server at one end of a stream.
 pub(crate) enum Place {
     /// A server that is there.
     Given {
@@ -60,11 +82,11 @@ struct Block<'a> {
 pub(crate) fn places(
     stream: &SGStream,
     documents: &Documents,
-    args: &Local,
+    logins: &Logins,
     found: &mut Found,
 ) -> Option<Places> {
-    let namespace = stream.metadata.namespace();
-    let mut resolver = Resolver { namespace, documents, args, found, certificates: Vec::new() };
+    let namespace = names::namespace(stream);
+    let mut resolver = Resolver { namespace, documents, logins, found, certificates: Vec::new() };
     let source = stream.spec.source.kind().ok().and_then(|kind| {
         let capture = kind.capture();
         let block = Block {
@@ -92,21 +114,22 @@ pub(crate) fn places(
                 password: cluster.password.as_ref(),
                 tls: cluster.tls.as_ref(),
             };
-            resolver.cluster(&cluster.name, &block)
+            resolver.cluster(&cluster.name, &block).map(Target::Server)
         }
-        Ok(TargetKind::CloudEvent(_) | TargetKind::PgLambda(_)) | Err(_) => None,
+        Ok(TargetKind::CloudEvent(http)) => {
+            endpoint::secrets(stream, documents, http, resolver.found).map(Target::Endpoint)
+        }
+        Ok(TargetKind::PgLambda(_)) | Err(_) => None,
     };
     let certificates = resolver.certificates;
-    let places = Places { source: source?, target: target?, certificates };
-    check_names(&places, args, found);
-    Some(places)
+    Some(Places { source: source?, target: target?, certificates })
 }
 
 /// Arguments that name a cluster which is not there are most often misspelt.
-fn check_names(places: &Places, args: &Local, found: &mut Found) {
-    let both = [&places.source, &places.target];
+pub(crate) fn check_names(places: &Places, args: &Local, found: &mut Found) {
     let throw_away = |name: &str| {
-        both.iter()
+        places
+            .servers()
             .any(|place| matches!(place, Place::ThrowAway { cluster, .. } if cluster == name))
     };
     for name in args.init.keys().filter(|name| !throw_away(name)) {
@@ -116,9 +139,9 @@ fn check_names(places: &Places, args: &Local, found: &mut Found) {
         );
     }
     let given = |name: &str| {
-        both.iter().any(|place| matches!(place, Place::Given { title, .. } if title == name))
+        places.servers().any(|place| matches!(place, Place::Given { title, .. } if title == name))
     };
-    for name in args.clusters.keys().filter(|name| !given(name)) {
+    for name in args.logins.clusters.keys().filter(|name| !given(name)) {
         found.add(
             format!("--cluster {name}"),
             "the stream names no cluster so: correct the name, or remove the argument",
@@ -129,14 +152,14 @@ fn check_names(places: &Places, args: &Local, found: &mut Found) {
 struct Resolver<'a> {
     namespace: &'a str,
     documents: &'a Documents,
-    args: &'a Local,
+    logins: &'a Logins,
     found: &'a mut Found,
     certificates: Vec<NamedTempFile>,
 }
 
 impl Resolver<'_> {
     fn cluster(&mut self, name: &str, block: &Block<'_>) -> Option<Place> {
-        if let Some(url) = self.args.clusters.get(name) {
+        if let Some(url) = self.logins.clusters.get(name) {
             if let Some(other) = url.database.as_deref().filter(|other| *other != block.database) {
                 tracing::warn!(
                     "--cluster {name} names database `{other}`, and {}.database is `{}`: that one is used",
@@ -188,7 +211,7 @@ impl Resolver<'_> {
                 (connect.user, connect.password) = (user, Some(password));
             }
             None if connect.password.is_none() => {
-                connect.password = password(&self.args.passwords, &connect);
+                connect.password = password(&self.logins.passwords, &connect);
             }
             None => {}
         }

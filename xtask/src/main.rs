@@ -2,7 +2,10 @@
 
 mod bench;
 mod ci;
+mod cluster;
 mod demo;
+mod fetch;
+mod gen_crds;
 mod postgres;
 mod test;
 mod tidy;
@@ -33,10 +36,15 @@ enum Command {
     Test(test::Args),
     /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
     Tidy,
+    /// Writes the resource's definition and its reference page from the types in `stream-api`.
+    GenCrds(gen_crds::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
+    /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
 fn main() -> Result<ExitCode> {
@@ -47,7 +55,9 @@ fn main() -> Result<ExitCode> {
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
+        Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
+        Command::Cluster(command) => cluster::run(&workspace, &command),
     }
 }

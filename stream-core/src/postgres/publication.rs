@@ -27,6 +27,16 @@ pub enum AutoCreate {
     NoTables,
 }
 
+impl AutoCreate {
+    /// Whether tables may be added to a publication that is there.
+    pub(super) const fn may_add(self) -> bool {
+        match self {
+            Self::Filtered | Self::AllTables => true,
+            Self::Disabled | Self::NoTables => false,
+        }
+    }
+}
+
 /// A publication, as it stands.
 ///
 /// Source: <https://www.postgresql.org/docs/current/catalog-pg-publication.html>
@@ -107,7 +117,7 @@ impl Publication {
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
-    fn lacks(&self, captured: &Captured) -> Vec<TableName> {
+    pub(super) fn lacks(&self, captured: &Captured) -> Vec<TableName> {
         let uncovered = captured.all().filter(|table| self.rule(table).is_none());
         let names: BTreeSet<_> = uncovered.map(|table| &table.published_as).collect();
         names.into_iter().cloned().collect()
@@ -217,8 +227,7 @@ pub async fn ensure(
             continue;
         };
         let missing = publication.lacks(captured);
-        let may_add = matches!(mode, AutoCreate::Filtered | AutoCreate::AllTables);
-        if missing.is_empty() || !may_add {
+        if missing.is_empty() || !mode.may_add() {
             return Ok(Ensured { publication, created, added, missing });
         }
         let sql = add_sql(name, &missing);
@@ -253,7 +262,12 @@ async fn change(client: &Client, name: &str, sql: String) -> Result<bool, Public
 }
 
 /// The statement that creates the publication.
-fn create_sql(name: &str, captured: &Captured, via_root: bool, mode: AutoCreate) -> String {
+pub(super) fn create_sql(
+    name: &str,
+    captured: &Captured,
+    via_root: bool,
+    mode: AutoCreate,
+) -> String {
     let tables = captured.published();
     let scope = match mode {
         AutoCreate::AllTables => " FOR ALL TABLES".to_owned(),

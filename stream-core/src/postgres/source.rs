@@ -13,12 +13,11 @@ use std::time::Duration;
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
+use super::look::{self, Look};
 use super::lookout::{self, Lookout};
 use super::replication::{ReplicationStream, StreamMessage};
-use super::slot;
-use super::slot_problem::{self, Expected, SlotProblem};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight, problem, publication,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, problem, publication, slot,
     tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
@@ -91,15 +90,7 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let synced = |name: &TableName| {
-            matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }))
-        };
-        let wanted = |name: &TableName| match self.options.snapshot {
-            SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
-            SnapshotMode::Never => false,
-            SnapshotMode::Always => true,
-        };
-        self.tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+        to_copy(self.options.snapshot, &self.tables, checkpoint)
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
@@ -141,6 +132,22 @@ impl PostgresSource {
     }
 }
 
+/// Which of `tables` a run with this checkpoint copies.
+pub(super) fn to_copy(
+    mode: SnapshotMode,
+    tables: &[Arc<Table>],
+    checkpoint: &Checkpoint,
+) -> BTreeSet<TableName> {
+    let synced =
+        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
+    let wanted = |name: &TableName| match mode {
+        SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
+        SnapshotMode::Never => false,
+        SnapshotMode::Always => true,
+    };
+    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+}
+
 impl Source for PostgresSource {
     type Reader = SnapshotReader;
 
@@ -152,48 +159,20 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let publication = publication::read(&client, &self.options.publication)
-            .await
-            .map_err(problem::from_query)?;
-        let found =
-            preflight::check(&client, &self.captured, &self.options.slot, publication.as_ref())
-                .await;
-        problem::judge(found.map_err(problem::from_query)?)?;
-        self.tables = self
-            .captured
-            .tables
-            .iter()
-            .map(|table| {
-                tables::table(table, publication.as_ref().and_then(|found| found.rule(table)))
-            })
-            .map(Arc::new)
-            .collect();
-        tables::describe_types(&client, &mut self.tables).await?;
+        let Look { tables, publication: _, problems } =
+            look::look(&client, &self.options, &self.captured).await?;
+        problem::judge(problems)?;
+        self.tables = tables;
         let types = tables::read_types(&client).await?;
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let mut wire = self.replication().await?;
-        let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
-        let system_id =
-            system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned();
-        wire.terminate().await;
-        let state = slot::state(&client, &self.options.slot).await.map_err(problem::from_query)?;
-        let expected = Expected {
-            slot: &self.options.slot,
-            database: &self.options.connect.database,
-            stored: checkpoint.position,
-            server: slot::server_position(&client).await.map_err(problem::from_query)?,
-        };
-        let same_server =
-            checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
-        if same_server {
-            slot_problem::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
-            if state.is_none() && checkpoint.source.is_some() && checkpoint.position.is_none() {
-                let (slot, stored) = (self.options.slot.clone(), Lsn::default());
-                return Err(problem::from_slot(SlotProblem::Dropped { slot, stored }));
-            }
-        }
-        self.confirmed_flush = state.and_then(|state| state.confirmed_flush);
+        let system_id = look::system_id(&self.options.connect)
+            .await
+            .map_err(|error| error.context("source"))?;
+        let (slot, slot_problem) =
+            look::slot(&client, &self.options, checkpoint, &system_id).await?;
+        slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
+        self.confirmed_flush = slot.and_then(|slot| slot.confirmed_flush);
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),

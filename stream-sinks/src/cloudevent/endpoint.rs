@@ -295,7 +295,8 @@ async fn text_of(mut response: Response) -> Vec<u8> {
     text
 }
 
-fn parse_url(text: &str) -> Result<Url, EndpointError> {
+/// Reads a URL that can be called.
+pub(super) fn parse_url(text: &str) -> Result<Url, EndpointError> {
     let owned = || text.to_owned();
     let url = Url::parse(text)
         .map_err(|error| EndpointError::Url { url: owned(), reason: error.to_string() })?;

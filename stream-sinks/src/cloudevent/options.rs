@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::endpoint::parse_url;
+use super::error::EndpointError;
 use super::guard::Addresses;
 use super::headers::Headers;
 
@@ -50,6 +52,15 @@ impl EndpointOptions {
             max_in_flight: NonZeroUsize::MIN,
             batch_size: Self::BATCH_SIZE,
         }
+    }
+
+    /// Checks the URL, without calling it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        let url = parse_url(&self.url)?;
+        self.addresses.check(&url).map_err(EndpointError::Forbidden)
     }
 
     /// Most events of a request where nobody says.

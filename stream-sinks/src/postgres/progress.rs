@@ -114,11 +114,7 @@ pub(super) async fn claim(
     target: &ConnectOptions,
     stream: &str,
 ) -> Result<Ownership, Error> {
-    let ready = client
-        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
-        .await
-        .map_err(|error| from_sql("look for the progress tables", &error))?;
-    if !ready.get::<_, bool>(0) {
+    if !is_there(client).await? {
         client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
     let claim = client
@@ -134,17 +130,66 @@ pub(super) async fn claim(
 
 fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Error {
     if error.code().is_some_and(|code| code.code() == "42501") {
-        let (database, role) = (Ident(&target.database), Ident(&target.user));
-        return Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "role `{}` may not create schema `sgstream` at the target, in which the stream's progress is kept: run \
-                 `GRANT CREATE ON DATABASE {database} TO {role}` there as the database's owner",
-                target.user
-            ),
-        );
+        return Error::new(ErrorKind::Configuration, needs_schema(target));
     }
     from_sql("create the progress tables", error)
+}
+
+/// What the role needs to make schema `sgstream`.
+pub(super) fn needs_schema(target: &ConnectOptions) -> String {
+    let (database, role) = (Ident(&target.database), Ident(&target.user));
+    format!(
+        "role `{}` may not create schema `sgstream` at the target, in which the stream's progress is kept: run \
+         `GRANT CREATE ON DATABASE {database} TO {role}` there as the database's owner",
+        target.user
+    )
+}
+
+/// Whether the target has the tables that keep progress.
+pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
+    let row = client
+        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
+        .await
+        .map_err(|error| from_sql("look for the progress tables", &error))?;
+    Ok(row.get(0))
+}
+
+/// What the target, which [`is_there`], has of a stream; `None` when it does not know the stream.
+pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Checkpoint>, Error> {
+    let failed = |error| from_sql("read the stream's progress", &error);
+    let row = client
+        .query_opt(
+            "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+             WHERE stream = $1",
+            &[&stream],
+        )
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else { return Ok(None) };
+    let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
+        (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+        _ => None,
+    };
+    let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
+    let completion = parse_completion(row.get(3))?;
+    let rows = client
+        .query(
+            "SELECT table_schema, table_name, synced_at::text FROM sgstream.table_sync \
+             WHERE stream = $1",
+            &[&stream],
+        )
+        .await
+        .map_err(failed)?;
+    let mut tables = std::collections::BTreeMap::new();
+    for row in rows {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let sync = match row.get::<_, Option<&str>>(2) {
+            Some(lsn) => TableSync::Synced { lsn: parse_lsn(lsn)? },
+            None => TableSync::Copying,
+        };
+        tables.insert(name, sync);
+    }
+    Ok(Some(Checkpoint { source, position, tables, completion }))
 }
 
 /// The checkpoint at the target.
@@ -171,42 +216,7 @@ impl TargetStore {
 
 impl OffsetStore for TargetStore {
     async fn load(&mut self) -> Result<Checkpoint, Error> {
-        let failed = |error| from_sql("read the stream's progress", &error);
-        let stream = &self.ownership.stream;
-        let row = self
-            .client
-            .query_one(
-                "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
-                 WHERE stream = $1",
-                &[stream],
-            )
-            .await
-            .map_err(failed)?;
-        let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
-            (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
-            _ => None,
-        };
-        let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
-        let completion = parse_completion(row.get(3))?;
-        let rows = self
-            .client
-            .query(
-                "SELECT table_schema, table_name, synced_at::text FROM sgstream.table_sync \
-                 WHERE stream = $1",
-                &[stream],
-            )
-            .await
-            .map_err(failed)?;
-        let mut tables = std::collections::BTreeMap::new();
-        for row in rows {
-            let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-            let sync = match row.get::<_, Option<&str>>(2) {
-                Some(lsn) => TableSync::Synced { lsn: parse_lsn(lsn)? },
-                None => TableSync::Copying,
-            };
-            tables.insert(name, sync);
-        }
-        Ok(Checkpoint { source, position, tables, completion })
+        Ok(read(&self.client, &self.ownership.stream).await?.unwrap_or_default())
     }
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {

@@ -1,11 +1,13 @@
 //! A stream that is stopped or fails, and goes on.
 
+use std::time::Duration;
+
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Stream, execute, rows};
+use crate::fixture::{Stream, execute, rows, until};
 
 const FOREIGN_KEYS: &str = "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace";
 
@@ -142,4 +144,41 @@ async fn nothing_is_confirmed_that_is_not_saved_at_the_target() {
         rows(&stream.source, "SELECT * FROM t").await,
         rows(&stream.target, "SELECT * FROM t").await
     );
+}
+
+#[tokio::test]
+async fn a_target_that_blocks_longer_than_the_servers_timeout_costs_no_connection() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); ALTER DATABASE {} SET wal_sender_timeout = '1s'",
+            from.name()
+        ))
+        .await
+        .unwrap();
+        let stream = Stream::new(&from, &to);
+        let walsender = "SELECT pid FROM pg_stat_replication JOIN pg_stat_activity USING (pid) WHERE datname = current_database()";
+        let work = async {
+            let before = rows(&stream.source, walsender).await;
+            let blocker = SqlClient::connect(&stream.target).await.unwrap();
+            blocker.batch_execute("BEGIN; LOCK TABLE public.t").await.unwrap();
+            // More than all buffers on the way hold: the log is not read any more.
+            execute(
+                &stream.source,
+                "INSERT INTO t SELECT i, repeat(md5(i::text), 32) FROM generate_series(1, 60000) i",
+            )
+            .await;
+            let held = "SELECT now() - xact_start > '5 s' FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%' AND datname = current_database()";
+            until(&stream.target, held, Duration::from_secs(60)).await;
+            assert_eq!(rows(&stream.source, walsender).await, before, "PostgreSQL {major}");
+            blocker.batch_execute("COMMIT").await.unwrap();
+            blocker.close().await;
+        };
+        assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT count(*) FROM t").await, ["(60000)"]);
+    }
 }
