@@ -70,8 +70,10 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 
 /// Most bytes of an answer that are shown.
 pub(super) const SHOWN_BYTES: usize = 512;
-/// What an answer and the event have in common by chance is shorter.
-const COMMON_BYTES: usize = 16;
+/// What an answer and the event's data have in common by chance is shorter.
+const COMMON_BYTES: usize = 12;
+/// How much of an event is compared with an answer.
+const COMPARED_BYTES: usize = 1 << 20;
 
 /// The beginning of an answer in a form that may be shown: one line, without the event's data or anything of `secrets`.
 pub(super) fn shown(answer: &[u8], event: &[u8], secrets: &[String]) -> String {
@@ -80,8 +82,11 @@ pub(super) fn shown(answer: &[u8], event: &[u8], secrets: &[String]) -> String {
         return "(no text)".to_owned();
     }
     // Endpoints like to repeat what they do not understand.
-    let repeats = |part: &[u8]| memchr::memmem::find(event, part).is_some();
-    if answer.chunks_exact(COMMON_BYTES).any(repeats) {
+    let data = memchr::memmem::find(event, b"\"data\":").and_then(|at| event.get(at..));
+    let data = data.unwrap_or(event);
+    let data = data.get(..COMPARED_BYTES).unwrap_or(data);
+    let repeats = |part: &[u8]| memchr::memmem::find(data, part).is_some();
+    if answer.windows(COMMON_BYTES).any(repeats) {
         return "(a text that repeats parts of the event)".to_owned();
     }
     let mut text = String::from_utf8_lossy(answer).into_owned();

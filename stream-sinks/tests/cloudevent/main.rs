@@ -1,0 +1,10 @@
+//! Delivery to real HTTP servers, well and badly behaved.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+
+mod answers;
+mod fixture;
+mod modes;
+mod order;
+mod server;
+mod tls;
