@@ -46,7 +46,6 @@ impl Trouble {
     /// A request was delivered.
     pub(super) fn passed(&self, endpoint: &str) {
         if self.is_told.load(Ordering::Relaxed) && self.is_told.swap(false, Ordering::Relaxed) {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
             self.stats.update(|stats| stats.waiting_for = None);
             tracing::info!(endpoint, "the endpoint takes events again");
         }
