@@ -24,7 +24,11 @@ async fn what_no_endpoint_can_be_called_with_is_told_before_anything_is_made() {
             &["http.headers.X-Note", "a line end or another character"],
         ),
         ("http://h/", ", headers: {Ce-Id: x}", &["http.headers.Ce-Id", "remove it"]),
-        ("http://h/", ", caSecret: {name: none, key: ca}", &["http.caSecret", "Secret `default/none`"]),
+        (
+            "http://h/",
+            ", caSecret: {name: none, key: ca}",
+            &["http.caSecret", "Secret `default/none`"],
+        ),
         ("ftp://h/", "", &["http.url", "http"]),
         ("h/events", "", &["http.url", "http"]),
         ("http://user:s3cret@h/", "", &["http.url", "set header `Authorization`"]),
