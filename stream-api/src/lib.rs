@@ -52,7 +52,7 @@ pub use documents::{
 };
 pub use http::{Http, HttpMode, Timeout};
 pub use kube::CustomResourceExt;
-pub use load::load;
+pub use load::{load, load_with};
 pub use metadata::Metadata;
 pub use pods::{
     PersistentVolume, Pods, ResourceAnnotations, ResourceLabels, ResourceMetadata, Scheduling,

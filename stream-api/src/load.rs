@@ -9,7 +9,7 @@ use crate::node::{self, Data, Node};
 use crate::problem::{Problem, Problems, list, nearest};
 use crate::read::read;
 use crate::stream::{SGStream, StreamSpec};
-use crate::validate::validate;
+use crate::validate::{tell, validate};
 
 /// Every kind that is read, with its `apiVersion`.
 const KINDS: [(&str, &str); 4] = [
@@ -24,6 +24,18 @@ const KINDS: [(&str, &str); 4] = [
 /// # Errors
 /// Every problem in every file. Of a file that is not YAML, only that.
 pub fn load(files: &[(String, String)]) -> Result<Documents, Problems> {
+    load_with(files, |_| Vec::new())
+}
+
+/// As [`load`], with a further look at each stream: what `more` finds is told with the rest, at its line. The stream may lack what was
+/// told about already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    files: &[(String, String)],
+    more: impl Fn(&SGStream) -> Vec<Problem>,
+) -> Result<Documents, Problems> {
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
     for (file, text) in files {
@@ -32,7 +44,7 @@ pub fn load(files: &[(String, String)]) -> Result<Documents, Problems> {
             Ok(nodes) => {
                 for node in &nodes {
                     let mut mistakes = Vec::new();
-                    if let Some(document) = document(node, &mut mistakes) {
+                    if let Some(document) = document(node, &more, &mut mistakes) {
                         let line = node.nearest("metadata.name").0.line;
                         let place = format!("{file}:{line}");
                         mistakes.extend(same(&document, line, &loaded));
@@ -80,12 +92,18 @@ impl From<Stream> for SGStream {
     }
 }
 
-fn document(node: &Node, problems: &mut Vec<Problem>) -> Option<Document> {
+fn document(
+    node: &Node,
+    more: impl Fn(&SGStream) -> Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) -> Option<Document> {
     Some(match kind(node, problems)? {
         "SGStream" => {
-            let stream = read::<Stream>(node, problems);
+            let stream = read::<Stream>(node, problems).map(SGStream::from);
             validate(node, problems);
-            Document::SGStream(Box::new(stream?.into()))
+            let stream = stream?;
+            tell(node, more(&stream), problems);
+            Document::SGStream(Box::new(stream))
         }
         "SGCluster" => Document::SGCluster(read(node, problems)?),
         "Secret" => Document::Secret(read(node, problems)?),

@@ -11,7 +11,7 @@ use kube::core::cel::{ErrorKind, Validator};
 use serde_json::{Map, Number, Value};
 
 use crate::node::{Data, Node};
-use crate::problem::{Problem, advice};
+use crate::problem::{Problem, advice, nearest};
 use crate::stream::SGStream;
 
 /// The schema of the resource.
@@ -33,6 +33,11 @@ pub(crate) fn validate(node: &Node, problems: &mut Vec<Problem>) {
         is_certain
             .then(|| Problem::at(place(node, &error.field_path, &error.message), error.message))
     }));
+    tell(node, found, problems);
+}
+
+/// Adds to `problems` those of `found` that were not told yet, with their lines.
+pub(crate) fn tell(node: &Node, found: Vec<Problem>, problems: &mut Vec<Problem>) {
     for problem in found {
         let (at, exact) = node.nearest(&problem.path);
         if !is_told(&problem.path, exact, problems) {
@@ -50,13 +55,16 @@ fn place(node: &Node, path: &str, message: &str) -> String {
 
 /// Whether the problem of a field follows from one that was told, or is the same. `exact`: the field is there.
 fn is_told(path: &str, exact: bool, told: &[Problem]) -> bool {
+    let (above, name) = path.rsplit_once('.').unwrap_or(("", path));
     told.iter().any(|told| {
-        told.path == path || !told.path.is_empty() && !exact && parent(&told.path) == parent(path)
+        let (other_above, other) = told.path.rsplit_once('.').unwrap_or(("", &told.path));
+        // It is there under a wrong name.
+        let is_misspelt = !exact
+            && above == other_above
+            && told.message.starts_with("unknown field")
+            && nearest(other, &[name]).is_some();
+        told.path == path || is_misspelt
     })
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }
 
 /// The value of a node, without the fields that were told about, and without those that have none.

@@ -5,28 +5,9 @@
 #[path = "api_server/manifests.rs"]
 mod manifests;
 
-use serde::Deserialize;
+use manifests::{By, Mistake};
 use serde_json::Value;
 use stream_api::{Problem, load};
-
-/// One of `invalid.yaml`, which explains the fields.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mistake {
-    claim: String,
-    of: String,
-    patch: Value,
-    path: String,
-    message: String,
-    by: By,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum By {
-    Rule,
-    Schema,
-}
 
 /// What is said about a stream.
 fn told(stream: &Value) -> Vec<Problem> {
@@ -49,7 +30,7 @@ fn every_manifest_that_a_server_takes_is_taken_offline() {
 
 #[test]
 fn every_mistake_that_a_server_refuses_is_told_offline() {
-    let mistakes: Vec<Mistake> = serde_saphyr::from_str(&manifests::text("invalid")).unwrap();
+    let mistakes = manifests::mistakes();
     assert!(mistakes.len() >= 60, "{}", mistakes.len());
     let mut wrong = String::new();
     for Mistake { claim, of, patch, path, message, by } in mistakes {

@@ -179,6 +179,36 @@ async fn what_would_be_captured_is_shown_and_both_ends_stay_as_they_are() {
     }
 }
 
+/// What the next test copies, for a role that may do nothing.
+const SCHEMA: &str = "CREATE SCHEMA far;
+        CREATE TABLE far.orders (id int PRIMARY KEY, note text, price numeric(10,2));
+        CREATE TABLE far.hidden (id int PRIMARY KEY); ALTER TABLE far.hidden ENABLE ROW LEVEL SECURITY;
+        CREATE TABLE far.filled (id int PRIMARY KEY);
+        CREATE ROLE reader LOGIN PASSWORD 'hunter2';
+        SELECT pg_create_physical_replication_slot('old')";
+
+/// What the next test is told about.
+const IN_THE_WAY: [[&str; 2]; 12] = [
+    ["error: source: `wal_level` is `replica`", "ALTER SYSTEM SET wal_level"],
+    ["error: source: role `reader` may not replicate", "`ALTER ROLE \"reader\" REPLICATION`"],
+    ["error: source: all 1 replication slots", "not in use: `old`"],
+    [
+        "error: source: role `reader` may not read 3 captured table(s)",
+        "GRANT USAGE ON SCHEMA \"far\"",
+    ],
+    ["error: source: row security would hide rows of 1 captured table(s)", "BYPASSRLS"],
+    ["error: source: publication `", "run `CREATE PUBLICATION"],
+    ["error: target: role `w_", "may not create schema `sgstream`"],
+    ["error: target: role `w_", "may not write 1 table(s)"],
+    ["error: target: column `note` of `far.orders` is not at the target", "ADD COLUMN"],
+    [
+        "error: target: column `price` of `far.orders` has type `numeric(10,2)`",
+        "TYPE numeric(10,2)",
+    ],
+    ["error: target: column `needed` of `far.orders`", "DROP NOT NULL"],
+    ["warning: target: role `w_", "GRANT SET ON PARAMETER session_replication_role"],
+];
+
 #[tokio::test]
 async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() {
     let home = tempfile::tempdir().unwrap();
@@ -191,13 +221,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
     };
     let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);
     server.create_database("s").await.unwrap();
-    let schema = "CREATE SCHEMA far;
-        CREATE TABLE far.orders (id int PRIMARY KEY, note text, price numeric(10,2));
-        CREATE TABLE far.hidden (id int PRIMARY KEY); ALTER TABLE far.hidden ENABLE ROW LEVEL SECURITY;
-        CREATE TABLE far.filled (id int PRIMARY KEY);
-        CREATE ROLE reader LOGIN PASSWORD 'hunter2';
-        SELECT pg_create_physical_replication_slot('old')";
-    server.execute("s", schema).await.unwrap();
+    server.execute("s", SCHEMA).await.unwrap();
     let target = TestDatabase::create(testing::server(15)).await.unwrap();
     let role = format!("w_{}", target.name());
     let there = format!(
@@ -211,26 +235,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
     let mut stream =
         Stream::between(url, with_login(&target.url(), &format!("{role}:hunter2")), "");
     let output = stream.connects().ends(2);
-    for parts in [
-        ["error: source: `wal_level` is `replica`", "ALTER SYSTEM SET wal_level"],
-        ["error: source: role `reader` may not replicate", "`ALTER ROLE \"reader\" REPLICATION`"],
-        ["error: source: all 1 replication slots", "not in use: `old`"],
-        [
-            "error: source: role `reader` may not read 3 captured table(s)",
-            "GRANT USAGE ON SCHEMA \"far\"",
-        ],
-        ["error: source: row security would hide rows of 1 captured table(s)", "BYPASSRLS"],
-        ["error: source: publication `", "run `CREATE PUBLICATION"],
-        ["error: target: role `w_", "may not create schema `sgstream`"],
-        ["error: target: role `w_", "may not write 1 table(s)"],
-        ["error: target: column `note` of `far.orders` is not at the target", "ADD COLUMN"],
-        [
-            "error: target: column `price` of `far.orders` has type `numeric(10,2)`",
-            "TYPE numeric(10,2)",
-        ],
-        ["error: target: column `needed` of `far.orders`", "DROP NOT NULL"],
-        ["warning: target: role `w_", "GRANT SET ON PARAMETER session_replication_role"],
-    ] {
+    for parts in IN_THE_WAY {
         tells(&output, &parts);
     }
 
@@ -311,4 +316,91 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
         &["spec.source.sgCluster.name: SGCluster `here` is not known", "--cluster here="],
     );
     source.execute(&format!("DROP TABLE public.b; DROP ROLE {owner}")).await.unwrap();
+}
+
+#[test]
+fn a_file_with_ten_mistakes_gives_ten_lines_each_with_its_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: Orders}
+spec:
+  source:
+    type: SGCluster
+    sgCluster:
+      databse: shop
+      name: here
+      username: {name: login, key: user}
+      includes: ['public[.']
+      debeziumProperties: {snapshotMode: initail, converters: {a: {b: c}}}
+  target:
+    type: CloudEvent
+    cloudEvent: {http: {url: e.example.com, maxInFlight: 0}}
+  maxRetries: '3'
+  pods:
+    persistentVolume: {size: 1GB}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let said = validate(&directory, &["-f", "stream.yaml"], &[], &[]);
+    assert!(said.err.contains("10 problems to solve first"), "{}", said.err);
+    let output = said.ends(2);
+    assert_eq!(output.lines().count(), 10, "{output}");
+    for (line, path, remedy) in [
+        (3, "metadata.name", "lower-case letters"),
+        (8, "spec.source.sgCluster.databse", "did you mean `database`?"),
+        (7, "spec.source.sgCluster.password", "set together (or both omitted)"),
+        (11, "spec.source.sgCluster.includes[0]", "cannot be used"),
+        (12, "spec.source.sgCluster.debeziumProperties.snapshotMode", "did you mean `initial`?"),
+        (12, "spec.source.sgCluster.debeziumProperties.converters", "remove it"),
+        (15, "spec.target.cloudEvent.http.url", "absolute http:// or https:// URL"),
+        (15, "spec.target.cloudEvent.http.maxInFlight", "1"),
+        (16, "spec.maxRetries", "remove the quotes"),
+        (18, "spec.pods.persistentVolume.size", "a number in Mi, Gi or Ti, as 1Gi"),
+    ] {
+        tells(&output, &[&format!("stream.yaml:{line}: {path}: "), remedy]);
+    }
+}
+
+#[test]
+fn a_stream_is_shown_as_it_would_run_and_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: orders, namespace: shop}
+spec:
+  source:
+    type: SGCluster
+    sgCluster: {name: here, debeziumProperties: {maxQueueSize: 5}}
+  target:
+    type: CloudEvent
+    cloudEvent: {http: {url: 'http://e', headers: {Authorization: hunter2}}}
+  pods: {persistentVolume: {size: 1Gi}}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let output =
+        validate(&directory, &["-f", "stream.yaml", "--effective"], &[], &["hunter2"]).ends(0);
+    for parts in [
+        &["      database: postgres"][..],
+        &["slotName: shop_orders", "# honoured"],
+        &["maxQueueSize: 5", "# ignored: "],
+        &["maxRetries: -1"],
+        &["Authorization: \"[redacted]\""],
+    ] {
+        tells(&output, parts);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_or_hold_no_stream_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = validate(&directory, &["-f", "nothing.yaml"], &[], &[]);
+    assert!(said.err.contains("cannot read `nothing.yaml`"), "{}", said.err);
+    said.ends(2);
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    std::fs::write(directory.path().join("secret.yaml"), secret).unwrap();
+    let said = validate(&directory, &["-f", "secret.yaml"], &[], &[]);
+    assert!(said.err.contains("no document is an SGStream"), "{}", said.err);
+    said.ends(2);
 }

@@ -77,7 +77,7 @@ fn status(homes: &Path) -> Result<()> {
     for entry in entries {
         let home = entry.with_context(|| format!("`{}`", homes.display()))?.path();
         let state = match throwaway::running(&home) {
-            0 => "stopped: `cargo xtask cluster down` deletes its files".to_owned(),
+            0 => "stopped; `cargo xtask cluster down` deletes its files".to_owned(),
             running if running < throwaway::PROCESSES => {
                 format!("broken: {running} of {} programs run", throwaway::PROCESSES)
             }

@@ -38,9 +38,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let wanted = if *all_versions { Wanted::All } else { Wanted::OldestAndNewest };
     let servers = postgres::provide(workspace, &wanted)?;
 
+    let mut left_out = String::new();
     let mut cargo = cargo_test(workspace, filter.as_deref());
     cargo.args(arguments).envs(servers.variables()?).stdout(Stdio::piped());
     if *no_cluster {
+        let count = on_a_cluster(workspace, filter.as_deref())?;
+        left_out = format!(", {count} left out: they need a cluster");
         cargo.args(["--skip", ON_A_CLUSTER]);
     } else {
         match programs::provide().and_then(|programs| programs.variable()) {
@@ -74,11 +77,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         eprintln!("error: no test ran");
     }
     std::io::stdout().flush()?;
-    let left_out = if *no_cluster {
-        format!(", {} left out: they need a cluster", on_a_cluster(workspace, filter.as_deref())?)
-    } else {
-        String::new()
-    };
     println!("{} passed, {} failed{left_out}", counted.passed, counted.failed);
     let good = counted.failed == 0 && counted.passed > 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -41,6 +41,14 @@ impl ControlPlane {
     /// [`ControlPlaneError::InUse`] when `home` exists, [`ControlPlaneError::Start`] with the end of
     /// the log when a program ends, [`ControlPlaneError::Io`] for files.
     pub fn start(programs: Programs, home: &Path) -> Result<Self, ControlPlaneError> {
+        Self::start_on(free_port, programs, home)
+    }
+
+    fn start_on(
+        next_port: impl FnMut() -> Result<u16, ControlPlaneError>,
+        programs: Programs,
+        home: &Path,
+    ) -> Result<Self, ControlPlaneError> {
         let parent = home.parent().unwrap_or(home);
         fs::create_dir_all(parent).map_err(ControlPlaneError::io(parent))?;
         match DirBuilder::new().mode(0o700).create(home) {
@@ -52,7 +60,7 @@ impl ControlPlane {
         let home = home.canonicalize().map_err(ControlPlaneError::io(home))?;
         // From here on `drop` cleans up after a failure.
         let mut started = Self { programs, home, processes: Vec::new(), is_let_go: false };
-        started.launch()?;
+        started.launch(next_port)?;
         Ok(started)
     }
 
@@ -109,31 +117,41 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn launch(&mut self) -> Result<(), ControlPlaneError> {
+    fn launch(
+        &mut self,
+        next_port: impl FnMut() -> Result<u16, ControlPlaneError>,
+    ) -> Result<(), ControlPlaneError> {
         let token = random_hex()?;
         self.write_private("tokens.csv", &format!("{token},admin,admin,system:masters\n"))?;
         let etcd = self.programs.etcd.clone();
         self.run("etcd", &etcd, &etcd_arguments())?;
         let socket = self.home.join(ETCD_SOCKET);
         self.wait(|_| Ok(socket.exists()))?;
-        self.launch_api_server_on_free_port(&token)?;
+        self.launch_api_server(next_port, &token)?;
         let controller_manager = self.programs.controller_manager.clone();
         self.run("kube-controller-manager", &controller_manager, &controller_manager_arguments())
     }
 
-    fn launch_api_server_on_free_port(&mut self, token: &str) -> Result<(), ControlPlaneError> {
-        let api_server = self.programs.api_server.clone();
+    fn launch_api_server(
+        &mut self,
+        mut next_port: impl FnMut() -> Result<u16, ControlPlaneError>,
+        token: &str,
+    ) -> Result<(), ControlPlaneError> {
+        let program = self.programs.api_server.clone();
         let mut attempts = 1;
         loop {
-            let port = free_port()?;
+            let port = next_port()?;
             self.write_private("kubeconfig", &kubeconfig(&self.home, port, token))?;
-            self.run("kube-apiserver", &api_server, &api_server_arguments(port))?;
+            self.run("kube-apiserver", &program, &api_server_arguments(port))?;
             match self.wait(Self::is_ready) {
                 Err(ControlPlaneError::Start { log, .. })
                     if attempts < PORT_ATTEMPTS && log.contains("address already in use") =>
                 {
                     attempts += 1;
-                    self.processes.pop();
+                    // Not just dropped: the end of its leash would delete the files of all.
+                    if let Some(mut api_server) = self.processes.pop() {
+                        api_server.kill().map_err(ControlPlaneError::io(&program))?;
+                    }
                 }
                 other => return other,
             }
@@ -153,7 +171,10 @@ impl ControlPlane {
     /// Whether the API server says that it is ready.
     fn is_ready(&self) -> Result<bool, ControlPlaneError> {
         let mut kubectl = self.kubectl();
-        kubectl.args(["get", "--raw=/readyz"]).stdout(Stdio::null()).stderr(Stdio::null());
+        kubectl
+            .args(["get", "--raw=/readyz", "--request-timeout=5s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let status = kubectl.status().map_err(ControlPlaneError::io(&self.programs.kubectl))?;
         Ok(status.success())
     }
@@ -317,4 +338,25 @@ fn random_hex() -> Result<String, ControlPlaneError> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(ControlPlaneError::io(source))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod on_a_cluster {
+    use super::super::{PROCESSES, testing};
+    use super::*;
+
+    #[test]
+    fn somebody_who_took_the_port_first_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut ports = [port, free_port().unwrap()].into_iter();
+        let home = directory.path().join("home");
+        let next_port = || Ok(ports.next().unwrap());
+        let started = ControlPlane::start_on(next_port, testing::programs(), &home).unwrap();
+        assert!(ports.next().is_none());
+        assert_eq!(started.pids().count(), PROCESSES);
+        assert!(started.kubeconfig().is_file());
+        assert!(started.is_ready().unwrap());
+    }
 }

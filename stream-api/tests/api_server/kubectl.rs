@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use stream_api::throwaway::{ControlPlane, testing};
 
-/// The definition of the resource, as users install it.
-pub(crate) const DEFINITION: &str = include_str!("../../../deploy/crds/sgstreams.yaml");
+use crate::definition::DEFINITION;
+
+/// Asks what would be said about a new object.
+pub(crate) const DRY_RUN: [&str; 4] = ["create", "--dry-run=server", "-f", "-"];
 
 /// How long the API server may take to serve a resource that was defined.
 const PATIENCE: Duration = Duration::from_secs(60);

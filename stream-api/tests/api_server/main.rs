@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod definition;
 mod kubectl;
 mod manifests;
 // Tests that need a control plane have this in their path: `cargo xtask test --no-cluster` goes by it.

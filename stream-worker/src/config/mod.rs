@@ -48,6 +48,11 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<StreamConfig>
     })
 }
 
+/// What is wrong with `stream` that the resource's own rules cannot say.
+pub(crate) fn problems(stream: &SGStream) -> Vec<Problem> {
+    source::patterns(stream).into_problems()
+}
+
 /// What of `stream` is accepted and has no effect here, each with the reason.
 pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
     let signals = annotations::signals(stream).filter(|(signal, _)| *signal != TOMBSTONE).map(

@@ -19,8 +19,8 @@ impl Found {
     }
 
     /// All of them, in the order in which they were found.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.0
     }
 
     /// An error with all of them, if there are any.

@@ -173,16 +173,26 @@ pub(super) fn is_refused(name: &str) -> bool {
 }
 
 fn filter(capture: &Capture<'_>, found: &mut Found) -> Option<TableFilter> {
-    let parts = [(capture.includes, &[][..]), (&[][..], capture.excludes)];
-    for (includes, excludes) in parts {
-        if let Err(FilterError::Pattern { list, index, pattern, reason, remedy }) =
-            TableFilter::new(includes, excludes)
-        {
-            let path = format!("{}.{list}[{index}]", capture.path);
-            found.add(path, format!("`{pattern}` cannot be used: {reason}; {remedy}"));
+    for (list, patterns) in [("includes", capture.includes), ("excludes", capture.excludes)] {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Err(FilterError::Pattern { reason, remedy, .. }) =
+                TableFilter::new(std::slice::from_ref(pattern), &[])
+            {
+                let path = format!("{}.{list}[{index}]", capture.path);
+                found.add(path, format!("`{pattern}` cannot be used: {reason}; {remedy}"));
+            }
         }
     }
     TableFilter::new(capture.includes, capture.excludes).ok()
+}
+
+/// The patterns of `stream` that are none.
+pub(super) fn patterns(stream: &SGStream) -> Found {
+    let mut found = Found::default();
+    if let Ok(kind) = stream.spec.source.kind() {
+        filter(&kind.capture(), &mut found);
+    }
+    found
 }
 
 fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {

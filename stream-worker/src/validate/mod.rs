@@ -45,7 +45,7 @@ pub(crate) fn main(validate: &Validate) -> ExitCode {
 
 fn run(validate: &Validate) -> Result<Report, Error> {
     let mut report = Report::default();
-    let documents = match stream_api::load(&files::read(&validate.files)?) {
+    let documents = match stream_api::load_with(&files::read(&validate.files)?, config::problems) {
         Ok(documents) => documents,
         Err(problems) => {
             problems.0.iter().for_each(|problem| report.problem(problem));
@@ -76,12 +76,18 @@ fn look_at(
         true => resolve::places(stream, documents, &validate.logins, &mut found),
         false => None,
     };
-    found.iter().for_each(|problem| report.problem(problem));
+    for problem in found.into_problems() {
+        match validate.connect {
+            true => report.problem(&problem),
+            // The resource has it, and so does a later version.
+            false => report.warn(&problem.to_string()),
+        }
+    }
     for unused in config::without_effect(stream) {
         report.warn(&unused.to_string());
     }
     report.streams += 1;
-    if validate.effective && config.is_some() {
+    if validate.effective {
         let document =
             effective::document(stream).map_err(|error| Error::new(ErrorKind::Permanent, error))?;
         print!("{document}");

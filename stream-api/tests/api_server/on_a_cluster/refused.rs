@@ -1,6 +1,6 @@
 //! Mistakes are refused, and the message says where and what.
 
-use crate::kubectl::Namespace;
+use crate::kubectl::{DRY_RUN, Namespace};
 use crate::manifests::{self, Mistake, patch};
 
 /// What the API server adds to a message about the shape of an object.
@@ -15,8 +15,7 @@ fn every_mistake_is_refused_with_its_message() {
     for Mistake { claim, of, patch: change, path, message, by: _ } in mistakes {
         let mut stream = manifests::stream(&of);
         patch(&mut stream, &change);
-        let told =
-            namespace.run_with(&["create", "--dry-run=server", "-f", "-"], &stream.to_string());
+        let told = namespace.run_with(&DRY_RUN, &stream.to_string());
         // One mistake, one message. When the shape of an object is wrong, its rules are not looked at, which is said too.
         let is_cause = |line: &&str| line.trim_end().contains(": ") && !line.contains(NOT_CHECKED);
         let causes: Vec<_> = told.errors.lines().filter(is_cause).collect();
