@@ -32,7 +32,7 @@ pub trait Sink: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Makes the tables of `snapshot` empty at the target, because their copy begins.
+    /// Makes the snapshot's tables empty at the target, because their copy begins.
     ///
     /// # Errors
     /// When it could not be done.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::change::{Change, Transaction};
 use crate::checkpoint::{Checkpoint, SourceIdentity};
@@ -49,8 +50,13 @@ pub struct Snapshot {
     pub lsn: Lsn,
     /// The tables to copy.
     pub tables: Vec<Arc<Table>>,
-    /// The parts to copy them in.
+    /// The parts to copy them in, begun in this order.
     pub chunks: Vec<Chunk>,
+    /// The table that comes last and has rows, for sinks that mark the last row of all. `None` when nobody asked for it, or
+    /// when no table has rows.
+    pub last: Option<TableName>,
+    /// When it was taken, by our clock.
+    pub taken_at: SystemTime,
     /// How many parts may be read at once.
     pub readers: usize,
 }

@@ -8,3 +8,4 @@
 pub mod cloudevent;
 pub mod envelope;
 pub mod postgres;
+pub mod transform;

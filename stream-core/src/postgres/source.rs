@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
@@ -94,13 +94,31 @@ impl PostgresSource {
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
-    fn snapshot(&self, to_copy: &BTreeSet<TableName>, lsn: Lsn) -> Snapshot {
-        let tables =
+    async fn snapshot(
+        &self,
+        to_copy: &BTreeSet<TableName>,
+        exporter: &Exporter,
+    ) -> Result<Snapshot, Error> {
+        let tables: Vec<_> =
             self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
         let captured = self.captured.tables.iter().filter(|table| to_copy.contains(&table.name));
         let extents: Vec<_> = captured.map(CapturedTable::extent).collect();
         let readers = self.options.readers;
-        Snapshot { lsn, tables, chunks: plan(&extents, readers, CHUNK_BYTES), readers }
+        let mut chunks = plan(&extents, readers, CHUNK_BYTES);
+        let mut last = None;
+        if self.options.finds_last_table {
+            last = exporter.last_with_rows(&self.options.connect, &tables).await?;
+            // The sort keeps the order among the others.
+            chunks.sort_by_key(|chunk| Some(&chunk.table) == last.as_ref());
+        }
+        Ok(Snapshot {
+            lsn: exporter.lsn,
+            tables,
+            chunks,
+            last,
+            taken_at: SystemTime::now(),
+            readers,
+        })
     }
 
     fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
@@ -159,11 +177,10 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let Look { tables, publication: _, problems } =
+        let Look { tables, types, publication: _, problems } =
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
         self.tables = tables;
-        let types = tables::read_types(&client).await?;
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let system_id = look::system_id(&self.options.connect)
@@ -176,7 +193,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
-            types: Arc::new(types),
+            types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
@@ -199,11 +216,10 @@ impl Source for PostgresSource {
             let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
             self.exporter.insert(exporter).lsn
         };
-        let snapshot = self
-            .exporter
-            .as_ref()
-            .filter(|_| !to_copy.is_empty())
-            .map(|exporter| self.snapshot(&to_copy, exporter.lsn));
+        let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
+            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            None => None,
+        };
         let taken_up = self
             .tables
             .iter()

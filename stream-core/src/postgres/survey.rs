@@ -4,7 +4,6 @@
 //! captured. The session is read-only: nothing is changed, and nothing is waited for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,7 +17,7 @@ use super::publication_outlook::outlook;
 use super::query::json_rows;
 use super::slot_problem::SlotProblem;
 use super::source::to_copy;
-use super::{PostgresSourceOptions, SqlClient, problem, tables, type_problem};
+use super::{PostgresSourceOptions, SqlClient, problem, type_problem};
 use crate::checkpoint::{Checkpoint, SourceIdentity};
 use crate::error::Error;
 use crate::finding::Finding;
@@ -65,8 +64,8 @@ pub async fn survey(
         findings.push(Finding::warning(format!("{error}: sizes are those of the last VACUUM")));
     }
     let rows = estimate(&client, &captured).await?;
-    let look = look::look(&client, options, &captured).await?;
-    let Look { tables: found, publication, problems } = look;
+    let Look { tables, types, publication, problems } =
+        look::look(&client, options, &captured).await?;
 
     let can_replicate = !problems.iter().any(keeps_replication_out);
     findings.extend(problems.iter().map(from_problem));
@@ -85,14 +84,13 @@ pub async fn survey(
     }
     findings.extend(type_problem::problems(&captured));
     findings.extend(about_the_choice(options, &captured));
-    let types = Arc::new(tables::read_types(&client).await?);
     client.close().await;
 
     let inspected = Inspected {
         identity: SourceIdentity { system_id, slot: options.slot.clone() },
-        to_copy: to_copy(options.snapshot, &found, checkpoint),
+        to_copy: to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
-        tables: found,
+        tables,
         types,
     };
     Ok(Survey { findings, captured, rows, inspected })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -220,6 +220,8 @@ impl Source for ScriptedSource {
             lsn: self.snapshot_lsn,
             tables: unfinished.iter().map(|(name, _)| Arc::new(table(name))).collect(),
             chunks: unfinished.iter().flat_map(|(name, parts)| chunks(name, parts)).collect(),
+            last: None,
+            taken_at: SystemTime::UNIX_EPOCH,
             readers: self.readers,
         });
         Ok(Beginning {

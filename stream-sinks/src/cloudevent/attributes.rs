@@ -5,6 +5,7 @@
 //!
 //! Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
@@ -18,7 +19,17 @@ use crate::envelope::time::put_attribute_time;
 pub(crate) const EVENT_TYPE: &str = "io.debezium.connector.postgresql.DataChangeEvent";
 
 /// A header's name and where its value stands in the buffer.
-pub type Header = (&'static str, Range<usize>);
+pub type Header = (Cow<'static, str>, Range<usize>);
+
+/// What the attributes that every event has say, where that is not the same in all.
+pub(crate) struct Context<'a> {
+    pub(crate) event_type: &'a str,
+    /// `None`: the commit's.
+    pub(crate) time: Option<&'a str>,
+    /// In parts.
+    pub(crate) subject: &'a [&'a str],
+    pub(crate) content_type: &'a str,
+}
 
 /// Writes attributes one after another.
 pub(crate) struct AttributeWriter<'a> {
@@ -38,9 +49,10 @@ impl<'a> AttributeWriter<'a> {
     /// An attribute whose value needs no escapes and no encoding. Returns where the value stands.
     pub(crate) fn plain(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         put: impl FnOnce(&mut BytesMut),
     ) -> Range<usize> {
+        let name = name.into();
         if self.mode == Mode::Binary {
             let start = self.out.len();
             put(self.out);
@@ -48,7 +60,7 @@ impl<'a> AttributeWriter<'a> {
             return start..self.out.len();
         }
         // Headers' names have a prefix.
-        let bare = name.strip_prefix("ce-").unwrap_or(name);
+        let bare = name.strip_prefix("ce-").unwrap_or(&name);
         self.out.put_u8(b'"');
         self.out.extend_from_slice(bare.as_bytes());
         self.out.extend_from_slice(b"\":\"");
@@ -59,8 +71,12 @@ impl<'a> AttributeWriter<'a> {
         start..end
     }
 
-    /// An attribute with any text. Without text there is no attribute. Returns where the value stands.
-    pub(crate) fn text(&mut self, name: &'static str, parts: &[&str]) -> Range<usize> {
+    /// An attribute with any text; returns where it stands. Without text there is no attribute.
+    pub(crate) fn text(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        parts: &[&str],
+    ) -> Range<usize> {
         if parts.iter().all(|part| part.is_empty()) {
             return 0..0;
         }
@@ -85,16 +101,8 @@ impl<'a> AttributeWriter<'a> {
         self.integer("ce-iodebeziumtsms", facts.time_us.div_euclid(1000));
         self.plain("ce-iodebeziumsnapshot", |out| out.extend_from_slice(facts.snapshot.as_bytes()));
         self.text("ce-iodebeziumdb", &[&origin.database]);
-        if self.mode == Mode::Binary {
-            self.plain("ce-iodebeziumsequence", |out| {
-                let start = out.len();
-                facts.put_sequence(false, out);
-                let sequence = out.split_off(start);
-                put_header_bytes(&sequence, out);
-            });
-        } else {
-            self.plain("ce-iodebeziumsequence", |out| facts.put_sequence(true, out));
-        }
+        let quote: &[u8] = if self.mode == Mode::Binary { b"%22" } else { b"\\\"" };
+        self.plain("ce-iodebeziumsequence", |out| facts.put_sequence(quote, out));
         self.integer("ce-iodebeziumtsus", facts.time_us);
         self.integer("ce-iodebeziumtsns", i128::from(facts.time_us) * 1000);
         self.text("ce-iodebeziumschema", &[facts.schema]);
@@ -110,31 +118,34 @@ impl<'a> AttributeWriter<'a> {
         }
     }
 
-    /// The attributes that every event has, but for its identity. `subject` is in parts.
-    pub(crate) fn context(&mut self, facts: &Facts<'_>, origin: &Origin, subject: &[&str]) {
+    /// The attributes that every event has, but for its identity.
+    pub(crate) fn context(&mut self, facts: &Facts<'_>, origin: &Origin, context: &Context<'_>) {
         self.text("ce-source", &["/debezium/postgresql/", &origin.name]);
         self.plain("ce-specversion", |out| out.extend_from_slice(b"1.0"));
-        self.plain("ce-type", |out| out.extend_from_slice(EVENT_TYPE.as_bytes()));
-        self.plain("ce-time", |out| put_attribute_time(facts.time_us, out));
-        self.text("ce-subject", subject);
+        self.text("ce-type", &[context.event_type]);
+        match context.time {
+            Some(time) => {
+                self.text("ce-time", &[time]);
+            }
+            None => {
+                self.plain("ce-time", |out| put_attribute_time(facts.time_us, out));
+            }
+        }
+        self.text("ce-subject", context.subject);
         if self.mode != Mode::Binary {
             // In binary mode it is the request's own content type.
-            self.plain("datacontenttype", |out| out.extend_from_slice(b"application/json"));
+            self.text("datacontenttype", &[context.content_type]);
         }
     }
 }
 
 /// Appends the value of a header: what is no printable ASCII, and `"` and `%`, as `%XX` of its UTF-8 bytes.
 fn put_header_text(text: &str, out: &mut BytesMut) {
-    put_header_bytes(text.as_bytes(), out);
-}
-
-fn put_header_bytes(text: &[u8], out: &mut BytesMut) {
-    for byte in text {
+    for byte in text.bytes() {
         match byte {
-            b'"' | b'%' => put_percent(*byte, out),
-            0x21..=0x7e => out.put_u8(*byte),
-            _ => put_percent(*byte, out),
+            b'"' | b'%' => put_percent(byte, out),
+            0x21..=0x7e => out.put_u8(byte),
+            _ => put_percent(byte, out),
         }
     }
 }

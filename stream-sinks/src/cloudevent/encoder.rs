@@ -9,6 +9,7 @@
 //!  delete ─► d      key changed ─► d, c    message ─► m         snapshot's row ─► r
 //! ```
 
+mod transformed;
 mod write;
 
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Transaction, Tuple};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
-use stream_core::relation::{Relation, RelationId};
+use stream_core::relation::{Relation, RelationId, TableName};
 use stream_core::source::Inspected;
 use stream_core::table::Table;
 use stream_core::types::Types;
@@ -33,6 +34,7 @@ use crate::envelope::options::ValueOptions;
 use crate::envelope::rules::{ColumnRules, MessageKeys, MessagePrefixes};
 use crate::envelope::table::{Rules, TablePlan};
 use crate::envelope::unavailable::Unavailable;
+use crate::transform::Transforms;
 
 /// From PostgreSQL's epoch to that of the world, in microseconds.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
@@ -77,6 +79,10 @@ pub struct EventOptions {
     pub skip_unchanged: bool,
     /// Whether events tell their place in their transaction.
     pub transaction_metadata: bool,
+    /// A table whose rows are for the stream itself, and not sent.
+    pub signal_table: Option<TableName>,
+    /// What is done to events before they are sent.
+    pub transforms: Transforms,
 }
 
 /// Turns changes into events.
@@ -174,6 +180,9 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
+        if self.options.signal_table.as_ref() == Some(&relation.name) {
+            return Ok(());
+        }
         let plan = self.plan(relation, None)?;
         let facts = Facts {
             op: "r",
@@ -249,7 +258,8 @@ impl EventEncoder {
             }
             Change::Message { lsn, prefix, content, .. } => {
                 if self.options.prefixes.pass(prefix) {
-                    self.message(&Logged { lsn: *lsn, ..*logged }, prefix, content, out, events);
+                    let logged = Logged { lsn: *lsn, ..*logged };
+                    self.message(&logged, prefix, content, out, events)?;
                 }
                 Ok(())
             }
@@ -266,6 +276,9 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
+        if self.options.signal_table.as_ref() == Some(&relation.name) {
+            return Ok(());
+        }
         let plan = self.plan(relation, logged.transaction)?;
         let facts = Facts {
             schema: &relation.name.schema,
@@ -324,17 +337,17 @@ impl EventEncoder {
         relation: &Arc<Relation>,
         transaction: Option<Transaction>,
     ) -> Result<Arc<TablePlan>, EncodeError> {
-        if let Some(plan) = self.plans.get(&relation.id) {
-            if Arc::ptr_eq(&plan.relation, relation) || plan.relation == *relation {
-                return Ok(Arc::clone(plan));
-            }
+        if let Some(plan) = self.plans.get(&relation.id)
+            && (Arc::ptr_eq(&plan.relation, relation) || plan.relation == *relation)
+        {
+            return Ok(Arc::clone(plan));
         }
         let commit = transaction.map_or(Lsn::default(), |open| open.commit_lsn);
-        if let Some(oid) = TablePlan::unknown_type(relation, &self.types) {
-            // What was committed before the catalogue was read and is not there is gone: nobody knows better.
-            if commit >= self.types.as_of {
-                return Err(EncodeError::NewType { table: relation.name.to_string(), oid });
-            }
+        // What was committed before the catalogue was read and is not there is gone: nobody knows better.
+        if commit >= self.types.as_of
+            && let Some(oid) = TablePlan::unknown_type(relation, &self.types)
+        {
+            return Err(EncodeError::NewType { table: relation.name.to_string(), oid });
         }
         let rules = Rules {
             values: &self.options.values,

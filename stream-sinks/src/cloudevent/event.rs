@@ -53,9 +53,12 @@ pub struct Event {
     pub body: Range<usize>,
     /// In binary mode the attributes, whose values lie in the buffer; otherwise empty.
     pub headers: Vec<Header>,
-    /// The event's `id`: printable ASCII that needs no encoding anywhere.
+    /// The request's content type, when the event travels alone.
+    pub content_type: &'static str,
+    /// The event's `id`: printable ASCII that needs no encoding anywhere, unless a transform
+    /// took it from a row.
     pub id: Range<usize>,
-    /// The event's `partitionkey`, to name the row when the event cannot be delivered.
+    /// Its `partitionkey`, as its attribute has it, to name the row when it cannot be delivered; empty without one.
     pub key: Range<usize>,
     /// What must stay in order.
     pub order: Order,
@@ -150,6 +153,18 @@ pub enum EncodeError {
         /// What is wrong.
         problem: ValueError,
     },
+    /// A transform cannot go on.
+    #[error(
+        "the transforms cannot take row `{key}` at `{lsn}`: {reason}; correct the row or `transforms`"
+    )]
+    Transform {
+        /// The row's partition key.
+        key: String,
+        /// Where the change stands in the log.
+        lsn: Lsn,
+        /// What is wrong.
+        reason: String,
+    },
     /// A table has a column of a type that came after the catalogue was read.
     #[error("type `{oid}` of table `{table}` is new: looking at the catalogue again")]
     NewType {
@@ -165,7 +180,7 @@ impl EncodeError {
     #[must_use]
     pub fn into_error(self) -> Error {
         let kind = match self {
-            Self::Value { .. } => ErrorKind::Permanent,
+            Self::Value { .. } | Self::Transform { .. } => ErrorKind::Permanent,
             Self::NewType { .. } => ErrorKind::Changed,
         };
         Error::new(kind, self)

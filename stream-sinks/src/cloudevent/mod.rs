@@ -21,7 +21,7 @@ mod endpoint;
 pub mod error;
 pub mod guard;
 pub mod headers;
-mod markers;
+pub mod markers;
 pub mod options;
 mod queue;
 pub mod sink;

@@ -180,6 +180,7 @@ mod tests {
             let event = Event {
                 body: 0..10,
                 headers: Vec::new(),
+                content_type: "application/json",
                 id: 0..0,
                 key: 0..0,
                 order: order(text),

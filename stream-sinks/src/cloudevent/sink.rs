@@ -24,7 +24,7 @@ use super::encoder::{EventEncoder, EventOptions};
 use super::endpoint::Endpoint;
 use super::error::EndpointError;
 use super::event::{Event, Marker, Read, SnapshotFacts};
-use super::markers::{Markers, Row};
+use super::markers::{Ending, Markers};
 use super::options::EndpointOptions;
 
 /// How much is encoded into one buffer before the next is begun: small enough that an event which waits long holds little.
@@ -37,7 +37,7 @@ pub struct CloudEventSink {
     endpoint: Endpoint,
     generation: Arc<AtomicU64>,
     encoder: Option<EventEncoder>,
-    snapshot: Option<(SnapshotFacts, Markers)>,
+    snapshot: Option<(SnapshotFacts, Markers<Row>)>,
 }
 
 impl CloudEventSink {
@@ -55,6 +55,14 @@ impl CloudEventSink {
         let endpoint = Endpoint::new(endpoint, events.mode, stats)?;
         Ok(Self { events, endpoint, generation, encoder: None, snapshot: None })
     }
+}
+
+/// A row of a snapshot.
+#[derive(Debug)]
+struct Row {
+    tuple: Tuple,
+    /// Where it stands in its table.
+    place: Vec<u8>,
 }
 
 /// Encodes into buffers of a fit size.
@@ -86,12 +94,12 @@ impl Sink for CloudEventSink {
     }
 
     async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let taken_at = snapshot.taken_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let facts = SnapshotFacts {
             generation: self.generation.load(Ordering::Relaxed),
             lsn: snapshot.lsn,
             xid: None,
-            time_us: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+            time_us: i64::try_from(taken_at.as_micros()).unwrap_or(i64::MAX),
         };
         self.snapshot = Some((facts, Markers::new(snapshot)));
         Ok(())
@@ -112,7 +120,7 @@ impl Sink for CloudEventSink {
             return Err(unprepared());
         };
         encoder.set_clock(SystemTime::now());
-        let (table, name) = (Arc::clone(&copy.table), copy.table.name.clone());
+        let table = Arc::clone(&copy.table);
         let mut reading = Reading {
             encoder,
             facts,
@@ -125,6 +133,7 @@ impl Sink for CloudEventSink {
             .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
         let mut rows = Rows::new(columns);
         let mut count = 0_u64;
+        let mut held: Option<Row> = None;
         while let Some(piece) = copy.data.next().await {
             rows.push(&piece?.bytes);
             while let Some(tuple) = rows.next_row()? {
@@ -138,16 +147,25 @@ impl Sink for CloudEventSink {
                     }
                 };
                 count += 1;
-                if let Some((marker, row)) = markers.row(&name, row) {
-                    reading.put(marker, &row).await?;
+                if let Some(before) = held.replace(row) {
+                    reading.put(markers.next(&table.name), &before).await?;
                 }
             }
         }
         rows.finish()?;
-        if let Some((marker, row)) = markers.end_chunk(&name) {
+        let Ending { rows, last } = markers.end(&copy.chunk, held);
+        for (row, marker) in rows {
             reading.put(marker, &row).await?;
         }
-        reading.finish().await?;
+        if let Some((row, marker)) = last {
+            if marker == Marker::Last {
+                reading.delivered().await?;
+                markers.others().await;
+            }
+            reading.put(marker, &row).await?;
+        }
+        reading.delivered().await?;
+        markers.done();
         Ok(count)
     }
 
@@ -189,7 +207,8 @@ impl Reading<'_> {
         self.buffer.pass(&mut self.delivery).await
     }
 
-    async fn finish(mut self) -> Result<(), Error> {
+    /// Waits until all is delivered.
+    async fn delivered(&mut self) -> Result<(), Error> {
         self.delivery.finish().await.map_err(|error| error.into_error())
     }
 }

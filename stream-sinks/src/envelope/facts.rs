@@ -75,7 +75,7 @@ impl Facts<'_> {
         out.extend_from_slice(b",\"snapshot\":\"");
         out.extend_from_slice(self.snapshot.as_bytes());
         out.extend_from_slice(&origin.middle);
-        self.put_sequence(true, out);
+        self.put_sequence(b"\\\"", out);
         out.extend_from_slice(b"\",\"ts_us\":");
         put_integer(self.time_us, out);
         out.extend_from_slice(b",\"ts_ns\":");
@@ -94,9 +94,8 @@ impl Facts<'_> {
         out.extend_from_slice(b",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
     }
 
-    /// Appends `["1","2"]`: the last commit's position and the event's own. Escaped for the inside of a JSON string, or not.
-    pub(crate) fn put_sequence(&self, is_escaped: bool, out: &mut BytesMut) {
-        let quote: &[u8] = if is_escaped { b"\\\"" } else { b"\"" };
+    /// Appends `["1","2"]`: the last commit's position and the event's own. `quote` is `"` as the place needs it.
+    pub(crate) fn put_sequence(&self, quote: &[u8], out: &mut BytesMut) {
         let put_quoted = |lsn: Lsn, out: &mut BytesMut| {
             out.extend_from_slice(quote);
             put_integer(lsn.get(), out);

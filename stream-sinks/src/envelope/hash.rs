@@ -22,7 +22,7 @@ pub enum HashVersion {
 }
 
 /// A way to hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Hash {
     pub(crate) version: HashVersion,
     pub(crate) algorithm: Algorithm,
@@ -59,6 +59,13 @@ impl Algorithm {
             "SHA-512/256" | "SHA512/256" => Self::Sha512_256,
             _ => return None,
         })
+    }
+}
+
+impl std::fmt::Debug for Hash {
+    /// Never prints the salt: with it, values can be guessed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hash({:?}, {:?})", self.version, self.algorithm)
     }
 }
 

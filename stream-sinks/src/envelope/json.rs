@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn base64_is_the_same_whole_and_in_pieces() {
         for length in [0, 1, 2, 3, 767, 768, 769, 5000] {
-            let bytes: Vec<u8> = (0..length).map(|n: usize| (n * 7 % 256) as u8).collect();
+            let bytes: Vec<u8> = (0..=255_u8).cycle().map(|n| n ^ 0x5a).take(length).collect();
             let (mut whole, mut hex, mut of_hex) =
                 (BytesMut::new(), BytesMut::new(), BytesMut::new());
             put_base64(&bytes, &STANDARD, &mut whole);

@@ -1,6 +1,6 @@
 //! The table of values, and encoders for its options.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+#![expect(clippy::panic, reason = "a helper of a test fails as the test does")]
 
 use std::collections::BTreeSet;
 

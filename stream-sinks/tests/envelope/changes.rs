@@ -1,5 +1,7 @@
 //! What changes become: operations, keys, images, attributes.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,12 +24,12 @@ const UNCHANGED: Option<&[u8]> = Some(b"\x00unchanged");
 const TRANSACTION: Transaction =
     Transaction { xid: 964, commit_lsn: Lsn::new(38_210_304), commit_time_us: 849_661_242_198_402 };
 
-fn plain() -> EventOptions {
+pub(crate) fn plain() -> EventOptions {
     options(ValueOptions::default())
 }
 
 /// The events of one transaction with these changes, and their bytes.
-fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut) {
+pub(crate) fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut) {
     let mut encoder = EventEncoder::new(options, &inspected(Vec::new()), None);
     encoder.set_clock(UNIX_EPOCH + Duration::from_nanos(1_795_345_889_855_157_163));
     let (mut out, mut events) = (BytesMut::new(), Vec::new());
@@ -44,12 +46,12 @@ fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut)
     (events, out)
 }
 
-fn trees(options: EventOptions, changes: Vec<Change>) -> Vec<Value> {
+pub(crate) fn trees(options: EventOptions, changes: Vec<Change>) -> Vec<Value> {
     let (events, out) = encode(options, changes);
     events.iter().map(|event| tree(&out[event.body.clone()])).collect()
 }
 
-fn table() -> Arc<Relation> {
+pub(crate) fn table() -> Arc<Relation> {
     relation(&[("id", "int4"), ("a", "text"), ("b", "int4")], 1)
 }
 
@@ -58,11 +60,11 @@ fn named() -> Arc<Relation> {
     relation(&[("id", "text"), ("a", "text"), ("b", "int4")], 1)
 }
 
-fn row(id: &[u8], a: Option<&[u8]>, b: Option<&[u8]>) -> Tuple {
+pub(crate) fn row(id: &[u8], a: Option<&[u8]>, b: Option<&[u8]>) -> Tuple {
     tuple(&[Some(id), a, b])
 }
 
-fn insert() -> Change {
+pub(crate) fn insert() -> Change {
     Change::Insert { relation: table(), new: row(b"1", Some(b"x"), None) }
 }
 
@@ -79,6 +81,7 @@ fn an_insert_is_this_event_byte_for_byte() {
     );
     assert_eq!(String::from_utf8(out[events[0].body.clone()].to_vec()).unwrap(), expected);
     assert_eq!(&out[events[0].id.clone()], b"demo.s1:0-2470B00:0");
+    assert_eq!(&out[events[0].key.clone()], b"public.t/1");
 }
 
 #[test]
@@ -268,6 +271,12 @@ fn a_message_is_an_event_without_a_table() {
     let values = ValueOptions { binary: BinaryMode::Hex, ..Default::default() };
     let events = trees(options(values), vec![message(true)]);
     assert_eq!(events[0]["data"]["message"]["content"], "626172");
+}
+
+#[test]
+fn rows_of_the_signal_table_are_not_sent() {
+    let options = EventOptions { signal_table: Some(TableName::new("public", "t")), ..plain() };
+    assert_eq!(ops(&trees(options, vec![insert(), message(true)])), ["m"]);
 }
 
 #[test]

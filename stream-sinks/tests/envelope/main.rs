@@ -3,4 +3,5 @@
 mod cases;
 mod changes;
 mod server;
+mod transforms;
 mod values;

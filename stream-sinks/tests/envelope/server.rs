@@ -1,5 +1,7 @@
 //! Each line of the table by real servers: the row of a snapshot and the row of the stream look as the table says.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
@@ -14,13 +16,14 @@ use stream_core::pipeline::{Control, Pipeline};
 use stream_core::postgres::{PostgresSource, PostgresSourceOptions};
 use stream_core::relation::Relation;
 use stream_core::sink::Sink;
-use stream_core::source::Inspected;
+use stream_core::source::{Inspected, Snapshot};
 use stream_core::stats::Phase;
 use stream_core::table::Table;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::{Error, ErrorKind};
 use stream_sinks::cloudevent::encoder::EventEncoder;
 use stream_sinks::cloudevent::event::{Event, Marker, Read, SnapshotFacts};
+use stream_sinks::cloudevent::markers::Markers;
 use stream_sinks::envelope::options::ValueOptions;
 use tokio::sync::mpsc;
 
@@ -29,12 +32,15 @@ use crate::values::options;
 
 /// A copied row: its table, its place, its values.
 type Copied = (Arc<Relation>, Vec<u8>, Tuple);
+/// What the rows of one snapshot are marked by.
+type RowMarkers = Markers<Copied>;
 
 /// All that came.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) inspected: Option<Inspected>,
-    pub(crate) copied: Vec<Copied>,
+    pub(crate) copied: Vec<(Copied, Marker)>,
+    markers: Option<RowMarkers>,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -48,6 +54,15 @@ impl Sink for Keep {
         Ok(())
     }
 
+    async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.0.lock().unwrap().markers = Some(Markers::new(snapshot));
+        Ok(())
+    }
+
+    async fn fork(&self) -> Result<Option<Self>, Error> {
+        Ok(Some(self.clone()))
+    }
+
     fn copy_format(&self, table: &Table) -> CopyFormat {
         if table.has_ctid { CopyFormat::PlacedText } else { CopyFormat::Text }
     }
@@ -56,7 +71,9 @@ impl Sink for Keep {
         assert_eq!(copy.format, CopyFormat::PlacedText);
         let relation = Arc::new(copy.table.relation());
         let mut rows = Rows::new(u16::try_from(relation.columns.len() + 1).unwrap());
-        let mut count = 0;
+        let markers = self.0.lock().unwrap().markers.clone().unwrap();
+        let send = |row, marker| self.0.lock().unwrap().copied.push((row, marker));
+        let (mut count, mut held) = (0, None);
         while let Some(piece) = copy.data.next().await {
             rows.push(&piece?.bytes);
             while let Some(row) = rows.next_row()? {
@@ -64,11 +81,22 @@ impl Sink for Keep {
                     return Err(Error::new(ErrorKind::Permanent, "a row without a place"));
                 };
                 let copied = (Arc::clone(&relation), place.to_vec(), row);
-                self.0.lock().unwrap().copied.push(copied);
+                if let Some(before) = held.replace(copied) {
+                    send(before, markers.next(&copy.table.name));
+                }
                 count += 1;
             }
         }
         rows.finish()?;
+        let ending = markers.end(&copy.chunk, held);
+        ending.rows.into_iter().for_each(|(row, marker)| send(row, marker));
+        if let Some((row, marker)) = ending.last {
+            if marker == Marker::Last {
+                markers.others().await;
+            }
+            send(row, marker);
+        }
+        markers.done();
         Ok(count)
     }
 
@@ -81,7 +109,8 @@ impl Sink for Keep {
 /// Streams a database: `before` is there at the start, `changes` come while it streams.
 pub(crate) async fn stream(database: &TestDatabase<'_>, before: &str, changes: &[&str]) -> Seen {
     database.execute(&format!("SET search_path = public; {before}")).await.unwrap();
-    let source = PostgresSourceOptions::new(database.url().parse().unwrap(), database.name());
+    let mut source = PostgresSourceOptions::new(database.url().parse().unwrap(), database.name());
+    source.finds_last_table = true;
     let sink = Keep::default();
     let seen = Arc::clone(&sink.0);
     let pipeline = Pipeline::new(PostgresSource::new(source), sink, MemoryStore::default());
@@ -105,8 +134,8 @@ pub(crate) fn encode(seen: &Seen, values: &ValueOptions) -> (Vec<Vec<u8>>, Vec<V
     let mut encoder = EventEncoder::new(options(values.clone()), inspected, None);
     let (mut out, mut events) = (BytesMut::new(), Vec::new());
     let snapshot = SnapshotFacts { generation: 0, lsn: Lsn::new(1), xid: None, time_us: 0 };
-    for (relation, place, row) in &seen.copied {
-        let read = Read { snapshot: &snapshot, marker: Marker::Inside, place };
+    for ((relation, place, row), marker) in &seen.copied {
+        let read = Read { snapshot: &snapshot, marker: *marker, place };
         encoder.read(&read, relation, row, &mut out, &mut events).unwrap();
     }
     let copied = bodies(&events, &out);
@@ -249,4 +278,50 @@ async fn events_of_a_real_log_tell_where_they_stand() {
         .iter()
         .filter(|entry| matches!(entry, Entry::Change { change: Change::Insert { .. }, .. }));
     assert_eq!(changes.count(), 2);
+}
+
+#[tokio::test]
+async fn snapshot_markers_are_exact_with_parallel_readers_and_empty_tables() {
+    for major in testing::majors() {
+        let database = TestDatabase::create(testing::server(major)).await.unwrap();
+        // The largest file is that of a table without rows.
+        let before = "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+            CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE one (id int PRIMARY KEY);
+            CREATE TABLE emptied (id int PRIMARY KEY); CREATE TABLE empty (id int PRIMARY KEY);
+            INSERT INTO a SELECT generate_series(1, 500); INSERT INTO b SELECT generate_series(1, 5000);
+            INSERT INTO c SELECT generate_series(1, 50); INSERT INTO one VALUES (1);
+            INSERT INTO emptied SELECT generate_series(1, 20000); DELETE FROM emptied;";
+        let seen = Box::pin(stream(&database, before, &[])).await;
+        let (copied, _) = encode(&seen, &ValueOptions::default());
+        assert_eq!(copied.len(), 5551);
+        let mut counts: HashMap<(String, String), usize> = HashMap::new();
+        let marks: Vec<_> = copied
+            .iter()
+            .map(|event| {
+                let source = tree(event)["data"]["source"].clone();
+                let text = |name: &str| source[name].as_str().unwrap().to_owned();
+                *counts.entry((text("table"), text("snapshot"))).or_default() += 1;
+                text("snapshot")
+            })
+            .collect();
+        assert_eq!(marks.first().unwrap(), "first");
+        assert_eq!(marks.last().unwrap(), "last");
+        let count = |table: &str, mark: &str| {
+            counts.get(&(table.to_owned(), mark.to_owned())).copied().unwrap_or_default()
+        };
+        let all = |mark: &str| {
+            counts.iter().filter(|((_, is), _)| is == mark).map(|(_, n)| n).sum::<usize>()
+        };
+        assert_eq!((all("first"), all("last"), count("b", "last")), (1, 1, 1));
+        // The one row is the first of all, or the last of its table.
+        assert_eq!(count("one", "first") + count("one", "last_in_data_collection"), 1);
+        for table in ["a", "c"] {
+            assert_eq!(count(table, "last_in_data_collection"), 1, "{table}");
+            assert_eq!(
+                count(table, "first") + count(table, "first_in_data_collection"),
+                1,
+                "{table}"
+            );
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Each line of the table by the encoder alone.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

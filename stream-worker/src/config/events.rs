@@ -4,8 +4,9 @@ use stream_api::properties::{
     BinaryHandlingMode, DecimalHandlingMode, HstoreHandlingMode, IntervalHandlingMode, Operation,
     SourceProperties, TimePrecisionMode,
 };
-use stream_api::{Capture, HttpMode};
+use stream_api::{Capture, HttpMode, SGStream, names};
 use stream_core::filter::TableFilter;
+use stream_core::relation::TableName;
 use stream_sinks::cloudevent::encoder::{EventOptions, SkippedOperations};
 use stream_sinks::cloudevent::event::Mode;
 use stream_sinks::envelope::hash::HashVersion;
@@ -13,16 +14,18 @@ use stream_sinks::envelope::options::{
     BinaryMode, DecimalMode, HstoreMode, IntervalMode, TimeMode, ValueOptions,
 };
 use stream_sinks::envelope::rules::{ColumnRules, MessageKeys, MessagePrefixes, RuleError};
+use stream_sinks::transform::Transforms;
 
 use super::problem::Found;
 
 /// Translates what `capture` says of events; `None` when something was added to `found`.
 pub(super) fn read(
+    stream: &SGStream,
     capture: &Capture<'_>,
-    name: String,
     mode: HttpMode,
     found: &mut Found,
 ) -> Option<EventOptions> {
+    let transforms = transforms(stream, found);
     let properties = capture.properties;
     let mut found = Properties { path: capture.path, found };
     let columns = columns(properties, &mut found);
@@ -42,7 +45,7 @@ pub(super) fn read(
             HttpMode::Binary => Mode::Binary,
             HttpMode::Batched => Mode::Batched,
         },
-        name,
+        name: names::identity(stream),
         database: capture.database.to_owned(),
         values: values?,
         columns: columns?,
@@ -58,7 +61,26 @@ pub(super) fn read(
         },
         skip_unchanged: properties.skip_messages_without_change,
         transaction_metadata: properties.provide_transaction_metadata,
+        signal_table: properties.signal_data_collection.as_deref().and_then(table),
+        transforms: transforms?,
     })
+}
+
+fn transforms(stream: &SGStream, found: &mut Found) -> Option<Transforms> {
+    let engine = &stream.spec.debezium_engine_properties;
+    let transforms: Vec<_> = engine.transforms.clone().into_iter().collect();
+    match Transforms::new(&transforms, &engine.predicates) {
+        Ok(transforms) => Some(transforms),
+        Err(error) => {
+            found.add("spec.debeziumEngineProperties", error.to_string());
+            None
+        }
+    }
+}
+
+/// The table that is written `schema.table`.
+fn table(written: &str) -> Option<TableName> {
+    written.split_once('.').map(|(schema, name)| TableName::new(schema, name))
 }
 
 /// Adds problems of properties.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stream_api::properties::{InsertMode, PrimaryKeyMode, SinkProperties};
-use stream_api::{Http, SGStream, TargetKind, Timeout, names};
+use stream_api::{Http, SGStream, TargetKind, Timeout};
 use stream_core::postgres::ConnectOptions;
 use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::cloudevent::options::EndpointOptions;
@@ -90,7 +90,7 @@ fn cloud_event(stream: &SGStream, http: &Http, found: &mut Found) -> Option<Sink
     }
     // What is wrong with the source is told where it is read.
     let capture = stream.spec.source.kind().ok()?.capture();
-    let events = events::read(&capture, names::identity(stream), http.mode, found)?;
+    let events = events::read(stream, &capture, http.mode, found)?;
     Some(SinkConfig::CloudEvent(Box::new(CloudEventConfig { events, endpoint })))
 }
 

@@ -58,6 +58,7 @@ impl SourceConfig {
             snapshot,
             readers,
             confirm_interval,
+            finds_last_table: false,
             look_interval: LOOK_INTERVAL,
         }
     }
@@ -129,6 +130,9 @@ fn refuse(stream: &SGStream, capture: &Capture<'_>, found: &mut Found) {
             "skipping operations is not supported yet: remove it, or name a publication of your own (`publicationName`) that leaves them out",
             found,
         );
+    }
+    if !stream.spec.debezium_engine_properties.transforms.is_empty() {
+        found.add("spec.debeziumEngineProperties.transforms", unknown);
     }
     for (name, is_set) in of_events(properties) {
         if is_set {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use stream_core::change::{OldTuple, Tuple};
 
+use super::transformed::Made;
 use super::{EventEncoder, MESSAGES};
-use crate::cloudevent::attributes::AttributeWriter;
+use crate::cloudevent::attributes::{AttributeWriter, Context, EVENT_TYPE};
 use crate::cloudevent::event::{EncodeError, Event, Logged, Mode, Order, Read};
 use crate::cloudevent::identity::{
     ReadRow, fingerprint, put_change_id, put_message_id, put_partition_key, put_read_id,
@@ -15,6 +16,7 @@ use crate::envelope::codec::put_binary;
 use crate::envelope::facts::Facts;
 use crate::envelope::json::put_string;
 use crate::envelope::table::{ColumnError, TablePlan};
+use crate::transform::record::JSON;
 
 /// One event of a change.
 pub(super) struct Planned<'a> {
@@ -46,28 +48,49 @@ impl EventEncoder {
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
         let order = self.put_key(planned);
+        let Facts { schema, table, lsn, .. } = planned.facts;
+        if !self.options.transforms.is_empty() {
+            let mut id = BytesMut::new();
+            self.put_id(planned, order, &mut id);
+            let mut data = BytesMut::new();
+            self.put_data(planned, &mut data).map_err(|error| self.value_error(planned, error))?;
+            let made = Made {
+                facts: planned.facts,
+                id: &id,
+                subject: &format!("{schema}.{table}"),
+                topic: &format!("{}.{schema}.{table}", self.origin.name),
+                data: &data,
+                order,
+                relation: Some(&planned.plan.relation),
+            };
+            return self.put_transformed(&made, out, events);
+        }
         let start = begin(self.options.mode, out);
         let mut headers = Vec::new();
         let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
         let id = writer.plain("ce-id", |out| self.put_id(planned, order, out));
-        let Facts { schema, table, .. } = planned.facts;
-        writer.context(&planned.facts, &self.origin, &[schema, ".", table]);
+        writer.context(&planned.facts, &self.origin, &plain_context(&[schema, ".", table]));
         // The key holds percent signs and the table's name: text.
-        let key =
-            writer.text("ce-partitionkey", &[std::str::from_utf8(&self.key).unwrap_or_default()]);
+        let key = std::str::from_utf8(&self.key).unwrap_or_default();
+        let key = writer.text("ce-partitionkey", &[key]);
         writer.extensions(&planned.facts, &self.origin);
         let body = self.open_data(start, out);
-        self.put_data(planned, out).map_err(|error| EncodeError::Value {
+        self.put_data(planned, out).map_err(|error| self.value_error(planned, error))?;
+        let body = body..self.close_data(out);
+        let relation = Some(Arc::clone(&planned.plan.relation));
+        let content_type = self.options.mode.content_type();
+        events.push(Event { body, headers, content_type, id, key, order, relation, lsn });
+        Ok(())
+    }
+
+    fn value_error(&self, planned: &Planned<'_>, error: ColumnError) -> EncodeError {
+        EncodeError::Value {
             table: planned.plan.name.clone(),
             column: error.column,
             key: String::from_utf8_lossy(&self.key).into_owned(),
             lsn: planned.facts.lsn,
             problem: error.problem,
-        })?;
-        let body = body..self.close_data(out);
-        let relation = Some(Arc::clone(&planned.plan.relation));
-        events.push(Event { body, headers, id, key, order, relation, lsn: planned.facts.lsn });
-        Ok(())
+        }
     }
 
     /// Writes the event's partition key into `self.key`.
@@ -143,21 +166,64 @@ impl EventEncoder {
         content: &[u8],
         out: &mut BytesMut,
         events: &mut Vec<Event>,
-    ) {
+    ) -> Result<(), EncodeError> {
         let facts = self.facts("m", logged, MESSAGES);
-        let start = begin(self.options.mode, out);
-        let mut headers = Vec::new();
-        let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
-        let id = writer.plain("ce-id", |out| match logged.transaction {
+        let order = Order::Message(fingerprint(prefix.as_bytes()));
+        let put_id = |out: &mut BytesMut| match logged.transaction {
             Some(open) => {
                 put_change_id(&self.origin.name, open.commit_lsn, logged.ordinal, 0, out);
             }
             None => put_message_id(&self.origin.name, logged.lsn, out),
-        });
-        writer.context(&facts, &self.origin, &[prefix]);
+        };
+        if !self.options.transforms.is_empty() {
+            let (mut id, mut data) = (BytesMut::new(), BytesMut::new());
+            put_id(&mut id);
+            self.put_message_data(&facts, prefix, content, &mut data);
+            self.key.clear();
+            self.key.extend_from_slice(prefix.as_bytes());
+            let topic = format!("{}.message", self.origin.name);
+            let made = Made {
+                facts,
+                id: &id,
+                subject: prefix,
+                topic: &topic,
+                data: &data,
+                order,
+                relation: None,
+            };
+            return self.put_transformed(&made, out, events);
+        }
+        let start = begin(self.options.mode, out);
+        let mut headers = Vec::new();
+        let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
+        let id = writer.plain("ce-id", put_id);
+        writer.context(&facts, &self.origin, &plain_context(&[prefix]));
         let key = writer.text("ce-partitionkey", &[prefix]);
         writer.extensions(&facts, &self.origin);
         let body = self.open_data(start, out);
+        self.put_message_data(&facts, prefix, content, out);
+        let body = body..self.close_data(out);
+        let content_type = self.options.mode.content_type();
+        events.push(Event {
+            body,
+            headers,
+            content_type,
+            id,
+            key,
+            order,
+            relation: None,
+            lsn: logged.lsn,
+        });
+        Ok(())
+    }
+
+    fn put_message_data(
+        &self,
+        facts: &Facts<'_>,
+        prefix: &str,
+        content: &[u8],
+        out: &mut BytesMut,
+    ) {
         out.extend_from_slice(b"{\"op\":\"m\",");
         facts.put_clock(out);
         out.extend_from_slice(b",\"source\":");
@@ -169,9 +235,6 @@ impl EventEncoder {
         out.extend_from_slice(b",\"content\":");
         put_binary(content, self.options.values.binary, out);
         out.extend_from_slice(b"}}");
-        let body = body..self.close_data(out);
-        let order = Order::Message(fingerprint(prefix.as_bytes()));
-        events.push(Event { body, headers, id, key, order, relation: None, lsn: logged.lsn });
     }
 
     /// Begins the data; returns where the body begins.
@@ -186,7 +249,7 @@ impl EventEncoder {
     }
 
     /// Ends the data; returns where the body ends.
-    fn close_data(&self, out: &mut BytesMut) -> usize {
+    pub(super) fn close_data(&self, out: &mut BytesMut) -> usize {
         if self.options.mode != Mode::Binary {
             out.put_u8(b'}');
         }
@@ -195,9 +258,14 @@ impl EventEncoder {
 }
 
 /// Puts what stands before an event; returns where it begins.
-fn begin(mode: Mode, out: &mut BytesMut) -> usize {
+pub(super) fn begin(mode: Mode, out: &mut BytesMut) -> usize {
     if mode == Mode::Batched {
         out.put_u8(if out.is_empty() { b'[' } else { b',' });
     }
     out.len()
+}
+
+/// The attributes of an event that no transform has changed.
+const fn plain_context<'a>(subject: &'a [&'a str]) -> Context<'a> {
+    Context { event_type: EVENT_TYPE, time: None, subject, content_type: JSON }
 }

@@ -9,13 +9,19 @@ use crate::cloudevent::queue::Outgoing;
 /// The request of `events`. Fails when a value makes no header.
 pub(super) fn build(mode: Mode, events: &[Outgoing]) -> Result<(HeaderMap, Bytes), String> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(mode.content_type()));
+    let content_type = match (mode, events) {
+        (Mode::Structured | Mode::Binary, [only]) => only.event.content_type,
+        _ => mode.content_type(),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     for outgoing in events {
         // Only in binary mode, whose requests have one event.
         for (name, range) in &outgoing.event.headers {
             let value = HeaderValue::from_maybe_shared(outgoing.bytes.slice(range.clone()))
                 .map_err(|error| format!("header `{name}`: {error}"))?;
-            headers.insert(HeaderName::from_static(name), value);
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|error| format!("header `{name}`: {error}"))?;
+            headers.insert(name, value);
         }
     }
     let body = match (mode, events) {
