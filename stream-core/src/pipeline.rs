@@ -128,6 +128,17 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
+        // Known as worthless before the source forgets why.
+        let again: Vec<_> = inspected
+            .to_copy
+            .iter()
+            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
+            .map(|name| (name.clone(), TableSync::Copying))
+            .collect();
+        if !again.is_empty() {
+            self.offsets.save_tables(&again).await?;
+            checkpoint.tables.extend(again);
+        }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         if checkpoint.position.is_none() {
             self.offsets.save_start(&inspected.identity, beginning.start).await?;

@@ -308,13 +308,15 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
     if newest != 15 {
         tells(&output, &[&format!("role `{owner}` does not exist at the target")]);
     }
-    let arguments = ["-f", "stream.yaml", "--connect", "--cluster", "there=env:TARGET"];
+    let clusters = ["--cluster", "there=env:TARGET", "--cluster", "hree=env:TARGET"];
+    let arguments = [&["-f", "stream.yaml", "--connect"][..], &clusters].concat();
     let variables = [("TARGET", stream.target.as_str())];
     let output = validate(&stream.directory, &arguments, &variables, &[]).ends(2);
     tells(
         &output,
         &["spec.source.sgCluster.name: SGCluster `here` is not known", "--cluster here="],
     );
+    tells(&output, &["warning: --cluster hree: no stream names a cluster so"]);
     source.execute(&format!("DROP TABLE public.b; DROP ROLE {owner}")).await.unwrap();
 }
 
@@ -381,6 +383,7 @@ spec:
     std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
     let output =
         validate(&directory, &["-f", "stream.yaml", "--effective"], &[], &["hunter2"]).ends(0);
+    assert!(output.starts_with("---\napiVersion: ") && !output.contains("warning"), "{output}");
     for parts in [
         &["      database: postgres"][..],
         &["slotName: shop_orders", "# honoured"],

@@ -137,3 +137,33 @@ impl Gate {
         self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relation::ReplicaIdentity;
+
+    #[test]
+    fn changes_count_from_the_snapshot_s_position_on() {
+        let relation = Relation {
+            id: RelationId(1),
+            name: TableName::new("s", "t"),
+            replica_identity: ReplicaIdentity::Default,
+            columns: Vec::new(),
+        };
+        let mut gate = Gate {
+            synced: BTreeMap::from([(relation.name.clone(), Lsn::new(100))]),
+            ..Gate::default()
+        };
+        gate.relation(&relation).unwrap();
+        let relation = Arc::new(relation);
+        for (commit_lsn, passes) in [(99, false), (100, true), (101, true)] {
+            let commit_lsn = Lsn::new(commit_lsn);
+            gate.begin(Transaction { xid: 1, commit_lsn, commit_time_us: 0 });
+            let relations = vec![Arc::clone(&relation)];
+            let change = Change::Truncate { relations, cascade: false, restart_identity: false };
+            assert_eq!(gate.pass(change, 0).is_some(), passes, "{commit_lsn}");
+            gate.end();
+        }
+    }
+}

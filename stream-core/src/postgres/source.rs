@@ -15,6 +15,7 @@ use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::look::{self, Look};
 use super::lookout::{self, Lookout};
+use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, problem, publication, slot,
@@ -49,6 +50,8 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Tables that were copied before and of which the log lacks changes.
+    copy_again: BTreeSet<TableName>,
 }
 
 impl PostgresSource {
@@ -68,6 +71,7 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            copy_again: BTreeSet::new(),
         }
     }
 
@@ -90,7 +94,45 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        to_copy(self.options.snapshot, &self.tables, checkpoint)
+        let mut names = to_copy(self.options.snapshot, &self.tables, checkpoint);
+        names.extend(self.copy_again.iter().cloned());
+        names
+    }
+
+    /// Tables that were copied before and that the publication does not publish now: made anew under the same name, or
+    /// taken out of it. The log lacks changes of them.
+    fn unpublished(
+        &self,
+        checkpoint: &Checkpoint,
+        publication: &Publication,
+    ) -> Result<BTreeSet<TableName>, Error> {
+        let captured =
+            self.captured.tables.iter().filter(|table| publication.rule(table).is_none());
+        let found: BTreeSet<_> = captured
+            .map(|table| &table.name)
+            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
+            .cloned()
+            .collect();
+        let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
+        if names.is_empty() {
+            return Ok(found);
+        }
+        let problem = format!(
+            "publication `{}` does not publish {}: made anew or taken out of it since the stream began, so that changes \
+             are missing",
+            publication.name,
+            names.join(", ")
+        );
+        if self.options.snapshot == SnapshotMode::Never {
+            return Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "{problem}; to have the tables copied, set `snapshotMode: initial` and start again"
+                ),
+            ));
+        }
+        tracing::warn!("{problem}: copied again");
+        Ok(found)
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
@@ -177,8 +219,11 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let Look { tables, types, publication: _, problems } =
+        let Look { tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
+        if let Some(publication) = &publication {
+            self.copy_again = self.unpublished(checkpoint, publication)?;
+        }
         problem::judge(problems)?;
         self.tables = tables;
         self.confirm_interval =

@@ -13,7 +13,6 @@ use crate::config::StreamConfig;
 use crate::config::sink::{SinkConfig, Surroundings};
 use crate::files;
 use crate::resolve::{Place, Places, Target};
-use crate::show::say;
 
 /// Looks at both ends of a stream, as far as they are there.
 pub(super) async fn look(
@@ -24,11 +23,11 @@ pub(super) async fn look(
 ) {
     // Files that `pg_dump` reads, as long as it may run.
     let Places { source, target, certificates: _certificates } = places;
-    let source = introduce("source", source);
+    let source = introduce("source", source, report);
     let target = match target {
-        Target::Server(place) => introduce("target", place),
+        Target::Server(place) => introduce("target", place, report),
         Target::Endpoint(_) => {
-            say("target: an HTTP endpoint, not called");
+            report.line("target: an HTTP endpoint, not called");
             None
         }
     };
@@ -66,19 +65,19 @@ pub(super) async fn look(
         let found = Box::pin(survey.tables(&options, &inspected, &checkpoint)).await;
         tell("target", keep("target", found, report), report);
     }
-    captured::show(&captured, &rows, &inspected).iter().for_each(|line| say(line));
+    captured::show(&captured, &rows, &inspected).iter().for_each(|line| report.line(line));
 }
 
 /// The address of a server that is there, told to the user.
-fn introduce(end: &str, place: Place) -> Option<ConnectOptions> {
+fn introduce(end: &str, place: Place, report: &Report) -> Option<ConnectOptions> {
     match place {
         Place::Given { title, connect } => {
             let name = if title == end { String::new() } else { format!(" `{title}`") };
-            say(&format!("{end}{name}: postgres://{}@{}", connect.user, connect.server()));
+            report.line(&format!("{end}{name}: postgres://{}@{}", connect.user, connect.server()));
             Some(connect)
         }
         Place::ThrowAway { cluster, .. } => {
-            say(&format!(
+            report.line(&format!(
                 "{end} `{cluster}`: a throw-away PostgreSQL that `local` starts, not looked at; give an address with \
                  `--cluster {cluster}=postgres://user@host:port/`"
             ));

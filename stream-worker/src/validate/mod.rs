@@ -5,7 +5,8 @@
 //!           every mistake, with file, line and path                   every finding, and what would be captured
 //! ```
 //!
-//! What is found goes to the standard output, a line each, and a summary to the standard error.
+//! What is found goes to the standard output, a line each, or to the standard error where `--effective` prints a stream; a summary
+//! to the standard error.
 
 mod captured;
 mod connect;
@@ -44,7 +45,7 @@ pub(crate) fn main(validate: &Validate) -> ExitCode {
 }
 
 fn run(validate: &Validate) -> Result<Report, Error> {
-    let mut report = Report::default();
+    let mut report = Report::new(validate.effective);
     let documents = match stream_api::load_with(&files::read(&validate.files)?, config::problems) {
         Ok(documents) => documents,
         Err(problems) => {
@@ -60,7 +61,21 @@ fn run(validate: &Validate) -> Result<Report, Error> {
     for stream in documents.streams() {
         look_at(stream, &documents, validate, &mut report)?;
     }
+    for name in validate.logins.clusters.keys().filter(|name| !is_named(&documents, name)) {
+        report.warn(&format!(
+            "--cluster {name}: no stream names a cluster so: correct the name, or remove the argument"
+        ));
+    }
     Ok(report)
+}
+
+/// Whether a stream reads or writes the cluster `name`.
+fn is_named(documents: &Documents, name: &str) -> bool {
+    documents.streams().any(|stream| {
+        let source = stream.spec.source.sg_cluster.as_ref().map(|cluster| &cluster.name);
+        let target = stream.spec.target.sg_cluster.as_ref().map(|cluster| &cluster.name);
+        source.into_iter().chain(target).any(|cluster| cluster == name)
+    })
 }
 
 /// Looks at one stream.
@@ -90,10 +105,10 @@ fn look_at(
     if validate.effective {
         let document =
             effective::document(stream).map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-        print!("{document}");
+        say(document.trim_end());
     }
     let (Some(config), Some(places)) = (config, places) else { return Ok(()) };
-    say(&format!("stream {}", config.identity));
+    report.line(&format!("stream {}", config.identity));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

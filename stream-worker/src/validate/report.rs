@@ -11,22 +11,36 @@ use crate::supervise::{BAD_INPUT, FAILED};
 pub(super) struct Report {
     /// Streams that were looked at.
     pub(super) streams: usize,
+    aside: bool,
     problems: usize,
     unknown: usize,
     warnings: usize,
 }
 
 impl Report {
+    /// Nothing was found yet. `aside`: the standard output is for something else.
+    pub(super) fn new(aside: bool) -> Self {
+        Self { aside, ..Self::default() }
+    }
+
+    /// Tells a line that is no finding.
+    pub(super) fn line(&self, line: &str) {
+        match self.aside {
+            true => eprintln!("{line}"),
+            false => say(line),
+        }
+    }
+
     /// Tells a mistake in a file.
     pub(super) fn problem(&mut self, problem: &Problem) {
         self.problems += 1;
-        say(&problem.to_string());
+        self.line(&problem.to_string());
     }
 
     /// Tells what may surprise.
     pub(super) fn warn(&mut self, message: &str) {
         self.warnings += 1;
-        say(&format!("warning: {message}"));
+        self.line(&format!("warning: {message}"));
     }
 
     /// Tells what was found at one end, `source` or `target`.
@@ -37,7 +51,7 @@ impl Report {
             Weight::Warning => (&mut self.warnings, "warning"),
         };
         *count += 1;
-        say(&format!("{word}: {end}: {finding}"));
+        self.line(&format!("{word}: {end}: {finding}"));
     }
 
     /// What the process ends with: what has to be changed weighs more than what another attempt may tell.
@@ -51,7 +65,7 @@ impl Report {
 
     /// The last line.
     pub(super) fn summary(&self) -> String {
-        let Self { streams, problems, unknown, warnings } = *self;
+        let Self { streams, aside: _, problems, unknown, warnings } = *self;
         let mut parts = Vec::new();
         let mut add = |count: usize, one: &str, several: &str| {
             if count > 0 {
