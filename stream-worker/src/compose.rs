@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) enum Composition {
     /// From PostgreSQL to PostgreSQL.
-    Postgres { source: PostgresSourceOptions, sink: PostgresSinkOptions },
+    Postgres { source: Box<PostgresSourceOptions>, sink: Box<PostgresSinkOptions> },
     /// From PostgreSQL to an HTTP endpoint.
     CloudEvent {
-        source: PostgresSourceOptions,
+        source: Box<PostgresSourceOptions>,
         events: Box<EventOptions>,
         endpoint: Box<EndpointOptions>,
         /// Where the position is kept.
@@ -57,8 +57,9 @@ impl Composition {
     pub(crate) async fn open(&self, stats: &Stats) -> Result<Opened, Error> {
         match self {
             Self::Postgres { source, sink } => {
-                let (target, store) = PostgresSink::connect(sink.clone()).await?;
-                let source = PostgresSource::new(source.clone());
+                let (target, store) =
+                    PostgresSink::connect(PostgresSinkOptions::clone(sink)).await?;
+                let source = PostgresSource::new(PostgresSourceOptions::clone(source));
                 let mut pipeline = Box::new(Pipeline::new(source, target, store));
                 pipeline.stats = stats.clone();
                 Ok(Opened::Postgres { pipeline, stream: sink.stream.clone() })
@@ -69,7 +70,7 @@ impl Composition {
                 let generation: Arc<AtomicU64> = store.generation();
                 let sink = CloudEventSink::new(events, endpoint, generation, stats.clone())
                     .map_err(|error| error.into_error())?;
-                let source = PostgresSource::new(source.clone());
+                let source = PostgresSource::new(PostgresSourceOptions::clone(source));
                 let mut pipeline = Box::new(Pipeline::new(source, sink, store));
                 pipeline.stats = stats.clone();
                 Ok(Opened::CloudEvent { pipeline, directory: directory.clone() })

@@ -162,7 +162,7 @@ mod tests {
             gate.begin(Transaction { xid: 1, commit_lsn, commit_time_us: 0 });
             let relations = vec![Arc::clone(&relation)];
             let change = Change::Truncate { relations, cascade: false, restart_identity: false };
-            assert_eq!(gate.pass(change, 0).is_some(), passes, "{commit_lsn}");
+            assert_eq!(gate.pass(Lsn::default(), change, 0).is_some(), passes, "{commit_lsn}");
             gate.end();
         }
     }

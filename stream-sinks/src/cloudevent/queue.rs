@@ -267,15 +267,16 @@ mod tests {
                     }
                 })
                 .collect();
+            let named = |number: u64| events[usize::try_from(number).unwrap()];
             let mut queue = queue(&events.join(" "));
             let (mut under_way, mut ended) = (Vec::<Vec<u64>>::new(), Vec::<u64>::new());
             while ended.len() < events.len() {
                 let taken = (under_way.len() < 4).then(|| take(&mut queue, random.usize(1..4)));
                 if let Some(taken) = taken.flatten() {
                     for number in &taken {
-                        let this = events[*number as usize];
+                        let this = named(*number);
                         for earlier in (0..*number).filter(|earlier| !ended.contains(earlier)) {
-                            let other = events[earlier as usize];
+                            let other = named(earlier);
                             let first = |text: &str| text.as_bytes()[0];
                             let conflict = this == other
                                 || this == "!x"
@@ -291,7 +292,7 @@ mod tests {
                 } else {
                     assert!(!under_way.is_empty(), "nothing moves: {seed}");
                     let done = under_way.swap_remove(random.usize(..under_way.len()));
-                    let orders: Vec<_> = done.iter().map(|n| order(events[*n as usize])).collect();
+                    let orders: Vec<_> = done.iter().map(|n| order(named(*n))).collect();
                     queue.end(&orders);
                     ended.extend(done);
                 }

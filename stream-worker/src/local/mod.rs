@@ -129,12 +129,12 @@ async fn stream_through(
                 everything: config.source.everything,
                 program_directories: files::program_directories(&local.program_path),
             };
-            let sink = sink.options(surroundings);
-            Composition::Postgres { source: config.source.options(source), sink }
+            let sink = Box::new(sink.options(surroundings));
+            Composition::Postgres { source: Box::new(config.source.options(source)), sink }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
-            let mut source = config.source.options(source);
+            let mut source = Box::new(config.source.options(source));
             // Events tell which row is the last of all.
             source.finds_last_table = true;
             Composition::CloudEvent {

@@ -18,7 +18,7 @@ const KILLS: u32 = 8;
 /// Each row counts its versions; the row's history is then 0, 1, 2, …
 async fn write(url: String, writer: i64, stop: tokio::sync::watch::Receiver<bool>) {
     let client = SqlClient::connect(&url.parse().unwrap()).await.unwrap();
-    let mut random = fastrand::Rng::with_seed(writer as u64);
+    let mut random = fastrand::Rng::with_seed(writer.cast_unsigned());
     while !*stop.borrow() {
         let id = writer * ROWS + random.i64(..ROWS);
         let sql = format!(
