@@ -16,6 +16,8 @@ pub(crate) struct Request {
     pub(crate) head: Vec<String>,
     pub(crate) body: Vec<u8>,
     pub(crate) at: Instant,
+    /// Whether the server took what was in it, whatever the client heard of that.
+    pub(crate) taken: bool,
 }
 
 impl Request {
@@ -111,13 +113,15 @@ async fn serve(
     log: &Mutex<Vec<Request>>,
 ) {
     let mut buffer = Vec::new();
-    while let Some(request) = read(&mut socket, &mut buffer).await {
-        let number = {
+    while let Some(mut request) = read(&mut socket, &mut buffer).await {
+        let reply = {
             let mut log = log.lock().unwrap();
-            log.push(request.clone());
-            log.len() - 1
+            let reply = answer(log.len(), &request);
+            request.taken = !matches!(reply, Reply::Answer(300.., ..));
+            log.push(request);
+            reply
         };
-        let (status, headers, text) = match answer(number, &request) {
+        let (status, headers, text) = match reply {
             Reply::Answer(status, headers, text) => (status, headers, text),
             Reply::Late(delay, status) => {
                 tokio::time::sleep(delay).await;
@@ -162,7 +166,7 @@ async fn read(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Op
             None => line.to_owned(),
         })
         .collect();
-    let mut request = Request { head, body: Vec::new(), at: Instant::now() };
+    let mut request = Request { head, body: Vec::new(), at: Instant::now(), taken: false };
     let length: usize = request.header("content-length").unwrap().parse().unwrap();
     while buffer.len() < length {
         if socket.read_buf(buffer).await.ok()? == 0 {
