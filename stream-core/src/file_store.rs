@@ -21,10 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{
+    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
+};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::relation::TableName;
+use crate::relation::{RelationId, TableName};
 
 const OFFSETS: &str = "offsets";
 const BACKUP: &str = "offsets.backup";
@@ -115,7 +117,14 @@ enum Stage {
 struct TableState {
     name: TableName,
     /// `None` while it is copied.
-    synced: Option<u64>,
+    synced: Option<Synced>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Synced {
+    lsn: u64,
+    relation: u32,
+    published_by: u32,
 }
 
 /// What was found in place of a checkpoint.
@@ -252,7 +261,10 @@ impl State {
         let source = self.system_id.clone().zip(self.slot.clone());
         let tables = self.tables.iter().map(|table| {
             let sync = match table.synced {
-                Some(lsn) => TableSync::Synced { lsn: Lsn::new(lsn) },
+                Some(Synced { lsn, relation, published_by }) => TableSync::Synced {
+                    lsn: Lsn::new(lsn),
+                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                },
                 None => TableSync::Copying,
             };
             (table.name.clone(), sync)
@@ -294,7 +306,13 @@ impl OffsetStore for FileStore {
         for (name, sync) in tables {
             let synced = match sync {
                 TableSync::Copying => None,
-                TableSync::Synced { lsn } => Some(lsn.get()),
+                TableSync::Synced {
+                    lsn,
+                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                } => {
+                    let (relation, published_by) = (*relation, *published_by);
+                    Some(Synced { lsn: lsn.get(), relation, published_by })
+                }
             };
             let before = known.insert(name.clone(), synced).flatten();
             again |= before.is_some() && synced.is_none();
@@ -377,6 +395,11 @@ mod tests {
         SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned() }
     }
 
+    fn synced(lsn: u64) -> TableSync {
+        let origin = TableOrigin { relation: RelationId(16_384), published_by: 7 };
+        TableSync::Synced { lsn: Lsn::new(lsn), origin }
+    }
+
     /// A directory in which a stream has come to 0/20 with one table copied and one not.
     async fn saved() -> (tempfile::TempDir, Checkpoint) {
         let directory = tempfile::tempdir().unwrap();
@@ -384,7 +407,7 @@ mod tests {
         assert_eq!(store.load().await.unwrap(), Checkpoint::default());
         store.save_start(&source(), Lsn::new(10)).await.unwrap();
         let tables = [
-            (TableName::new("s", "a\"b"), TableSync::Synced { lsn: Lsn::new(11) }),
+            (TableName::new("s", "a\"b"), synced(11)),
             (TableName::new("s", "b"), TableSync::Copying),
         ];
         store.save_tables(&tables).await.unwrap();
@@ -481,9 +504,9 @@ mod tests {
         let mut store = FileStore::open(directory.path(), STREAM).unwrap();
         let generation = store.generation();
         let (a, b) = (TableName::new("s", "a\"b"), TableName::new("s", "b"));
-        let synced = TableSync::Synced { lsn: Lsn::new(12) };
+        let done = synced(12);
         store.save_tables(&[(b.clone(), TableSync::Copying)]).await.unwrap();
-        store.save_tables(&[(b.clone(), synced)]).await.unwrap();
+        store.save_tables(&[(b.clone(), done)]).await.unwrap();
         assert_eq!(generation.load(Ordering::Relaxed), 0);
         let both = [(a, TableSync::Copying), (b, TableSync::Copying)];
         store.save_tables(&both).await.unwrap();

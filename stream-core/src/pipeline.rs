@@ -155,10 +155,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
                 &self.stats,
             )
             .await?;
-            let synced = TableSync::Synced { lsn: snapshot.lsn };
-            checkpoint
-                .tables
-                .extend(snapshot.tables.iter().map(|table| (table.name.clone(), synced)));
+            checkpoint.tables.extend(snapshot.tables.iter().map(|table| {
+                let origin = table.origin();
+                (table.name.clone(), TableSync::Synced { lsn: snapshot.lsn, origin })
+            }));
         }
         let synced = synced(&checkpoint);
         let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
@@ -181,7 +181,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let tables: Vec<_> = beginning
             .taken_up
             .iter()
-            .map(|(name, lsn)| (name.clone(), TableSync::Synced { lsn: *lsn }))
+            .map(|table| {
+                let synced = TableSync::Synced { lsn: beginning.start, origin: table.origin() };
+                (table.name.clone(), synced)
+            })
             .collect();
         if !tables.is_empty() {
             self.offsets.save_tables(&tables).await?;
@@ -333,7 +336,7 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
         .tables
         .iter()
         .filter_map(|(name, sync)| match sync {
-            TableSync::Synced { lsn } => Some((name.clone(), *lsn)),
+            TableSync::Synced { lsn, .. } => Some((name.clone(), *lsn)),
             TableSync::Copying => None,
         })
         .collect()

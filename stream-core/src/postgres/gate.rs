@@ -72,6 +72,13 @@ impl Gate {
                 ));
             }
         }
+        let is_other = known.is_none() && self.names.values().any(|name| *name == relation.name);
+        if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
+            return Err(Error::new(
+                ErrorKind::Changed,
+                format!("table `{}` was made anew: looking at the catalogue again", relation.name),
+            ));
+        }
         if counts_from.is_none() && self.is_wanted(relation) {
             return Err(Error::new(
                 ErrorKind::Changed,
@@ -162,7 +169,7 @@ mod tests {
             gate.begin(Transaction { xid: 1, commit_lsn, commit_time_us: 0 });
             let relations = vec![Arc::clone(&relation)];
             let change = Change::Truncate { relations, cascade: false, restart_identity: false };
-            assert_eq!(gate.pass(Lsn::default(), change, 0).is_some(), passes, "{commit_lsn}");
+            assert_eq!(gate.pass(Lsn::new(1), change, 0).is_some(), passes, "{commit_lsn}");
             gate.end();
         }
     }

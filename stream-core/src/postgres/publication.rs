@@ -42,6 +42,8 @@ impl AutoCreate {
 /// Source: <https://www.postgresql.org/docs/current/catalog-pg-publication.html>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Publication {
+    /// `pg_publication.oid`.
+    pub id: u32,
     /// Its name.
     pub name: String,
     /// Whether we have its owner's rights.
@@ -74,6 +76,8 @@ pub struct Operations {
 /// A table that a publication lists by name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ListedTable {
+    /// `pg_publication_rel.oid`: another one when the table was taken out and listed again.
+    pub id: u32,
     /// Its name.
     pub name: TableName,
     /// The condition that its rows must meet, as SQL (15 and later).
@@ -114,6 +118,15 @@ impl Publication {
             row_filter: own.row_filter.as_deref(),
             columns: own.columns.as_deref(),
         }))
+    }
+
+    /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
+    /// one of them stays, no change of the table is missing.
+    pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
+        let names: Vec<_> = table.ancestors.iter().rev().chain([&table.name]).collect();
+        let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
+        let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
+        whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
@@ -316,12 +329,12 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
     };
     let sql = format!(
         "SELECT json_build_object(
-           'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
+           'id', p.oid::bigint, 'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
                                            'delete', p.pubdelete, 'truncate', p.pubtruncate),
            'tables', (SELECT coalesce(json_agg(json_build_object(
-                        'name', json_build_object('schema', n.nspname, 'name', c.relname),
+                        'id', r.oid::bigint, 'name', json_build_object('schema', n.nspname, 'name', c.relname),
                         {restrictions}) ORDER BY n.nspname, c.relname), '[]')
                         FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid
                         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid),

@@ -99,40 +99,64 @@ impl PostgresSource {
         names
     }
 
-    /// Tables that were copied before and that the publication does not publish now: made anew under the same name, or
-    /// taken out of it. The log lacks changes of them.
-    fn unpublished(
-        &self,
-        checkpoint: &Checkpoint,
-        publication: &Publication,
-    ) -> Result<BTreeSet<TableName>, Error> {
-        let captured =
-            self.captured.tables.iter().filter(|table| publication.rule(table).is_none());
-        let found: BTreeSet<_> = captured
-            .map(|table| &table.name)
-            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
-            .cloned()
-            .collect();
-        let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
-        if names.is_empty() {
+    /// Tables that were copied before and of which the log lacks changes, because the name stands for another table
+    /// since, or because nothing published the table for a while.
+    fn interrupted(&self, checkpoint: &Checkpoint) -> Result<BTreeSet<TableName>, Error> {
+        let (found, reasons): (BTreeSet<_>, Vec<_>) = self
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
+                Some((table.name.clone(), format!("`{}` {reason}", table.name)))
+            })
+            .unzip();
+        if found.is_empty() {
             return Ok(found);
         }
         let problem = format!(
-            "publication `{}` does not publish {}: made anew or taken out of it since the stream began, so that changes \
-             are missing",
-            publication.name,
-            names.join(", ")
+            "changes of {} table(s) are missing since the stream began: {}",
+            found.len(),
+            reasons.join("; ")
         );
         if self.options.snapshot == SnapshotMode::Never {
             return Err(Error::new(
                 ErrorKind::Permanent,
                 format!(
-                    "{problem}; to have the tables copied, set `snapshotMode: initial` and start again"
+                    "{problem}; to have them copied, set `snapshotMode: initial` and start again"
                 ),
             ));
         }
-        tracing::warn!("{problem}: copied again");
+        tracing::warn!("{problem}: copying anew");
         Ok(found)
+    }
+
+    /// Names tables that were captured under a name that no table has any more.
+    fn say_what_is_gone(&self, checkpoint: &Checkpoint) {
+        let there: BTreeSet<_> = self.captured.all().map(|table| &table.name).collect();
+        for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
+            let renamed = match sync {
+                TableSync::Synced { origin, .. } => {
+                    self.captured.all().find(|table| table.id == origin.relation)
+                }
+                TableSync::Copying => None,
+            };
+            let now = renamed.map_or_else(
+                || "not among the source's captured tables any more".to_owned(),
+                |table| {
+                    format!("called `{}` at the source now, and copied under that name", table.name)
+                },
+            );
+            tracing::warn!(
+                "table `{name}` is {now}: what the target has of `{name}` stays as it is; drop it there if nobody needs it"
+            );
+        }
+    }
+
+    /// Takes note of what publishes each table.
+    fn note_publication(&mut self, publication: &Publication) {
+        for (table, captured) in self.tables.iter_mut().zip(&self.captured.tables) {
+            Arc::make_mut(table).published_by = publication.entries(captured);
+        }
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
@@ -192,6 +216,16 @@ impl PostgresSource {
     }
 }
 
+/// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
+fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
+    let TableSync::Synced { origin, .. } = sync else { return None };
+    if origin.relation != table.id {
+        return Some("is another table than the one that was copied");
+    }
+    (!table.published_by.contains(&origin.published_by))
+        .then_some("was, or is, taken out of the publication")
+}
+
 /// Which of `tables` a run with this checkpoint copies.
 pub(super) fn to_copy(
     mode: SnapshotMode,
@@ -221,11 +255,13 @@ impl Source for PostgresSource {
         Self::say_what_is_left_out(&self.captured);
         let Look { tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
-        if let Some(publication) = &publication {
-            self.copy_again = self.unpublished(checkpoint, publication)?;
-        }
         problem::judge(problems)?;
         self.tables = tables;
+        if let Some(publication) = &publication {
+            self.note_publication(publication);
+        }
+        self.copy_again = self.interrupted(checkpoint)?;
+        self.say_what_is_gone(checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let system_id = look::system_id(&self.options.connect)
@@ -247,7 +283,9 @@ impl Source for PostgresSource {
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
         tables::give_identities(&client, &self.captured).await?;
-        wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+        let publication =
+            wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+        self.note_publication(&publication);
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let start = if let Some(confirmed) = self.confirmed_flush {
@@ -273,7 +311,7 @@ impl Source for PostgresSource {
                 let synced = checkpoint.tables.get(&table.name);
                 !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
             })
-            .map(|table| (table.name.clone(), start))
+            .cloned()
             .collect();
         let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })

@@ -64,6 +64,7 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
+        published_by: Vec::new(),
     }
 }
 

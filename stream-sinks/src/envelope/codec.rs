@@ -1,6 +1,6 @@
 //! What a column's type means: from the text of a value to JSON.
 //!
-//! In: a type's identifier, what the catalogue says of it, and how values are to be shown. Out: a [`Codec`], chosen once for a
+//! In: a type's identifier, what the catalogue says of it, and how values are to be shown. Out: a `Codec`, chosen once for a
 //! column, that writes its values. Total: text that is no value of the type is an error, never a guess.
 
 use base64::engine::GeneralPurpose;

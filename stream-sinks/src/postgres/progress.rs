@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use stream_core::checkpoint::{
+    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
+};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, SqlClient};
-use stream_core::relation::TableName;
+use stream_core::relation::{RelationId, TableName};
 use stream_core::sql::{Ident, Literal};
 use stream_core::{Error, ErrorKind};
 
@@ -35,6 +37,8 @@ CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     table_schema text NOT NULL,
     table_name text NOT NULL,
     synced_at pg_lsn,
+    source_oid bigint,
+    published_by bigint,
     PRIMARY KEY (stream, table_schema, table_name)
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
@@ -174,8 +178,8 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let completion = parse_completion(row.get(3))?;
     let rows = client
         .query(
-            "SELECT table_schema, table_name, synced_at::text FROM sgstream.table_sync \
-             WHERE stream = $1",
+            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid \
+             FROM sgstream.table_sync WHERE stream = $1",
             &[&stream],
         )
         .await
@@ -184,7 +188,13 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     for row in rows {
         let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
         let sync = match row.get::<_, Option<&str>>(2) {
-            Some(lsn) => TableSync::Synced { lsn: parse_lsn(lsn)? },
+            Some(lsn) => {
+                let origin = TableOrigin {
+                    relation: RelationId(row.get::<_, Option<u32>>(3).unwrap_or_default()),
+                    published_by: row.get::<_, Option<u32>>(4).unwrap_or_default(),
+                };
+                TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
+            }
             None => TableSync::Copying,
         };
         tables.insert(name, sync);
@@ -237,12 +247,14 @@ impl OffsetStore for TargetStore {
 
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
-            let synced_at = match sync {
-                TableSync::Copying => "NULL".to_owned(),
-                TableSync::Synced { lsn } => format!("'{lsn}'"),
+            let synced = match sync {
+                TableSync::Copying => "NULL, NULL, NULL".to_owned(),
+                TableSync::Synced { lsn, origin: TableOrigin { relation, published_by } } => {
+                    format!("'{lsn}', {}, {published_by}", relation.0)
+                }
             };
             format!(
-                "({}, {}, {}, {synced_at}::pg_lsn)",
+                "({}, {}, {}, {synced})",
                 Literal(&self.ownership.stream),
                 Literal(&name.schema),
                 Literal(&name.name)
@@ -252,8 +264,11 @@ impl OffsetStore for TargetStore {
             return Ok(());
         }
         self.owned(&format!(
-            "INSERT INTO sgstream.table_sync VALUES {rows} \
-             ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at"
+            "INSERT INTO sgstream.table_sync (stream, table_schema, table_name, synced_at, source_oid, published_by) \
+             SELECT stream, table_schema, table_name, synced_at::pg_lsn, source_oid::bigint, published_by::bigint \
+             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by) \
+             ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at, \
+             source_oid = excluded.source_oid, published_by = excluded.published_by"
         ))
         .await
     }

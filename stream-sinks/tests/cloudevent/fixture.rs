@@ -57,6 +57,7 @@ pub(crate) fn table() -> Table {
         replica_identity: ReplicaIdentity::Default,
         bytes: 0,
         row_filter: None,
+        published_by: Vec::new(),
     }
 }
 

@@ -201,6 +201,54 @@ async fn a_table_made_anew_and_one_taken_out_of_the_publication() {
     }
 }
 
+/// Without keys nothing but the rows themselves shows that a name stands for another table.
+#[tokio::test]
+async fn a_name_that_is_given_to_another_table() {
+    let schema = "CREATE TABLE t (v text); INSERT INTO t SELECT 'old' FROM generate_series(1, 10); CREATE TABLE new (v text); INSERT INTO new SELECT 'new' FROM generate_series(1, 20);";
+    let swap = "ALTER TABLE t RENAME TO old; ALTER TABLE new RENAME TO t; INSERT INTO t VALUES ('later'); INSERT INTO old VALUES ('later');";
+    let anew = "DROP TABLE t; CREATE TABLE t (v text); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t SELECT 'anew' FROM generate_series(1, 30); DELETE FROM t WHERE ctid = '(0,1)';";
+    for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
+        for changes in [swap, anew] {
+            run(&Check {
+                publication,
+                facts: false,
+                compared: &["public.t", "public.old"],
+                ..Check::new(schema, changes)
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_out_of_the_publication_for_a_while_that_nobody_saw() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let publication = Ident(&stream.name);
+    execute(
+        &stream.source,
+        &format!(
+            "ALTER PUBLICATION {publication} DROP TABLE t;
+--
+             INSERT INTO t VALUES (2);
+--
+             ALTER PUBLICATION {publication} ADD TABLE t; INSERT INTO t VALUES (3); INSERT INTO beside VALUES (1);"
+        ),
+    )
+    .await;
+    execute(&stream.target, "INSERT INTO beside VALUES (-1)").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)", "(3)"]);
+    // What was published all the time is not copied again.
+    assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(-1)", "(1)"]);
+}
+
 #[tokio::test]
 async fn partitions_made_and_attached_in_mid_stream() {
     for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
