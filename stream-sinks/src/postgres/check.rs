@@ -10,7 +10,7 @@ use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
-use super::plan::{TargetColumn, TargetTable};
+use super::plan::{PlanError, TargetColumn, TargetTable};
 use super::tables::Tables;
 
 /// Types to which values of another type can go as text without loss: `(source, target)`, as
@@ -88,17 +88,9 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
 
 fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> Option<String> {
     let Some(target) = place.column(&column.name) else {
-        return Some(format!(
-            "column `{}` of `{}` is not at the target: run `ALTER TABLE {} ADD COLUMN {} {}` there, or exclude \
-             `{}.{}`",
-            column.name,
-            table.name,
-            place.name.quoted(),
-            Ident(&column.name),
-            column.declared_type,
-            table.name,
-            column.name
-        ));
+        let missing =
+            PlanError::no_column(&table.name, &place.name, &column.name, &column.declared_type);
+        return Some(missing.to_string());
     };
     (!fits(column, target)).then(|| {
         format!(

@@ -9,6 +9,7 @@ use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
 
+use super::progress::copy_again_sql;
 use super::statements::Shape;
 
 /// A column of a table at the target.
@@ -88,10 +89,38 @@ pub(super) struct Plan {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum PlanError {
     #[error(
-        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {quoted} ADD COLUMN …` there \
-         with the source's type, or exclude `{table}.{column}`"
+        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {quoted} ADD COLUMN {quoted_column} \
+         {declared_type}` there, with the source's DEFAULT if it has one, from which the rows that are there get their \
+         value; where that is no constant, have the table copied again, too: `{copy_again}`; or exclude \
+         `{table}.{column}`"
     )]
-    NoColumn { table: TableName, quoted: String, column: String },
+    NoColumn {
+        table: TableName,
+        quoted: String,
+        column: String,
+        quoted_column: String,
+        declared_type: String,
+        copy_again: String,
+    },
+}
+
+impl PlanError {
+    /// `place` is the table at the target.
+    pub(super) fn no_column(
+        table: &TableName,
+        place: &TableName,
+        column: &str,
+        declared_type: &str,
+    ) -> Self {
+        Self::NoColumn {
+            table: table.clone(),
+            quoted: place.quoted(),
+            column: column.to_owned(),
+            quoted_column: Ident(column).to_string(),
+            declared_type: declared_type.to_owned(),
+            copy_again: copy_again_sql(table),
+        }
+    }
 }
 
 impl Plan {
@@ -109,11 +138,12 @@ impl Plan {
                 Some(target) if target.generated => None,
                 Some(target) => Some(target.clone()),
                 None => {
-                    return Err(PlanError::NoColumn {
-                        table: relation.name.clone(),
-                        quoted: table.name.quoted(),
-                        column: column.name.clone(),
-                    });
+                    return Err(PlanError::no_column(
+                        &relation.name,
+                        &table.name,
+                        &column.name,
+                        "…",
+                    ));
                 }
             });
         }

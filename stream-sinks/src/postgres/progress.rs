@@ -112,6 +112,15 @@ pub fn begin_anew_sql(stream: &str) -> String {
     )
 }
 
+/// The statement that makes a stream copy one of its tables again at its next start.
+pub(super) fn copy_again_sql(table: &TableName) -> String {
+    format!(
+        "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_schema = {} AND table_name = {}",
+        Literal(&table.schema),
+        Literal(&table.name)
+    )
+}
+
 /// Makes the tables and claims the stream.
 pub(super) async fn claim(
     client: &SqlClient,
