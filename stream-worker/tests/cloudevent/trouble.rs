@@ -116,7 +116,7 @@ async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
             WHERE database = current_database()";
         bench.source.execute(drop).await.unwrap();
         let (code, output) = bench.start(&[]).ends();
-        assert_eq!(code, Some(1), "{output}");
+        assert_eq!(code, Some(2), "{output}");
         assert!(output.contains("is gone"), "{output}");
         assert!(output.contains("and the next start reads the tables again"), "{output}");
     }
