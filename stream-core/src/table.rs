@@ -1,6 +1,5 @@
 //! Captured tables: what a stream moves.
 
-use crate::checkpoint::TableOrigin;
 use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
@@ -33,6 +32,16 @@ pub struct TableColumn {
     pub not_null: bool,
     /// Whether it is an identity column.
     pub identity: Identity,
+}
+
+/// What a table's name stood for when the table was taken up: a name can be given to another table, and a table that is
+/// taken out of the publication for a while loses the changes of that time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOrigin {
+    /// The table's identifier on the source.
+    pub relation: RelationId,
+    /// The first of what publishes it: see [`Table::published_by`].
+    pub published_by: u32,
 }
 
 /// A table that a stream moves: one that holds rows itself (a partition, not its root).

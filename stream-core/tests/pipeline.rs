@@ -5,11 +5,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use stream_core::batch::Batch;
-use stream_core::checkpoint::{Completion, TableOrigin, TableSync};
+use stream_core::checkpoint::{Completion, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::relation::RelationId;
 use stream_core::sink::Sink;
+use stream_core::table::TableOrigin;
 use stream_core::testing::faults::{Fault, Gate};
 use stream_core::testing::ledger::{Call, Ledger};
 use stream_core::testing::observed::Observed;

@@ -18,8 +18,8 @@ use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, problem, publication, slot,
-    tables, wait,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, origin, problem, publication,
+    slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
@@ -99,59 +99,6 @@ impl PostgresSource {
         names
     }
 
-    /// Tables that were copied before and of which the log lacks changes, because the name stands for another table
-    /// since, or because nothing published the table for a while.
-    fn interrupted(&self, checkpoint: &Checkpoint) -> Result<BTreeSet<TableName>, Error> {
-        let (found, reasons): (BTreeSet<_>, Vec<_>) = self
-            .tables
-            .iter()
-            .filter_map(|table| {
-                let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
-                Some((table.name.clone(), format!("`{}` {reason}", table.name)))
-            })
-            .unzip();
-        if found.is_empty() {
-            return Ok(found);
-        }
-        let problem = format!(
-            "changes of {} table(s) are missing since the stream began: {}",
-            found.len(),
-            reasons.join("; ")
-        );
-        if self.options.snapshot == SnapshotMode::Never {
-            return Err(Error::new(
-                ErrorKind::Permanent,
-                format!(
-                    "{problem}; to have them copied, set `snapshotMode: initial` and start again"
-                ),
-            ));
-        }
-        tracing::warn!("{problem}: copying anew");
-        Ok(found)
-    }
-
-    /// Names tables that were captured under a name that no table has any more.
-    fn say_what_is_gone(&self, checkpoint: &Checkpoint) {
-        let there: BTreeSet<_> = self.captured.all().map(|table| &table.name).collect();
-        for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
-            let renamed = match sync {
-                TableSync::Synced { origin, .. } => {
-                    self.captured.all().find(|table| table.id == origin.relation)
-                }
-                TableSync::Copying => None,
-            };
-            let now = renamed.map_or_else(
-                || "not among the source's captured tables any more".to_owned(),
-                |table| {
-                    format!("called `{}` at the source now, and copied under that name", table.name)
-                },
-            );
-            tracing::warn!(
-                "table `{name}` is {now}: what the target has of `{name}` stays as it is; drop it there if nobody needs it"
-            );
-        }
-    }
-
     /// Takes note of what publishes each table.
     fn note_publication(&mut self, publication: &Publication) {
         for (table, captured) in self.tables.iter_mut().zip(&self.captured.tables) {
@@ -216,16 +163,6 @@ impl PostgresSource {
     }
 }
 
-/// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
-fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
-    let TableSync::Synced { origin, .. } = sync else { return None };
-    if origin.relation != table.id {
-        return Some("is another table than the one that was copied");
-    }
-    (!table.published_by.contains(&origin.published_by))
-        .then_some("was, or is, taken out of the publication")
-}
-
 /// Which of `tables` a run with this checkpoint copies.
 pub(super) fn to_copy(
     mode: SnapshotMode,
@@ -260,8 +197,8 @@ impl Source for PostgresSource {
         if let Some(publication) = &publication {
             self.note_publication(publication);
         }
-        self.copy_again = self.interrupted(checkpoint)?;
-        self.say_what_is_gone(checkpoint);
+        self.copy_again = origin::interrupted(&self.tables, checkpoint, self.options.snapshot)?;
+        origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let system_id = look::system_id(&self.options.connect)

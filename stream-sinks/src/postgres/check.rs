@@ -10,8 +10,8 @@ use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
-use super::plan::{PlanError, TargetColumn, TargetTable};
-use super::tables::Tables;
+use super::plan::{TargetColumn, TargetTable};
+use super::tables::{Tables, no_column};
 
 /// Types to which values of another type can go as text without loss: `(source, target)`, as
 /// `format_type` prints them.
@@ -88,9 +88,8 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
 
 fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> Option<String> {
     let Some(target) = place.column(&column.name) else {
-        let missing =
-            PlanError::no_column(&table.name, &place.name, &column.name, &column.declared_type);
-        return Some(missing.to_string());
+        let (place, declared_type) = (&place.name, &column.declared_type);
+        return Some(no_column(&table.name, place, &column.name, declared_type));
     };
     (!fits(column, target)).then(|| {
         format!(

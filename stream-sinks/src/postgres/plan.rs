@@ -9,8 +9,8 @@ use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
 
-use super::progress::copy_again_sql;
 use super::statements::Shape;
+use super::tables::no_column;
 
 /// A column of a table at the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,39 +88,9 @@ pub(super) struct Plan {
 /// Why a relation has no way into its table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum PlanError {
-    #[error(
-        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {quoted} ADD COLUMN {quoted_column} \
-         {declared_type}` there, with the source's DEFAULT if it has one, from which the rows that are there get their \
-         value; where that is no constant, have the table copied again, too: `{copy_again}`; or exclude \
-         `{table}.{column}`"
-    )]
-    NoColumn {
-        table: TableName,
-        quoted: String,
-        column: String,
-        quoted_column: String,
-        declared_type: String,
-        copy_again: String,
-    },
-}
-
-impl PlanError {
-    /// `place` is the table at the target.
-    pub(super) fn no_column(
-        table: &TableName,
-        place: &TableName,
-        column: &str,
-        declared_type: &str,
-    ) -> Self {
-        Self::NoColumn {
-            table: table.clone(),
-            quoted: place.quoted(),
-            column: column.to_owned(),
-            quoted_column: Ident(column).to_string(),
-            declared_type: declared_type.to_owned(),
-            copy_again: copy_again_sql(table),
-        }
-    }
+    /// As [`no_column`] says it.
+    #[error("{0}")]
+    NoColumn(String),
 }
 
 impl Plan {
@@ -138,12 +108,12 @@ impl Plan {
                 Some(target) if target.generated => None,
                 Some(target) => Some(target.clone()),
                 None => {
-                    return Err(PlanError::no_column(
+                    return Err(PlanError::NoColumn(no_column(
                         &relation.name,
                         &table.name,
                         &column.name,
                         "…",
-                    ));
+                    )));
                 }
             });
         }

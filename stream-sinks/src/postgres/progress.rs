@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use stream_core::checkpoint::{
-    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
-};
+use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, SqlClient};
 use stream_core::relation::{RelationId, TableName};
 use stream_core::sql::{Ident, Literal};
+use stream_core::table::TableOrigin;
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
