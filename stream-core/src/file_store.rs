@@ -21,12 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{
-    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
-};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
+use crate::table::TableOrigin;
 
 const OFFSETS: &str = "offsets";
 const BACKUP: &str = "offsets.backup";
