@@ -310,7 +310,12 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
     let output = stream.connects().ends(0);
     tells(
         &output,
-        &["warning: target: FK CONSTRAINT `", "b_a_fkey", "is not imported", "ADD CONSTRAINT"],
+        &[
+            "warning: target: FK CONSTRAINT `",
+            "b_a_fkey",
+            "is not imported",
+            "`ALTER TABLE ONLY public.b ADD CONSTRAINT",
+        ],
     );
     if newest != 15 {
         tells(&output, &[&format!("role `{owner}` does not exist at the target")]);

@@ -184,7 +184,7 @@ impl TargetSurvey {
         match import::plan(from, options, &self.client, source, checkpoint).await {
             Ok(Import { warnings, left_out, .. }) => {
                 let left_out = left_out.iter().map(|left_out| {
-                    let statement = left_out.statement.as_deref().unwrap_or_default();
+                    let statement = one_line(left_out.statement.as_deref().unwrap_or_default());
                     let add = if statement.is_empty() {
                         String::new()
                     } else {
@@ -227,4 +227,9 @@ impl TargetSurvey {
             ))
         }))
     }
+}
+
+/// A statement of several lines, to be copied from one.
+fn one_line(statement: &str) -> String {
+    statement.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
