@@ -215,6 +215,10 @@ fn properties_that_are_set_in_vain_are_known() {
         "topicCacheSize": 5,
         "heartbeatIntervalMs": 1000,
         "readOnly": false,
+        "maxBatchSize": 2048,
+        "tombstonesOnDelete": true,
+        "topicDelimiter": ".",
+        "columnPropagateSourceType": [".*"],
     }))
     .unwrap();
     let names: Vec<_> = table.without_effect().iter().map(|property| property.name).collect();
