@@ -190,6 +190,39 @@ fn every_default_is_a_value_of_its_property() {
     check_defaults::<EngineProperties>(EngineProperties::PROPERTIES);
 }
 
+/// Whether `text` says that this is the default.
+fn says_default(text: &str, default: &str) -> bool {
+    let said = match default {
+        "[]" | "{}" => return text.contains("Default: none"),
+        list if list.starts_with('[') => list.trim_matches(['[', ']', '"']),
+        other => other,
+    };
+    [format!("Default: {said}."), format!("Default: `{said}`")]
+        .iter()
+        .any(|said| text.contains(said))
+}
+
+#[test]
+fn every_default_is_the_one_that_the_text_says() {
+    for property in tables().into_iter().flatten() {
+        let Some(default) = property.default else { continue };
+        let said = says_default(property.text.trim(), default);
+        assert!(said, "{}: {default}: {}", property.name, property.text);
+    }
+    let mut count = 0;
+    walk(&schema(), "", &mut |path, node, _| {
+        let default = match &node["default"] {
+            Value::String(text) if !text.is_empty() => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return,
+        };
+        let text = node["description"].as_str().unwrap_or_default().replace(", without end", ".");
+        assert!(says_default(&text, &default), "`{path}`: {default}: {text}");
+        count += 1;
+    });
+    assert!(count >= 15, "{count}");
+}
+
 #[test]
 fn names_get_their_dots() {
     let dotted = |name: &str| {
