@@ -377,6 +377,36 @@ spec:
 }
 
 #[test]
+fn a_field_that_nothing_reads_yet_is_warned_of_when_it_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let stream = |target: &str, more: &str| {
+        let yaml = format!(
+            "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: orders}}\nspec:\n  source: {{type: SGCluster, \
+             sgCluster: {{name: here}}}}\n  target: {{type: SGCluster, sgCluster: {{name: there{target}}}}}\n  pods: \
+             {{persistentVolume: {{size: 1Gi}}}}\n{more}"
+        );
+        std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+        validate(&directory, &["-f", "stream.yaml"], &[], &[]).ends(0)
+    };
+    let output = stream(
+        ", skipDropIndexesAndConstraints: true, skipDropPrimaryKeys: true, skipRestoreIndexesAfterSnapshot: true, \
+         ddlImportRoleSkipFilter: x",
+        "  reclaimPolicy: Delete\n",
+    );
+    assert_eq!(output.lines().count(), 5, "{output}");
+    for field in [
+        "target.sgCluster.skipDropIndexesAndConstraints",
+        "target.sgCluster.skipDropPrimaryKeys",
+        "target.sgCluster.skipRestoreIndexesAfterSnapshot",
+        "target.sgCluster.ddlImportRoleSkipFilter",
+        "reclaimPolicy",
+    ] {
+        tells(&output, &[&format!("warning: spec.{field}: no effect: not implemented yet: ")]);
+    }
+    assert_eq!(stream(", skipDropPrimaryKeys: false", "  reclaimPolicy: Retain\n"), "");
+}
+
+#[test]
 fn a_stream_is_shown_as_it_would_run_and_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let yaml = "\
