@@ -407,6 +407,33 @@ fn a_field_that_nothing_reads_yet_is_warned_of_when_it_is_set() {
 }
 
 #[test]
+fn a_property_without_which_other_data_would_arrive_is_no_matter_of_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: orders}
+spec:
+  source: {type: SGCluster, sgCluster: {name: here, debeziumProperties: {fieldNameAdjustmentMode: avro}}}
+  target: {type: SGCluster, sgCluster: {name: there}}
+  pods: {persistentVolume: {size: 1Gi}}
+  debeziumEngineProperties: {transforms: {mask: {type: org.apache.kafka.connect.transforms.MaskField$Value}}}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let servers = ["here", "there"].map(|name| format!("{name}=postgres://u@127.0.0.1:1/"));
+    let [here, there] = &servers;
+    let connect = ["-f", "stream.yaml", "--connect", "--cluster", here, "--cluster", there];
+    let output = validate(&directory, &connect, &[], &[]).ends(2);
+    for path in [
+        "spec.source.sgCluster.debeziumProperties.fieldNameAdjustmentMode",
+        "spec.debeziumEngineProperties.transforms",
+    ] {
+        tells(&output, &[&format!("{path}: not supported yet, and without it other data")]);
+        assert_eq!(output.matches(path).count(), 1, "{output}");
+    }
+}
+
+#[test]
 fn a_stream_is_shown_as_it_would_run_and_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let yaml = "\

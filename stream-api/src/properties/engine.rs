@@ -24,7 +24,7 @@ properties! {
         "errorsRetryDelayMaxMs" => errors_retry_delay_max: Millis = "10000", Ignored("not implemented yet: waits grow up to a minute");
         /// Transforms that each event goes through. By name: `type` and settings. Default: none.
         /// Example: `{unwrap: {type: io.debezium.transforms.ExtractNewRecordState}}`.
-        "transforms" => transforms: BTreeMap<String, BTreeMap<String, String>> = "{}", Ignored("not implemented yet: changes are delivered as they are");
+        "transforms" => transforms: BTreeMap<String, BTreeMap<String, String>> = "{}", Ignored("not implemented yet: a stream that sets it is refused");
         /// Conditions that transforms refer to. By name: `type` and settings. Default: none.
         /// Example: `{orders: {type: org.apache.kafka.connect.transforms.predicates.TopicNameMatches, pattern: '.*orders'}}`.
         "predicates" => predicates: BTreeMap<String, BTreeMap<String, String>> = "{}", Ignored("not implemented yet: there are no transforms so far");

@@ -16,6 +16,9 @@ use source::SourceConfig;
 /// The signal that completes a stream.
 const TOMBSTONE: &str = "tombstone";
 
+/// The one property of the engine that is refused.
+const TRANSFORMS: &str = "transforms";
+
 /// What a stream is to do, save where its servers are.
 #[derive(Debug)]
 pub(crate) struct StreamConfig {
@@ -37,6 +40,14 @@ pub(crate) struct StreamConfig {
 pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<StreamConfig> {
     let source = source::read(stream, found);
     let sink = sink::read(stream, found);
+    if !stream.spec.debezium_engine_properties.transforms.is_empty() {
+        // They may drop events, and hide columns.
+        found.add(
+            format!("spec.debeziumEngineProperties.{TRANSFORMS}"),
+            "not supported yet, and without it other data would arrive at the target: remove it",
+        );
+        return None;
+    }
     Some(StreamConfig {
         identity: names::identity(stream),
         max_retries: u32::try_from(stream.spec.max_retries).ok(),
@@ -62,7 +73,7 @@ pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
     );
     let is_refused = |path: &str| {
         let name = path.rsplit_once('.').map_or(path, |(_, name)| name);
-        source::is_refused(name) || sink::is_refused(name)
+        source::is_refused(name) || sink::is_refused(name) || name == TRANSFORMS
     };
     let properties = stream.spec.without_effect();
     let properties = properties.into_iter().filter(|problem| !is_refused(&problem.path));

@@ -15,11 +15,12 @@ use super::problem::Found;
 
 /// Properties that change what arrives at the target, and that the engine does not know yet: to ignore them would
 /// deliver what the user did not want.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 10] = [
     "columnTruncateToLengthChars",
     "columnMaskWithLengthChars",
     "columnMaskHash",
     "columnMaskHashV2",
+    "fieldNameAdjustmentMode",
     "messageKeyColumns",
     "messagePrefixIncludeList",
     "messagePrefixExcludeList",
