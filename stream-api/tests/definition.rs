@@ -193,7 +193,7 @@ fn every_default_is_a_value_of_its_property() {
 /// Whether `text` says that this is the default.
 fn says_default(text: &str, default: &str) -> bool {
     let said = match default {
-        "[]" | "{}" => return text.contains("Default: none"),
+        "" | "[]" | "{}" => return text.contains("Default: none"),
         list if list.starts_with('[') => list.trim_matches(['[', ']', '"']),
         other => other,
     };

@@ -7,6 +7,7 @@ mod manifests;
 
 use manifests::{By, Mistake};
 use serde_json::Value;
+use stream_api::properties::{Property, SinkProperties, SourceProperties, Support};
 use stream_api::{Problem, load};
 
 /// What is said about a stream.
@@ -26,6 +27,31 @@ fn every_manifest_that_a_server_takes_is_taken_offline() {
             assert_eq!(told(stream), [], "{name}");
         }
     }
+}
+
+#[test]
+fn a_refused_property_that_is_set_to_its_default_is_taken() {
+    let defaults = |table: &[Property]| -> Value {
+        let refused = table.iter().filter(|row| matches!(row.support, Support::Rejected(_)));
+        refused
+            .filter_map(|row| {
+                let text = row.default?;
+                let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+                Some((row.name.to_owned(), value))
+            })
+            .collect()
+    };
+    let (source, sink) =
+        (defaults(SourceProperties::PROPERTIES), defaults(SinkProperties::PROPERTIES));
+    let count = |table: &Value| table.as_object().unwrap().len();
+    assert_eq!((count(&source), count(&sink)), (3, 4), "{source} {sink}");
+    let mut stream = manifests::stream("migration-stream");
+    let change = serde_json::json!({"spec": {
+        "source": {"sgCluster": {"debeziumProperties": source}},
+        "target": {"sgCluster": {"debeziumProperties": sink}},
+    }});
+    manifests::patch(&mut stream, &change);
+    assert_eq!(told(&stream), []);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub enum Support {
     Honoured,
     /// It does nothing, for this reason.
     Ignored(&'static str),
-    /// The API server refuses it, for this reason and with this remedy.
+    /// The API server refuses any value but the default, for this reason and with this remedy.
     Rejected(&'static str),
 }
 
@@ -164,18 +164,25 @@ fn without_effect(
 fn object<const N: usize>(rows: &[Property], values: [Schema; N]) -> Schema {
     let mut properties = Object::new();
     let mut rules = Vec::new();
-    for (Property { name, text, default: _, support, rule }, mut value) in rows.iter().zip(values) {
+    for (Property { name, text, default, support, rule }, mut value) in rows.iter().zip(values) {
         let effect = match support {
             Support::Honoured => String::new(),
             Support::Ignored(reason) => format!("\n\nHas no effect: {reason}."),
             Support::Rejected(reason) => {
+                // Who writes down what holds anyway has asked for nothing.
+                let or_default = match default.map(parsed_default) {
+                    Some(Value::Object(_)) => format!(" || self.{name}.size() == 0"),
+                    Some(default) => format!(" || self.{name} == {default}"),
+                    None => String::new(),
+                };
                 rules.push(json!({
-                    "rule": format!("!has(self.{name})"),
+                    "rule": format!("!has(self.{name}){or_default}"),
                     "message": format!("`{name}` can not be used: {reason}"),
                     "fieldPath": format!(".{name}"),
                     "reason": "FieldValueForbidden",
                 }));
-                format!("\n\nRefused: {reason}.")
+                let but = if default.is_some() { ", unless it is the default" } else { "" };
+                format!("\n\nRefused{but}: {reason}.")
             }
         };
         value.insert("description".to_owned(), format!("{}{effect}", text.trim()).into());

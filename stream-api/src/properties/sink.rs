@@ -10,8 +10,8 @@ use super::{Boolean, Integer, Millis, Text, properties};
 properties! {
     /// `spec.target.sgCluster.debeziumProperties`.
     pub struct SinkProperties {
-        /// Parameters for the URL of the target's JDBC driver.
-        "connectionUrlParameters": Text = none, Rejected("there is no JDBC driver here: remove it; `tls` of the target says how its connections are protected");
+        /// Parameters for the URL of the target's JDBC driver. Default: none.
+        "connectionUrlParameters": Text = "", Rejected("there is no JDBC driver here: remove it; `tls` of the target says how its connections are protected");
         /// Find out for each change whether to insert or to update. Default: true.
         "detectInsertMode": Boolean = "true", Ignored("each change is written as what it was at the source, and an insert that meets its key overwrites the row");
         /// Leave large values that did not change out of an update. Default: true.
@@ -42,8 +42,8 @@ properties! {
         "quoteIdentifiers": Boolean = "true", Ignored("names are always quoted: they arrive as they are, capital letters included");
         /// What happens when a table or a column is missing at the target. Default: `basic`.
         "schemaEvolution" => schema_evolution: SchemaEvolution = "basic", Ignored("not implemented yet: tables come with the import of the schema, and a missing column stops the stream");
-        /// Pattern of the names that tables have at the target.
-        "collectionNameFormat": Text = none, Rejected("tables keep their schema and name: remove it");
+        /// Pattern of the names that tables have at the target. Default: `${original}`.
+        "collectionNameFormat": Text = "${original}", Rejected("tables keep their schema and name: remove it");
         /// Schema of the target in which PostGIS is. Default: `public`.
         "dialectPostgresPostgisSchema": Text = "public", Ignored("types are found in the schema in which the source has them");
         /// Allow values for the identity columns of an SQL Server. Default: false.
@@ -56,10 +56,10 @@ properties! {
         "flushMaxRetries" => flush_max_retries: u32 = "5", Ignored("not implemented yet: the stream starts again from its last position, as `spec.maxRetries` allows");
         /// How long to wait before a write that failed is tried again, in milliseconds. Default: 1000.
         "flushRetryDelayMs" => flush_retry_delay: Millis = "1000", Ignored("not implemented yet: waits grow from half a second to a minute");
-        /// How columns are named at the target: a Java class.
-        "columnNamingStrategy": Text = none, Rejected("needs a Java class, which cannot run here: remove it, and columns keep their names");
-        /// How tables are named at the target: a Java class.
-        "collectionNamingStrategy": Text = none, Rejected("needs a Java class, which cannot run here: remove it, and tables keep their names");
+        /// How columns are named at the target: a Java class. Default: `io.debezium.connector.jdbc.naming.DefaultColumnNamingStrategy`, which keeps names.
+        "columnNamingStrategy": Text = "io.debezium.connector.jdbc.naming.DefaultColumnNamingStrategy", Rejected("needs a Java class, which cannot run here: remove it, and columns keep their names");
+        /// How tables are named at the target: a Java class. Default: `io.debezium.sink.naming.DefaultCollectionNamingStrategy`, which keeps names.
+        "collectionNamingStrategy": Text = "io.debezium.sink.naming.DefaultCollectionNamingStrategy", Rejected("needs a Java class, which cannot run here: remove it, and tables keep their names");
     }
 }
 

@@ -86,8 +86,8 @@ properties! {
         /// `messagePrefixIncludeList`. Default: none. Example: `debug.*`.
         /// A stream to an SGCluster that sets it is refused.
         "messagePrefixExcludeList" => message_prefix_exclude_list: Vec<String> = "[]", Honoured;
-        /// Converters of values: Java classes with their settings, by name.
-        "converters": MapTree = none, Rejected("needs Java classes, which cannot run here: remove it");
+        /// Converters of values: Java classes with their settings, by name. Default: none.
+        "converters": MapTree = "{}", Rejected("needs Java classes, which cannot run here: remove it");
         /// Isolation of the transaction that reads the snapshot. Default: `serializable`.
         "snapshotIsolationMode" => snapshot_isolation_mode: SnapshotIsolationMode = "serializable", Ignored("every table is read in one exported snapshot, at the position where the stream begins");
         /// When existing rows are copied, and whether changes follow. Default: `initial`.
@@ -149,8 +149,8 @@ properties! {
         "streamingDelayMs": Integer = "0", Ignored("the stream begins as soon as it can");
         /// Rows of a snapshot that are fetched at a time. Default: 10240.
         "snapshotFetchSize": Integer = "10240", Ignored("rows come by `COPY`, without round trips and in bounded memory");
-        /// Options of the plugin, by name.
-        "slotStreamParams": Map = none, Rejected("the engine sets the options of `pgoutput` itself: remove it");
+        /// Options of the plugin, by name. Default: none.
+        "slotStreamParams": Map = "{}", Rejected("the engine sets the options of `pgoutput` itself: remove it");
         /// How often opening the slot is tried again. Default: 6.
         "slotMaxRetries": Integer = "6", Ignored("it is tried again like anything else, see `spec.maxRetries`");
         /// How long to wait before opening the slot is tried again, in milliseconds. Default: 10000.
@@ -184,8 +184,8 @@ properties! {
         "readOnly" => read_only: bool = "false", Ignored("not implemented yet: there are no incremental snapshots so far, and nothing else writes into tables");
         /// How often the oldest transaction that the slot keeps is asked for. In milliseconds, 0 for never. Default: 0.
         "xminFetchIntervalMs": Integer = "0", Ignored("it is not needed to go on from a position");
-        /// How topics are named: a Java class.
-        "topicNamingStrategy": Text = none, Rejected("needs a Java class, which cannot run here: remove it");
+        /// How topics are named: a Java class. Default: `io.debezium.schema.SchemaTopicNamingStrategy`.
+        "topicNamingStrategy": Text = "io.debezium.schema.SchemaTopicNamingStrategy", Rejected("needs a Java class, which cannot run here: remove it");
         /// What stands between the parts of a topic's name. Default: `.`.
         "topicDelimiter": Text = ".", Ignored("there are no topics here");
         /// Names of topics that are remembered. Default: 10000.

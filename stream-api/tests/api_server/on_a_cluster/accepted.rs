@@ -1,9 +1,7 @@
 //! What users have written so far is accepted.
 
 use serde_json::{Value, json};
-use stream_api::properties::{
-    EngineProperties, Property, SinkProperties, SourceProperties, Support,
-};
+use stream_api::properties::{EngineProperties, Property, SinkProperties, SourceProperties};
 
 use crate::kubectl::{DRY_RUN, Namespace};
 use crate::manifests::{self, patch};
@@ -51,15 +49,14 @@ fn every_fragment_is_accepted_within_a_manifest() {
     }
 }
 
-/// The properties of a table that are not refused, each with its default.
+/// The properties of a table, each with its default: those that are refused otherwise, too.
 fn with_defaults(table: &[Property]) -> Value {
-    let is_allowed = |property: &&Property| !matches!(property.support, Support::Rejected(_));
     let with_default = |property: &Property| {
         let text = property.default?;
         let value: Value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
         Some((property.name.to_owned(), value))
     };
-    table.iter().filter(is_allowed).filter_map(with_default).collect()
+    table.iter().filter_map(with_default).collect()
 }
 
 #[test]
