@@ -102,7 +102,9 @@ const EXPECTED: &str = "a duration such as `5s`, `500ms`, `1m30s` or `PT5S`, or 
 
 impl Timeout {
     fn parse(text: &str) -> Option<Self> {
-        let seconds = match text.strip_prefix('P') {
+        // ISO 8601 in small letters is what Java reads, too.
+        let iso = text.to_ascii_uppercase();
+        let seconds = match iso.strip_prefix('P') {
             _ if text == "0" => 0.0,
             Some(iso) => {
                 let days = |text| seconds(text, &[("D", 86_400.0)]);
@@ -187,7 +189,7 @@ impl JsonSchema for Timeout {
             "nullable": false,
             "x-kubernetes-validations": [{
                 "rule": "string(self).matches('^(0|([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+\
-                    |P([0-9]{1,9}D)?(T([0-9]{1,9}([.][0-9]{1,9})?[HMS])+)?)$') && string(self) != 'P'",
+                    |[Pp]([0-9]{1,9}[Dd])?([Tt]([0-9]{1,9}([.][0-9]{1,9})?[HMShms])+)?)$') && !(string(self) in ['P', 'p'])",
                 "message": format!("expected {EXPECTED}"),
             }],
         })
@@ -232,6 +234,9 @@ mod tests {
             ("PT1M30S", millis(90_000)),
             ("PT0.5S", millis(500)),
             ("P1DT1H", millis(90_000_000)),
+            ("pt5s", millis(5_000)),
+            ("PT1.5S", millis(1_500)),
+            ("p1dt1h", millis(90_000_000)),
             ("P1D", millis(86_400_000)),
             ("0", Some(Timeout::Unlimited)),
             ("0s", Some(Timeout::Unlimited)),
@@ -244,6 +249,8 @@ mod tests {
             ("5x", None),
             ("1s5", None),
             ("P", None),
+            ("p", None),
+            ("5S", None),
             ("PT", None),
             ("P1M", None),
             ("1.2.3s", None),

@@ -59,15 +59,15 @@ fn drop_null(node: &mut Map<String, Value>) {
 
 /// The variants of an enum: a list of words, and what each means at the end of the description.
 fn collect_words(node: &mut Map<String, Value>) {
-    let Some(Value::Array(variants)) = node.get("oneOf") else { return };
-    let words: Vec<Value> =
+    let Some(Value::Array(variants)) = node.get("oneOf").cloned() else { return };
+    let mut words: Vec<Value> =
         variants.iter().filter_map(|variant| variant.get("const").cloned()).collect();
     if words.is_empty() || words.len() != variants.len() {
         return;
     }
     let mut text = node.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
     text.push('\n');
-    for variant in variants {
+    for variant in &variants {
         if let (Some(word), Some(meaning)) =
             (variant["const"].as_str(), variant["description"].as_str())
         {
@@ -75,6 +75,12 @@ fn collect_words(node: &mut Map<String, Value>) {
         }
     }
     node.insert("description".to_owned(), text.into());
+    if node.remove("x-any-case").is_some() {
+        let known: Vec<String> =
+            words.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+        let other = known.iter().flat_map(|w| [w.to_ascii_uppercase(), w.to_ascii_lowercase()]);
+        words.extend(other.filter(|word| !known.contains(word)).map(Value::from));
+    }
     node.insert("type".to_owned(), "string".into());
     node.insert("enum".to_owned(), words.into());
     node.remove("oneOf");

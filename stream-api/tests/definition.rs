@@ -224,6 +224,40 @@ fn every_default_is_the_one_that_the_text_says() {
 }
 
 #[test]
+fn every_word_that_the_schema_has_is_read_in_capital_letters_too() {
+    let schema = schema();
+    let mut count = 0;
+    let mut check = |block: &str, read: &dyn Fn(Value) -> Result<(), serde_json::Error>| {
+        let table = schema.pointer(block).unwrap()["properties"].as_object().unwrap();
+        for (name, row) in table {
+            let is_list = row["items"].is_object();
+            let words = if is_list { &row["items"]["enum"] } else { &row["enum"] };
+            for word in words.as_array().into_iter().flatten() {
+                let text = word.as_str().unwrap();
+                let has = |other: String| words.as_array().unwrap().contains(&other.into());
+                assert!(has(text.to_uppercase()) && has(text.to_lowercase()), "{name}: {words}");
+                let value = if is_list { json!([word]) } else { word.clone() };
+                assert!(read(json!({name: value})).is_ok(), "{name}: {word}");
+                count += 1;
+            }
+        }
+    };
+    let spec = "/properties/spec/properties";
+    check(
+        &format!("{spec}/source/properties/sgCluster/properties/debeziumProperties"),
+        &|value| serde_json::from_value::<SourceProperties>(value).map(drop),
+    );
+    check(
+        &format!("{spec}/target/properties/sgCluster/properties/debeziumProperties"),
+        &|value| serde_json::from_value::<SinkProperties>(value).map(drop),
+    );
+    check(&format!("{spec}/debeziumEngineProperties"), &|value| {
+        serde_json::from_value::<EngineProperties>(value).map(drop)
+    });
+    assert!(count > 100, "{count}");
+}
+
+#[test]
 fn names_get_their_dots() {
     let dotted = |name: &str| {
         let property = tables().into_iter().flatten().find(|property| property.name == name);

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::{Boolean, Integer, Millis, Text, properties};
+use super::{Boolean, Integer, Millis, Text, properties, words};
 
 properties! {
     /// `spec.debeziumEngineProperties`.
@@ -42,12 +39,12 @@ properties! {
     }
 }
 
-/// `recordProcessingOrder`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RecordProcessingOrder {
-    /// As at the source.
-    Ordered,
-    /// As they are prepared.
-    Unordered,
+words! {
+    /// `recordProcessingOrder`.
+    pub enum RecordProcessingOrder {
+        /// As at the source.
+        Ordered = "ORDERED",
+        /// As they are prepared.
+        Unordered = "UNORDERED",
+    }
 }

@@ -199,6 +199,35 @@ fn object<const N: usize>(rows: &[Property], values: [Schema; N]) -> Schema {
     schema
 }
 
+/// Makes an enum of the words that a property may have. Debezium takes them in any case, so each counts in capital letters and in
+/// small ones, for the schema and for who reads it alike.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$meaning:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+        #[schemars(extend("x-any-case" = true))]
+        pub enum $name {
+            $($(#[$meaning])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let written = <String as serde::Deserialize>::deserialize(deserializer)?;
+                let is = |word: &str| {
+                    written == word
+                        || written == word.to_ascii_uppercase()
+                        || written == word.to_ascii_lowercase()
+                };
+                $(if is($word) {
+                    return Ok(Self::$variant);
+                })*
+                Err(serde::de::Error::unknown_variant(&written, &[$($word),*]))
+            }
+        }
+    };
+}
+use words;
+
 /// Makes the struct of a table from its rows:
 ///
 /// - `"name" => field: Type = "default", Support;` has a field; `= none` is unset by default, and `Type` is an `Option`.

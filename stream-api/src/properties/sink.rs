@@ -2,10 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::{Boolean, Integer, Millis, Text, properties};
+use super::{Boolean, Integer, Millis, Text, properties, words};
 
 properties! {
     /// `spec.target.sgCluster.debeziumProperties`.
@@ -63,38 +60,38 @@ properties! {
     }
 }
 
-/// `insertMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InsertMode {
-    /// An insert overwrites a row with the same key.
-    Upsert,
-    /// An insert that meets its key is an error.
-    Insert,
-    /// Every change is an update of the row with its key.
-    Update,
+words! {
+    /// `insertMode`.
+    pub enum InsertMode {
+        /// An insert overwrites a row with the same key.
+        Upsert = "upsert",
+        /// An insert that meets its key is an error.
+        Insert = "insert",
+        /// Every change is an update of the row with its key.
+        Update = "update",
+    }
 }
 
-/// `primaryKeyMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PrimaryKeyMode {
-    /// Nothing: rows are only added.
-    None,
-    /// The key that the change has: the primary key, or the replica identity.
-    RecordKey,
-    /// Columns of the row.
-    RecordValue,
-    /// Headers of the event.
-    RecordHeader,
+words! {
+    /// `primaryKeyMode`.
+    pub enum PrimaryKeyMode {
+        /// Nothing: rows are only added.
+        None = "none",
+        /// The key that the change has: the primary key, or the replica identity.
+        RecordKey = "record_key",
+        /// Columns of the row.
+        RecordValue = "record_value",
+        /// Headers of the event.
+        RecordHeader = "record_header",
+    }
 }
 
-/// `schemaEvolution`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SchemaEvolution {
-    /// The stream stops.
-    None,
-    /// It is created.
-    Basic,
+words! {
+    /// `schemaEvolution`.
+    pub enum SchemaEvolution {
+        /// The stream stops.
+        None = "none",
+        /// It is created.
+        Basic = "basic",
+    }
 }

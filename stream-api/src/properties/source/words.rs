@@ -6,249 +6,246 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `pluginName`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PluginName {
-    /// Part of PostgreSQL.
-    Pgoutput,
-    /// An extension that writes Protocol Buffers.
-    Decoderbufs,
+use crate::properties::words;
+
+words! {
+    /// `pluginName`.
+    pub enum PluginName {
+        /// Part of PostgreSQL.
+        Pgoutput = "pgoutput",
+        /// An extension that writes Protocol Buffers.
+        Decoderbufs = "decoderbufs",
+    }
 }
 
-/// `timePrecisionMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TimePrecisionMode {
-    /// The unit follows the column's precision: milliseconds up to 3 digits, microseconds otherwise.
-    Adaptive,
-    /// As `adaptive`, but `time` always in microseconds.
-    AdaptiveTimeMicroseconds,
-    /// Milliseconds always: finer digits are lost.
-    Connect,
-    /// ISO 8601 text.
-    #[serde(rename = "isostring")]
-    IsoString,
-    /// Microseconds always.
-    Microseconds,
-    /// Nanoseconds always.
-    Nanoseconds,
+words! {
+    /// `timePrecisionMode`.
+    pub enum TimePrecisionMode {
+        /// The unit follows the column's precision: milliseconds up to 3 digits, microseconds otherwise.
+        Adaptive = "adaptive",
+        /// As `adaptive`, but `time` always in microseconds.
+        AdaptiveTimeMicroseconds = "adaptive_time_microseconds",
+        /// Milliseconds always: finer digits are lost.
+        Connect = "connect",
+        /// ISO 8601 text.
+        IsoString = "isostring",
+        /// Microseconds always.
+        Microseconds = "microseconds",
+        /// Nanoseconds always.
+        Nanoseconds = "nanoseconds",
+    }
 }
 
-/// `decimalHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DecimalHandlingMode {
-    /// Exact: the digits as a whole number in base64, its scale apart.
-    Precise,
-    /// A floating-point number: digits can be lost.
-    Double,
-    /// Exact, as text.
-    String,
+words! {
+    /// `decimalHandlingMode`.
+    pub enum DecimalHandlingMode {
+        /// Exact: the digits as a whole number in base64, its scale apart.
+        Precise = "precise",
+        /// A floating-point number: digits can be lost.
+        Double = "double",
+        /// Exact, as text.
+        String = "string",
+    }
 }
 
-/// `hstoreHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HstoreHandlingMode {
-    /// JSON, as text.
-    Json,
-    /// An object.
-    Map,
+words! {
+    /// `hstoreHandlingMode`.
+    pub enum HstoreHandlingMode {
+        /// JSON, as text.
+        Json = "json",
+        /// An object.
+        Map = "map",
+    }
 }
 
-/// `intervalHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum IntervalHandlingMode {
-    /// Microseconds, a month counted as 30.4375 days.
-    Numeric,
-    /// ISO 8601 text, exact.
-    String,
+words! {
+    /// `intervalHandlingMode`.
+    pub enum IntervalHandlingMode {
+        /// Microseconds, a month counted as 30.4375 days.
+        Numeric = "numeric",
+        /// ISO 8601 text, exact.
+        String = "string",
+    }
 }
 
-/// `publicationAutocreateMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PublicationAutocreateMode {
-    /// It is created `FOR ALL TABLES`, which takes a superuser.
-    AllTables,
-    /// It is not created: it must exist.
-    Disabled,
-    /// It is created for the captured tables.
-    Filtered,
-    /// It is created without a table: somebody adds them.
-    NoTables,
+words! {
+    /// `publicationAutocreateMode`.
+    pub enum PublicationAutocreateMode {
+        /// It is created `FOR ALL TABLES`, which takes a superuser.
+        AllTables = "all_tables",
+        /// It is not created: it must exist.
+        Disabled = "disabled",
+        /// It is created for the captured tables.
+        Filtered = "filtered",
+        /// It is created without a table: somebody adds them.
+        NoTables = "no_tables",
+    }
 }
 
-/// `binaryHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BinaryHandlingMode {
-    /// Bytes, which are base64 in JSON.
-    Bytes,
-    /// Base64.
-    Base64,
-    /// Base64 in the alphabet for URLs.
-    Base64UrlSafe,
-    /// Hexadecimal, lower case.
-    Hex,
+words! {
+    /// `binaryHandlingMode`.
+    pub enum BinaryHandlingMode {
+        /// Bytes, which are base64 in JSON.
+        Bytes = "bytes",
+        /// Base64.
+        Base64 = "base64",
+        /// Base64 in the alphabet for URLs.
+        Base64UrlSafe = "base64-url-safe",
+        /// Hexadecimal, lower case.
+        Hex = "hex",
+    }
 }
 
-/// `schemaNameAdjustmentMode` and `fieldNameAdjustmentMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NameAdjustmentMode {
-    /// Names stay as they are.
-    None,
-    /// What Avro does not allow becomes `_`.
-    Avro,
-    /// What Avro does not allow becomes `_u` and its number in Unicode.
-    AvroUnicode,
+words! {
+    /// `schemaNameAdjustmentMode` and `fieldNameAdjustmentMode`.
+    pub enum NameAdjustmentMode {
+        /// Names stay as they are.
+        None = "none",
+        /// What Avro does not allow becomes `_`.
+        Avro = "avro",
+        /// What Avro does not allow becomes `_u` and its number in Unicode.
+        AvroUnicode = "avro_unicode",
+    }
 }
 
-/// `snapshotIsolationMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotIsolationMode {
-    /// `SERIALIZABLE`, `DEFERRABLE`.
-    Serializable,
-    /// `REPEATABLE READ`.
-    RepeatableRead,
-    /// `READ COMMITTED`.
-    ReadCommitted,
-    /// `READ UNCOMMITTED`.
-    ReadUncommitted,
+words! {
+    /// `snapshotIsolationMode`.
+    pub enum SnapshotIsolationMode {
+        /// `SERIALIZABLE`, `DEFERRABLE`.
+        Serializable = "serializable",
+        /// `REPEATABLE READ`.
+        RepeatableRead = "repeatable_read",
+        /// `READ COMMITTED`.
+        ReadCommitted = "read_committed",
+        /// `READ UNCOMMITTED`.
+        ReadUncommitted = "read_uncommitted",
+    }
 }
 
-/// `snapshotMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotMode {
-    /// Rows are copied at every start, then changes follow.
-    Always,
-    /// Rows are copied at the first start, then changes follow.
-    Initial,
-    /// Rows are copied at the first start, then the stream is complete.
-    InitialOnly,
-    /// No rows are copied: changes only.
-    NoData,
-    /// An older word for `no_data`.
-    Never,
-    /// As `initial`. A slot that lost changes stops the stream, and the message says how to copy again.
-    WhenNeeded,
-    /// As the `snapshotModeConfigurationBased…` properties say.
-    ConfigurationBased,
-    /// By a Java class, which cannot run here: refused.
-    Custom,
+words! {
+    /// `snapshotMode`.
+    pub enum SnapshotMode {
+        /// Rows are copied at every start, then changes follow.
+        Always = "always",
+        /// Rows are copied at the first start, then changes follow.
+        Initial = "initial",
+        /// Rows are copied at the first start, then the stream is complete.
+        InitialOnly = "initial_only",
+        /// No rows are copied: changes only.
+        NoData = "no_data",
+        /// An older word for `no_data`.
+        Never = "never",
+        /// As `initial`. A slot that lost changes stops the stream, and the message says how to copy again.
+        WhenNeeded = "when_needed",
+        /// As the `snapshotModeConfigurationBased…` properties say.
+        ConfigurationBased = "configuration_based",
+        /// By a Java class, which cannot run here: refused.
+        Custom = "custom",
+    }
 }
 
-/// `snapshotLockingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotLockingMode {
-    /// Tables are not locked.
-    None,
-    /// Tables cannot be altered during the snapshot.
-    Shared,
+words! {
+    /// `snapshotLockingMode`.
+    pub enum SnapshotLockingMode {
+        /// Tables are not locked.
+        None = "none",
+        /// Tables cannot be altered during the snapshot.
+        Shared = "shared",
+    }
 }
 
-/// `snapshotQueryMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotQueryMode {
-    /// Every row, with its captured columns.
-    SelectAll,
+words! {
+    /// `snapshotQueryMode`.
+    pub enum SnapshotQueryMode {
+        /// Every row, with its captured columns.
+        SelectAll = "select_all",
+    }
 }
 
-/// `eventProcessingFailureHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureHandlingMode {
-    /// The stream stops.
-    Fail,
-    /// It is left out, with a line in the log.
-    Warn,
-    /// It is left out.
-    Skip,
+words! {
+    /// `eventProcessingFailureHandlingMode`.
+    pub enum FailureHandlingMode {
+        /// The stream stops.
+        Fail = "fail",
+        /// It is left out, with a line in the log.
+        Warn = "warn",
+        /// It is left out.
+        Skip = "skip",
+    }
 }
 
-/// `schemaRefreshMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SchemaRefreshMode {
-    /// Whenever a change does not fit it.
-    ColumnsDiff,
-    /// The same, but not for large values that the log leaves out.
-    ColumnsDiffExcludeUnchangedToast,
+words! {
+    /// `schemaRefreshMode`.
+    pub enum SchemaRefreshMode {
+        /// Whenever a change does not fit it.
+        ColumnsDiff = "columns_diff",
+        /// The same, but not for large values that the log leaves out.
+        ColumnsDiffExcludeUnchangedToast = "columns_diff_exclude_unchanged_toast",
+    }
 }
 
-/// An entry of `skippedOperations`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Operation {
-    /// Inserts.
-    #[serde(rename = "c")]
-    Create,
-    /// Updates.
-    #[serde(rename = "u")]
-    Update,
-    /// Deletes.
-    #[serde(rename = "d")]
-    Delete,
-    /// Truncates.
-    #[serde(rename = "t")]
-    Truncate,
-    /// Nothing is skipped.
-    #[serde(rename = "none")]
-    None,
+words! {
+    /// An entry of `skippedOperations`.
+    pub enum Operation {
+        /// Inserts.
+        Create = "c",
+        /// Updates.
+        Update = "u",
+        /// Deletes.
+        Delete = "d",
+        /// Truncates.
+        Truncate = "t",
+        /// Nothing is skipped.
+        None = "none",
+    }
 }
 
-/// An entry of `signalEnabledChannels`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SignalChannel {
-    /// Annotations of the `SGStream`.
-    SgstreamAnnotations,
-    /// Rows of the table that `signalDataCollection` names.
-    Source,
-    /// A topic: there are none here.
-    Kafka,
-    /// A file: not read here.
-    File,
-    /// Calls into a JVM: there is none here.
-    Jmx,
+words! {
+    /// An entry of `signalEnabledChannels`.
+    pub enum SignalChannel {
+        /// Annotations of the `SGStream`.
+        SgstreamAnnotations = "sgstream-annotations",
+        /// Rows of the table that `signalDataCollection` names.
+        Source = "source",
+        /// A topic: there are none here.
+        Kafka = "kafka",
+        /// A file: not read here.
+        File = "file",
+        /// Calls into a JVM: there is none here.
+        Jmx = "jmx",
+    }
 }
 
-/// An entry of `notificationEnabledChannels`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NotificationChannel {
-    /// The stream's target.
-    Sink,
-    /// The log.
-    Log,
-    /// Calls into a JVM: there is none here.
-    Jmx,
+words! {
+    /// An entry of `notificationEnabledChannels`.
+    pub enum NotificationChannel {
+        /// The stream's target.
+        Sink = "sink",
+        /// The log.
+        Log = "log",
+        /// Calls into a JVM: there is none here.
+        Jmx = "jmx",
+    }
 }
 
-/// `incrementalSnapshotWatermarkingStrategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WatermarkingStrategy {
-    /// A row when the chunk begins, another one when it ends.
-    InsertInsert,
-    /// A row when the chunk begins, which is deleted when it ends.
-    InsertDelete,
+words! {
+    /// `incrementalSnapshotWatermarkingStrategy`.
+    pub enum WatermarkingStrategy {
+        /// A row when the chunk begins, another one when it ends.
+        InsertInsert = "insert_insert",
+        /// A row when the chunk begins, which is deleted when it ends.
+        InsertDelete = "insert_delete",
+    }
 }
 
-/// `guardrailCollectionsLimitAction`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GuardrailAction {
-    /// A line in the log.
-    Warn,
-    /// The stream does not start.
-    Fail,
+words! {
+    /// `guardrailCollectionsLimitAction`.
+    pub enum GuardrailAction {
+        /// A line in the log.
+        Warn = "warn",
+        /// The stream does not start.
+        Fail = "fail",
+    }
 }
 
 /// `columnMaskHash` and `columnMaskHashV2`: by algorithm and salt, the columns to hash.

@@ -88,6 +88,8 @@ fn a_duration_is_accepted_in_every_form() {
         json!("PT0.5S"),
         json!("P1DT1H"),
         json!("P1D"),
+        json!("pt5s"),
+        json!("p1dt1.5h"),
         json!("0"),
         json!(0),
         json!("PT0S"),
