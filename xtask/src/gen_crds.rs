@@ -2,6 +2,7 @@
 
 mod page;
 
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,8 +39,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     integers(&mut crd);
     let yaml = serde_saphyr::to_string(&crd)?;
     if args.output.is_some() {
-        print!("{yaml}");
-        return Ok(ExitCode::SUCCESS);
+        // A reader that has seen enough closes the pipe.
+        return match std::io::stdout().write_all(yaml.as_bytes()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+        };
     }
     let crd_text =
         format!("# Written by `cargo xtask gen-crds` from the types in `stream-api`.\n{yaml}");
