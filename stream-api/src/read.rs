@@ -83,11 +83,16 @@ impl de::Error for Fault {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // The library's words for a type of Rust.
+        let expected = match expected.to_string().as_str() {
+            "a nonzero u32" => format!("an integer from 1 to {}", u32::MAX),
+            other => other.to_owned(),
+        };
         match found {
             Unexpected::Unsigned(number) => {
                 Self::new(format!("expected {expected}, found `{number}`"))
             }
-            other => Self::invalid_type(other, expected),
+            other => Self::invalid_type(other, &expected.as_str()),
         }
     }
 

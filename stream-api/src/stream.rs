@@ -25,7 +25,7 @@ use crate::target::{Target, TargetKind};
     namespaced,
     status = "StreamStatus",
     derive = "PartialEq",
-    doc = "One stream from a PostgreSQL database to a target: a snapshot, then every change.",
+    doc = "One stream from a PostgreSQL database to a target: snapshot, then changes.",
     printcolumn(name = "Source", type_ = "string", json_path = ".spec.source.type", description = "Kind of the source"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.type", description = "Kind of the target"),
     printcolumn(
@@ -74,7 +74,7 @@ pub struct StreamSpec {
     pub paused: bool,
     /// What becomes of slot and publication when the stream is deleted. Default: `Retain`.
     ///
-    /// An addition to the resource.
+    /// `Delete` has no effect yet. An addition to the resource.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
 }

@@ -102,17 +102,21 @@ pub struct TargetCluster {
     pub skip_ddl_import: bool,
     /// Roles that are not brought over: a pattern for `SIMILAR TO`.
     ///
-    /// Default: the source's own service users. Example: `(admin|monitor%)`.
+    /// No effect yet: no role is brought over. Default: the source's own service users. Example: `(admin|monitor%)`.
     pub ddl_import_role_skip_filter: Option<String>,
     /// Keep indexes and constraints during the copy. Default: false.
     ///
-    /// The copy is slower then. Implies `skipDropPrimaryKeys` and `skipRestoreIndexesAfterSnapshot`.
+    /// No effect yet: those that a table at the target has are always kept. The copy is slower then. Implies `skipDropPrimaryKeys` and `skipRestoreIndexesAfterSnapshot`.
     #[serde(default)]
     pub skip_drop_indexes_and_constraints: bool,
     /// Keep primary keys during the copy. Default: false.
+    ///
+    /// No effect yet: those that a table at the target has are always kept.
     #[serde(default)]
     pub skip_drop_primary_keys: bool,
     /// Do not restore indexes when the copy is done, only at the end. Default: false.
+    ///
+    /// No effect yet: indexes are always built when the copy is done.
     #[serde(default)]
     pub skip_restore_indexes_after_snapshot: bool,
     /// Protection of the connection. Default: TLS where the server offers it.

@@ -178,7 +178,7 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "snapshotMode: initial",
             "snapshotMaxThreads: 0",
-            "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMaxThreads: expected a nonzero u32, found `0`",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMaxThreads: expected an integer from 1 to 4294967295, found `0`",
         ),
         (
             "snapshotMode: initial",
