@@ -27,7 +27,7 @@ properties! {
         /// Keep the slot on the standbys too, for a failover of the source. PostgreSQL 17 or newer. Default: false.
         "slotFailover" => slot_failover: bool = "false", Ignored("not implemented yet: the slot is on the primary only, and after a failover the stream says that it is gone");
         /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
-        "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && self.size() <= 63", "publicationName must be 1 to 63 characters");
+        "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && bytes(self).size() <= 63", "publicationName must be 1 to 63 bytes");
         /// Leave out updates that change no captured column. Needs tables with `REPLICA IDENTITY FULL`. Default: false.
         /// A PostgreSQL target gets them all.
         "skipMessagesWithoutChange" => skip_messages_without_change: bool = "false", Honoured;
