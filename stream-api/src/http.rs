@@ -23,7 +23,7 @@ pub struct Http<U = String> {
     ///
     /// Example: `https://events.example.com/webhook`.
     #[schemars(extend("maxLength" = 2048, "x-kubernetes-validations" = [{
-        "rule": "isURL(self) && self.matches('^https?://[^/?#:]')",
+        "rule": url_rule(),
         "message": "url must be an absolute http:// or https:// URL with a host",
     }]))]
     #[serde(skip_serializing_if = "is_unset")]
@@ -194,6 +194,21 @@ impl JsonSchema for Timeout {
             }],
         })
     }
+}
+
+/// The rule of `url`. A pattern alone: what `isURL` takes depends on who looks. The host is a name, whose last part is no number, or an
+/// address; escapes are whole.
+fn url_rule() -> String {
+    const ESCAPE: &str = "%[0-9A-Fa-f]{2}";
+    const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    const NAME: &str = "([A-Za-z0-9_-]+[.])*([1-9][0-9]*)?[A-Za-z_][A-Za-z0-9_-]*[.]?";
+    const PORT: &str =
+        "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]";
+    format!(
+        "self.matches('^https?://(([A-Za-z0-9._~!$&()*+,;=:-]|{ESCAPE})*@)?\
+         ({BYTE}([.]{BYTE}){{3}}|{NAME}|\\\\[[0-9A-Fa-f:.]+\\\\])(:({PORT}))?\
+         ([/?#]([^%\\\\x00-\\\\x20\\\\x7f]|{ESCAPE})*)?$')"
+    )
 }
 
 /// Whether a `U` is the `None` of an `Option`.

@@ -30,6 +30,17 @@ fn every_manifest_that_a_server_takes_is_taken_offline() {
 }
 
 #[test]
+fn every_address_that_a_server_takes_is_taken_offline() {
+    for url in manifests::ADDRESSES {
+        let mut stream = manifests::stream("events-stream");
+        let change =
+            serde_json::json!({"spec": {"target": {"cloudEvent": {"http": {"url": url}}}}});
+        manifests::patch(&mut stream, &change);
+        assert_eq!(told(&stream), [], "{url}");
+    }
+}
+
+#[test]
 fn a_refused_property_that_is_set_to_its_default_is_taken() {
     let defaults = |table: &[Property]| -> Value {
         let refused = table.iter().filter(|row| matches!(row.support, Support::Rejected(_)));

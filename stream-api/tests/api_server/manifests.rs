@@ -5,6 +5,19 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Addresses that an endpoint may have.
+pub(crate) const ADDRESSES: [&str; 9] = [
+    "http://e",
+    "https://events.example.com:8443/webhook?a=%20b#c",
+    "http://user:p%40ss@host/",
+    "http://127.0.0.1:8080",
+    "http://[::1]:80/x",
+    "http://my_service.default.svc.cluster.local./",
+    "http://7eleven:65535?x=${y}",
+    "http://e/ü",
+    "http://xn--bcher-kva.example/",
+];
+
 /// One of `invalid.yaml`, which explains the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -75,6 +75,17 @@ fn every_property_is_accepted_with_its_default() {
 }
 
 #[test]
+fn an_address_is_accepted_in_every_form() {
+    let namespace = Namespace::create();
+    for url in manifests::ADDRESSES {
+        let mut stream = manifests::stream("events-stream");
+        patch(&mut stream, &json!({"spec": {"target": {"cloudEvent": {"http": {"url": url}}}}}));
+        let told = namespace.run_with(&DRY_RUN, &stream.to_string());
+        assert!(told.success && told.errors.is_empty(), "{url}: {}", told.errors);
+    }
+}
+
+#[test]
 fn a_duration_is_accepted_in_every_form() {
     let namespace = Namespace::create();
     for duration in [
