@@ -10,6 +10,8 @@ use super::SchemaError;
 
 /// Where the child looks for programs (Debian's `pg_dump` is a script that starts another).
 const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Nobody waits longer behind another session's lock on a table: the error names the table, and a stream tries again.
+const LOCK_WAIT: &str = "--lock-wait-timeout=5s";
 /// Lines of `pg_dump`'s own words that an error repeats.
 const LAST_WORDS: usize = 20;
 
@@ -84,7 +86,7 @@ impl PgDump {
     ) -> Result<Vec<u8>, SchemaError> {
         let output = command(&self.path)
             .args(["--format=custom", "--schema-only", "--no-publications", "--no-subscriptions"])
-            .args(["--encoding=UTF8", "--no-password"])
+            .args(["--encoding=UTF8", "--no-password", LOCK_WAIT])
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .output()
             .await
