@@ -131,8 +131,11 @@ impl<'de> Visitor<'de> for Any {
         Ok(Data::Integer(value.into()))
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
     fn visit_f64<E>(self, value: f64) -> Result<Data, E> {
-        Ok(Data::Number(value))
+        // `5432.0` reaches an API server as `5432`.
+        let is_whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+        Ok(if is_whole { Data::Integer(value as i128) } else { Data::Number(value) })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Data, E> {

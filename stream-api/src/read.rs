@@ -169,7 +169,7 @@ impl<'de> Deserializer<'de> for &Node {
             Data::Number(value) => visitor.visit_f64(*value),
             Data::Text(value) => visitor.visit_str(value),
             Data::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
-            Data::Map(entries) => visitor.visit_map(Entries::new(entries, false)),
+            Data::Map(entries) => visitor.visit_map(Entries::new(entries)),
         }
     }
 
@@ -217,7 +217,7 @@ impl<'de> Deserializer<'de> for &Node {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Data::Map(entries) = &self.data else { return Err(self.expected("an object")) };
-        visitor.visit_map(Entries::new(entries, false))
+        visitor.visit_map(Entries::new(entries))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -227,7 +227,7 @@ impl<'de> Deserializer<'de> for &Node {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.data {
-            Data::Map(entries) => visitor.visit_map(Entries::new(entries, true)),
+            Data::Map(entries) => visitor.visit_map(Entries::new(entries)),
             _ if fields.len() > FIELDS_SHOWN => Err(self.expected("an object")),
             _ => {
                 let fields = list(fields.iter().copied());
@@ -271,17 +271,15 @@ impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> SeqAccess<'de> for Items<I>
     }
 }
 
-/// The entries of an object that are not done.
+/// The entries of an object that are not done. One without a value counts as left out, as for the API server.
 struct Entries<'a> {
     entries: std::slice::Iter<'a, (String, Node)>,
-    /// A field without a value counts as left out.
-    skips_null: bool,
     value: Option<&'a (String, Node)>,
 }
 
 impl<'a> Entries<'a> {
-    fn new(entries: &'a [(String, Node)], skips_null: bool) -> Self {
-        Self { entries: entries.iter(), skips_null, value: None }
+    fn new(entries: &'a [(String, Node)]) -> Self {
+        Self { entries: entries.iter(), value: None }
     }
 }
 
@@ -292,8 +290,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Fault> {
-        let is_skipped =
-            |node: &Node| node.done.get() || self.skips_null && matches!(node.data, Data::Null);
+        let is_skipped = |node: &Node| node.done.get() || matches!(node.data, Data::Null);
         self.value = self.entries.find(|(_, node)| !is_skipped(node));
         let Some((key, _)) = self.value else { return Ok(None) };
         seed.deserialize(StrDeserializer::new(key)).map(Some)

@@ -106,6 +106,10 @@ fn bounds(schema: &Value, node: &Node, path: &str, problems: &mut Vec<Problem>) 
             reason = "bounds are far below what a float counts exactly"
         )]
         Data::Integer(value) => number(*value as f64, bound, add),
+        // The types of Kubernetes' own read more than the API server takes.
+        Data::Number(_) if schema["x-kubernetes-int-or-string"] == true => {
+            add("expected an integer or a string, found a number: put it in quotes".to_owned());
+        }
         Data::Number(value) => number(*value, bound, add),
         Data::Text(text) => {
             let length = size(text.chars().count());

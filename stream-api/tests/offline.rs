@@ -30,6 +30,18 @@ fn every_manifest_that_a_server_takes_is_taken_offline() {
 }
 
 #[test]
+fn values_that_a_server_rounds_or_leaves_out_are_taken_offline() {
+    let text = manifests::text("external-migration").replace("port: 5432", "port: 5432.0");
+    assert!(text.contains("5432.0"), "{text}");
+    let files = [("stream.yaml".to_owned(), text)];
+    assert!(load(&files).is_ok());
+    let mut stream = manifests::stream("events-stream");
+    stream["metadata"]["labels"] = serde_json::json!({"team": null});
+    stream["spec"]["target"]["cloudEvent"]["http"]["headers"]["X-Empty"] = Value::Null;
+    assert_eq!(told(&stream), []);
+}
+
+#[test]
 fn every_address_that_a_server_takes_is_taken_offline() {
     for url in manifests::ADDRESSES {
         let mut stream = manifests::stream("events-stream");
