@@ -332,6 +332,35 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
     source.execute(&format!("DROP TABLE public.b; DROP ROLE {owner}")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_table_that_somebody_has_locked_is_named_and_not_waited_for() {
+    let source = TestDatabase::create(testing::server(15)).await.unwrap();
+    let target = TestDatabase::create(testing::server(15)).await.unwrap();
+    let tables = "CREATE TABLE public.a (id int PRIMARY KEY); CREATE TABLE public.busy (id int)";
+    source.execute(tables).await.unwrap();
+    let other = SqlClient::connect(&source.url().parse().unwrap()).await.unwrap();
+    other.batch_execute("BEGIN; LOCK TABLE public.busy").await.unwrap();
+    let stream = Stream::between(source.url(), target.url(), ", includes: ['public.a']");
+    let output = stream.connects().ends(1);
+    assert!(output.contains("LOCK TABLE public.busy"), "{output}");
+    other.close().await;
+    stream.connects().ends(0);
+}
+
+#[tokio::test]
+async fn a_slot_that_was_made_before_its_publication_is_in_the_way() {
+    let source = TestDatabase::create(testing::server(15)).await.unwrap();
+    let target = TestDatabase::create(testing::server(15)).await.unwrap();
+    let name = source.name();
+    source.execute("CREATE TABLE public.a (id int PRIMARY KEY)").await.unwrap();
+    let slot = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')");
+    source.execute(&slot).await.unwrap();
+    let more = format!(", debeziumProperties: {{slotName: {name}}}");
+    let output = Stream::between(source.url(), target.url(), &more).connects().ends(2);
+    let beginning = format!("error: source: publication `{name}` did not exist");
+    tells(&output, &[&beginning, "run `SELECT pg_drop_replication_slot("]);
+}
+
 #[test]
 fn a_file_with_ten_mistakes_gives_ten_lines_each_with_its_remedy() {
     let directory = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ use super::look::{self, Look};
 use super::preflight::SourceProblem;
 use super::publication_outlook::outlook;
 use super::query::json_rows;
+use super::slot::drop_sql;
 use super::slot_problem::SlotProblem;
 use super::source::to_copy;
 use super::{PostgresSourceOptions, SqlClient, problem, type_problem};
@@ -77,6 +78,14 @@ pub async fn survey(
         }
     }
     let (slot, slot_problem) = look::slot(&client, options, checkpoint, &system_id).await?;
+    // Whatever the slot has still to give was written without a publication, and one that is made now does not count for it.
+    let slot_problem = slot_problem.or_else(|| {
+        (slot.is_some() && publication.is_none()).then(|| SlotProblem::Unpublished {
+            slot: options.slot.clone(),
+            publication: options.publication.clone(),
+            drop: drop_sql(&options.slot),
+        })
+    });
     findings.extend(slot_problem.map(from_slot));
     findings.extend(outlook(&client, options, &captured, publication.as_ref()).await?);
     if slot.is_none() {
