@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, watch};
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::OffsetStore;
 use crate::error::Error;
+use crate::failpoint::{Step, reached};
 use crate::pipeline::Flushed;
 use crate::sink::Sink;
 use crate::stats::Stats;
@@ -21,10 +22,12 @@ impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
     pub(super) async fn run(mut self) -> Result<(K, O), Error> {
         while let Some(batch) = self.batches.recv().await {
             self.sink.write(&batch).await?;
+            reached(Step::Written);
             // Saved before it is confirmed: the source may forget it at once.
             if let Some(position) = batch.ack {
                 self.offsets.save_position(position).await?;
             }
+            reached(Step::Saved);
             self.count(&batch);
             self.flushed.send_modify(|flushed| {
                 flushed.batches += 1;
