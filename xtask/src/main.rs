@@ -2,10 +2,12 @@
 
 mod bench;
 mod ci;
+mod compare;
 mod demo;
 mod postgres;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     Tidy,
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
+    /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
+    Torture(torture::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
 }
@@ -48,6 +52,7 @@ fn main() -> Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
         Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Torture(args) => torture::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
     }
 }

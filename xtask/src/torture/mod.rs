@@ -1,0 +1,157 @@
+//! Streams through faults: for each seed a source is written to, a worker copies and follows it, and what can go
+//! wrong goes wrong, at moments that the seed tells.
+//!
+//! ```text
+//!  writers ──► source ══ network ══ worker ══ network ══ target ◄── reader: is every state one that was?
+//!                 ▲                    ▲                    ▲
+//!                 └───── faults, when the eyes see the phase and the writers are so far ─────┘
+//! ```
+//!
+//! In: seeds. Out: a table of faults and phases, and an exit code that is 0 only when no run lost, doubled or tore
+//! anything, and every target was identical to its source at the end.
+
+mod eyes;
+mod faults;
+mod lab;
+mod proxy;
+mod reader;
+mod report;
+mod run;
+mod worker;
+mod workload;
+mod writers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use stream_core::throwaway::Binaries;
+use tokio::task::JoinSet;
+
+use crate::postgres::{self, Wanted};
+use crate::workspace::Workspace;
+use faults::End;
+use lab::Lab;
+use report::Report;
+use run::Record;
+use worker::Launch;
+
+/// Which runs.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Args {
+    /// How many seeds to run.
+    #[arg(long, value_name = "N", default_value = "10")]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, value_name = "S", default_value = "1")]
+    first_seed: u64,
+    /// How many run at once.
+    #[arg(long, value_name = "J", default_value = "2")]
+    jobs: u64,
+}
+
+/// Runs all seeds; fails when one does.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let provided = postgres::provide(workspace, &Wanted::Any)?;
+    let torture = Torture {
+        directory: workspace.target.join("torture"),
+        programs: provided.directories(),
+        server: provided.servers.into_iter().next().context("there is no server")?,
+    };
+    torture.build(workspace)?;
+    let began = Instant::now();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(torture.all(args))?;
+    println!("\n{report}");
+    println!("{} s", began.elapsed().as_secs());
+    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What all runs have in common.
+#[derive(Clone)]
+struct Torture {
+    /// Where each seed has a directory, and the worker's program is.
+    directory: PathBuf,
+    programs: Vec<PathBuf>,
+    server: Binaries,
+}
+
+impl Torture {
+    /// A worker that dies where it is told to, copied to where no other build replaces it.
+    fn build(&self, workspace: &Workspace) -> Result<()> {
+        let build = ["build", "--package", "stream-worker", "--features", "failpoints"];
+        let built = workspace.cargo(&build).status().context("`cargo` cannot be run")?;
+        ensure!(built.success(), "the worker does not build");
+        std::fs::create_dir_all(&self.directory)?;
+        let unfinished = self.directory.join("stream-worker.new");
+        std::fs::copy(workspace.target.join("debug/stream-worker"), &unfinished)?;
+        Ok(std::fs::rename(unfinished, self.program())?)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.directory.join("stream-worker")
+    }
+
+    async fn all(&self, args: &Args) -> Result<Report> {
+        let seeds = std::sync::Arc::new(Mutex::new(args.first_seed..args.first_seed + args.seeds));
+        let report = std::sync::Arc::new(Mutex::new(Report::default()));
+        let mut jobs = JoinSet::new();
+        for job in 0..args.jobs.max(1) {
+            let (this, seeds, report) = (self.clone(), seeds.clone(), report.clone());
+            jobs.spawn(async move {
+                let mut lab = None;
+                loop {
+                    let next = seeds.lock().ok().and_then(|mut seeds| seeds.next());
+                    let Some(seed) = next else { return anyhow::Ok(()) };
+                    let began = Instant::now();
+                    let (record, ended) = this.one(&mut lab, job, seed).await;
+                    if let Ok(mut report) = report.lock() {
+                        report.add(seed, &record, ended, began.elapsed());
+                    }
+                }
+            });
+        }
+        while let Some(ended) = jobs.join_next().await {
+            ended??;
+        }
+        let report = report.lock().map(|mut report| std::mem::take(&mut *report));
+        report.map_err(|_| anyhow::anyhow!("a run ended in a panic"))
+    }
+
+    /// Runs a seed on the servers of a job; ones that are broken are replaced for the next.
+    async fn one(&self, kept: &mut Option<Lab>, job: u64, seed: u64) -> (Record, Result<()>) {
+        let prepared = async {
+            let directory = self.directory.join(seed.to_string());
+            if directory.exists() {
+                std::fs::remove_dir_all(&directory)?;
+            }
+            std::fs::create_dir_all(&directory)?;
+            Launch::write_stream(&directory)?;
+            let lab = match kept.take() {
+                Some(lab) => lab,
+                None => {
+                    let name = format!("sgstream-torture-{}-{job}", std::process::id());
+                    Lab::start(&self.server, &std::env::temp_dir().join(name)).await?
+                }
+            };
+            anyhow::Ok((directory, lab))
+        };
+        let (directory, mut lab) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => return (Record::default(), Err(error)),
+        };
+        let launch = Launch {
+            program: self.program(),
+            directory,
+            variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
+            programs: self.programs.clone(),
+        };
+        let (record, ended) = run::run(&mut lab, &launch, seed).await;
+        if ended.is_ok() {
+            *kept = Some(lab);
+        }
+        (record, ended)
+    }
+}
