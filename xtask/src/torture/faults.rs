@@ -170,6 +170,7 @@ impl Fault {
             Phase::Stream => (
                 &[
                     Step::Received,
+                    Step::Received,
                     Step::Sent,
                     Step::Applied,
                     Step::Written,
@@ -177,7 +178,7 @@ impl Fault {
                     Step::Confirming,
                     Step::Confirmed,
                 ],
-                60,
+                8,
             ),
             Phase::Finishing => (
                 &[
@@ -192,7 +193,11 @@ impl Fault {
         };
         let step = steps.get(random.usize(0..steps.len())).copied().unwrap_or(Step::Started);
         let once = [Step::Prepared, Step::SlotMade, Step::StartSaved, Step::Started];
-        let times = if once.contains(&step) { 1 } else { random.u64(1..=most) };
+        let times = match step {
+            Step::Received => random.u64(1..=200),
+            step if once.contains(&step) => 1,
+            _ => random.u64(1..=most),
+        };
         Self::Die(step, times)
     }
 }

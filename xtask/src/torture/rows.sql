@@ -17,6 +17,6 @@ INSERT INTO kinds (id) SELECT generate_series(0, 199);
 INSERT INTO "Odd ""Name" SELECT n, 'ä' || n FROM generate_series(0, 199) n;
 INSERT INTO parents SELECT generate_series(0, 9);
 INSERT INTO children (parent) SELECT n % 10 FROM generate_series(0, 99) n;
-INSERT INTO heap SELECT n, 0, md5(n::text) FROM generate_series(1, 60000) n;
+INSERT INTO heap SELECT n, 0, md5(n::text) FROM generate_series(1, 40000) n;
 INSERT INTO files SELECT n, 'small' FROM generate_series(1, 5000) n;
-INSERT INTO files SELECT n, repeat('large', 60000) FROM generate_series(5001, 5100) n;
+INSERT INTO files SELECT n, repeat('large', 60000) FROM generate_series(5001, 5070) n;

@@ -20,7 +20,7 @@ use crate::compare;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a worker may come to a step at which it is to die.
-const DEATH_PATIENCE: Duration = Duration::from_secs(8);
+const DEATH_PATIENCE: Duration = Duration::from_secs(6);
 /// Exit codes of a worker that was told to stop, and of one that another has taken the stream from.
 const TERMINATED: i32 = 143;
 const FENCED: i32 = 3;
@@ -135,11 +135,15 @@ impl Run<'_> {
             self.start(true, None).await?;
         }
         self.launch.note("the rest without a fault")?;
-        if let Some(mut worker) = self.worker.take() {
+        loop {
+            let Some(mut worker) = self.worker.take() else { return Ok(()) };
             let status = worker.ends(PATIENCE).await?;
-            ensure!(status.success(), "the last worker ended with {status}");
+            if status.success() {
+                return Ok(());
+            }
+            self.judge(status)?;
+            self.start(true, None).await?;
         }
-        Ok(())
     }
 
     async fn start(&mut self, complete: bool, die: Option<(Step, u64)>) -> Result<()> {

@@ -12,7 +12,7 @@ use super::lab::session;
 use super::workload::{self, WRITERS};
 
 /// Writers rest between transactions, so that a worker built for debugging keeps up with them.
-const REST: Duration = Duration::from_millis(6);
+const REST: Duration = Duration::from_millis(12);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the source may be away.
 const PATIENCE: Duration = Duration::from_secs(60);
