@@ -13,6 +13,13 @@ WHERE c.relkind = 'r' AND n.nspname !~ '^(pg_|information_schema$|sgstream$)'";
 const SEQUENCES: &str = "
 SELECT format('%I.%I', schemaname, sequencename), last_value::text FROM pg_sequences ORDER BY 1";
 
+/// Whether sequences have to be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sequences {
+    Compared,
+    Ignored,
+}
+
 /// What is compared of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
@@ -35,6 +42,7 @@ const SHOWN: usize = 5;
 pub(crate) async fn differences(
     source: &ConnectOptions,
     target: &ConnectOptions,
+    sequences: Sequences,
 ) -> Result<Vec<String>> {
     let (here, there) = tokio::try_join!(read(source), read(target))?;
     let mut lines = Vec::new();
@@ -56,7 +64,7 @@ pub(crate) async fn differences(
             }
         }
     }
-    if here.sequences != there.sequences {
+    if sequences == Sequences::Compared && here.sequences != there.sequences {
         let (here, there) = (here.sequences, there.sequences);
         lines.push(format!("sequences: {here:?} at the source, {there:?} at the target"));
     }

@@ -10,6 +10,7 @@ use stream_core::throwaway::{Binaries, DataDirectory, Server, ServerOptions, Shu
 use tokio::task::block_in_place;
 
 use super::faults::End;
+use super::native::{NAME as NATIVE, Native};
 use super::proxy::Proxy;
 use super::workload::{ROWS, SCHEMA};
 
@@ -18,11 +19,13 @@ pub(super) const DATABASE: &str = "app";
 /// The name of the harness's sessions, which tells them from those of the worker.
 const OWN: &str = "torture";
 /// The worker's sessions.
-const ITS_SESSIONS: &str = "FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender')
-    AND application_name NOT IN ('torture', 'native') AND datname = 'app' AND pid <> pg_backend_pid()";
+const ITS_SESSIONS: &str =
+    "SELECT pid FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender')
+    AND datname = 'app' AND application_name NOT IN";
 
 /// What differs from PostgreSQL's defaults: a pause longer than this is noticed.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
+    ("wal_retrieve_retry_interval", "500ms"),
     ("wal_sender_timeout", "2s"),
     ("deadlock_timeout", "200ms"),
     ("max_wal_size", "128MB"),
@@ -75,6 +78,7 @@ impl Lab {
 
     /// Makes both databases anew, and fills the source.
     pub(super) async fn prepare(&self) -> Result<()> {
+        Native::remove(&self.target.server.url("postgres").parse()?).await?;
         for host in [&self.source, &self.target] {
             host.proxy.heal();
             host.renew().await?;
@@ -94,6 +98,16 @@ impl Lab {
     /// The address of a database as the worker is told it.
     pub(super) fn url(&self, end: End) -> String {
         self.host(end).url(self.host(end).proxy.port())
+    }
+
+    /// PostgreSQL's own replication beside the worker's.
+    pub(super) async fn native(&self) -> Result<Native> {
+        let server = &self.source.server;
+        let (port, user, password) = (server.port(), server.user(), server.password());
+        let conninfo = format!(
+            "host=127.0.0.1 port={port} user={user} password={password} dbname={DATABASE} sslmode=disable"
+        );
+        Native::start(&self.direct(End::Source)?, &self.direct(End::Target)?, &conninfo).await
     }
 
     pub(super) fn proxy(&self, end: End) -> &Proxy {
@@ -117,7 +131,9 @@ impl Lab {
     /// Applies a function such as `pg_terminate_backend` to each of the worker's sessions.
     pub(super) async fn to_sessions(&self, end: End, function: &str) -> Result<()> {
         let client = session(&self.direct(end)?).await?;
-        client.batch_execute(&format!("SELECT {function}(pid) {ITS_SESSIONS}")).await?;
+        let all =
+            format!("SELECT {function}(pid) FROM ({ITS_SESSIONS} ('{OWN}', '{NATIVE}')) AS its");
+        client.batch_execute(&all).await?;
         client.close().await;
         Ok(())
     }

@@ -13,6 +13,7 @@
 mod eyes;
 mod faults;
 mod lab;
+mod native;
 mod proxy;
 mod reader;
 mod report;

@@ -87,7 +87,7 @@ impl Orders {
             return wanted;
         }
         let before = self.left.fetch_sub(wanted_bytes, Ordering::Relaxed);
-        if before > wanted_bytes { wanted } else { usize::try_from(before).unwrap_or(0) }
+        if before > wanted_bytes { wanted } else { usize::try_from(before).unwrap_or(0).min(wanted) }
     }
 }
 
@@ -139,6 +139,8 @@ async fn pass(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, orders: &Orders
         if admitted < length || counted && orders.left.load(Ordering::Relaxed) == 0 {
             orders.left.store(-1, Ordering::Relaxed);
             orders.reset();
+            // What comes after a gap must not follow what came before it.
+            return;
         }
     }
 }

@@ -14,13 +14,15 @@ use super::lab::{Lab, session};
 use super::reader::Reader;
 use super::worker::{Launch, Worker, died};
 use super::writers::Writers;
-use crate::compare;
+use crate::compare::{self, Sequences};
 
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a worker may come to a step at which it is to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(6);
+/// One seed of so many has a native subscription beside the stream.
+const NATIVE: u64 = 5;
 /// Exit codes of a worker that was told to stop, and of one that another has taken the stream from.
 const TERMINATED: i32 = 143;
 const FENCED: i32 = 3;
@@ -53,6 +55,7 @@ async fn run_recorded(
 ) -> Result<()> {
     lab.prepare().await?;
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
+    let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
     let plan = faults::plan(&mut Rng::with_seed(seed), lab.has_disk());
     let mut reader = Reader::new(&target);
     let mut run = Run {
@@ -75,15 +78,18 @@ async fn run_recorded(
     ended?;
     reader.look().await?;
     ensure!(reader.states > 0, "no state of the target was read");
-    let differences = compare::differences(&source, &target).await?;
+    let differences = compare::differences(&source, &target, Sequences::Compared).await?;
     ensure!(differences.is_empty(), "source and target differ:\n{}", differences.join("\n"));
     let client = session(&source).await?;
     let left =
         "SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'default%') +
-        (SELECT count(*) FROM pg_publication)";
+        (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'default%')";
     let left: i64 = client.query_one(left, &[]).await?.get(0);
     client.close().await;
     ensure!(left == 0, "a slot or a publication is left at the source");
+    if let Some(native) = native {
+        native.check().await?;
+    }
     let log = std::fs::read_to_string(launch.log())?;
     let diverged = log.lines().find(|line| line.contains("the target differs from the source"));
     ensure!(

@@ -15,7 +15,7 @@ pub(super) const ROWS: &str = include_str!("rows.sql");
 pub(super) const SUM: i64 = 1_000_000;
 
 /// Which transactions of the last writer are giants, and how many rows they insert.
-const GIANTS: [(u64, u32); 3] = [(15, 20_000), (60, 50_000), (150, 30_000)];
+const GIANTS: [(u64, u32); 3] = [(15, 10_000), (60, 20_000), (130, 50_000)];
 
 /// What a transaction can do to rows of writer `{w}`, in its transaction `{n}`. `{a}`, `{b}` and `{c}` are different
 /// numbers below 100, `{k}` is 4 × `{a}` + `{w}`, `{l}` and `{m}` are the same of `{b}` and `{c}`.
