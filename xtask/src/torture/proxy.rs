@@ -87,7 +87,11 @@ impl Orders {
             return wanted;
         }
         let before = self.left.fetch_sub(wanted_bytes, Ordering::Relaxed);
-        if before > wanted_bytes { wanted } else { usize::try_from(before).unwrap_or(0).min(wanted) }
+        if before > wanted_bytes {
+            wanted
+        } else {
+            usize::try_from(before).unwrap_or(0).min(wanted)
+        }
     }
 }
 
