@@ -71,6 +71,13 @@ impl Lab {
         }
     }
 
+    /// Copies the servers' logs, as far as they are there, for whoever looks into a failure.
+    pub(super) fn keep_logs(&self, directory: &Path) {
+        for (host, name) in [(&self.source, "source.log"), (&self.target, "target.log")] {
+            let _ = std::fs::copy(host.server.data_dir().join("log"), directory.join(name));
+        }
+    }
+
     /// Whether the target's disk can be filled.
     pub(super) const fn has_disk(&self) -> bool {
         self.disk.is_some()

@@ -152,6 +152,8 @@ impl Torture {
         let (record, ended) = run::run(&mut lab, &launch, seed).await;
         if ended.is_ok() {
             *kept = Some(lab);
+        } else {
+            lab.keep_logs(&launch.directory);
         }
         (record, ended)
     }
