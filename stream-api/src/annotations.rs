@@ -11,5 +11,6 @@ pub fn signals(stream: &SGStream) -> impl Iterator<Item = (&str, &str)> {
         .metadata
         .annotations
         .iter()
+        .flatten()
         .filter_map(|(key, data)| Some((key.strip_prefix(SIGNAL_PREFIX)?, data.as_str())))
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::connection::{ConfigMapKeyRef, SecretKeyRef};
 use crate::metadata::Metadata;
+use crate::names;
 use crate::problem::{Problem, list, nearest};
 use crate::secret_string::SecretString;
 use crate::stream::SGStream;
@@ -38,13 +39,23 @@ impl Document {
         }
     }
 
-    /// `metadata`.
-    pub fn metadata(&self) -> &Metadata {
+    /// `metadata.namespace`, `default` when none is given.
+    pub fn namespace(&self) -> &str {
         match self {
-            Self::SGStream(stream) => &stream.metadata,
-            Self::SGCluster(cluster) => &cluster.metadata,
-            Self::Secret(secret) => &secret.metadata,
-            Self::ConfigMap(config_map) => &config_map.metadata,
+            Self::SGStream(stream) => names::namespace(stream),
+            Self::SGCluster(cluster) => cluster.metadata.namespace(),
+            Self::Secret(secret) => secret.metadata.namespace(),
+            Self::ConfigMap(config_map) => config_map.metadata.namespace(),
+        }
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::SGStream(stream) => names::name(stream),
+            Self::SGCluster(cluster) => &cluster.metadata.name,
+            Self::Secret(secret) => &secret.metadata.name,
+            Self::ConfigMap(config_map) => &config_map.metadata.name,
         }
     }
 }
@@ -234,8 +245,7 @@ impl Documents {
 
     fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Document> {
         self.0.iter().find(|document| {
-            let metadata = document.metadata();
-            document.kind() == kind && metadata.namespace() == namespace && metadata.name == name
+            (document.kind(), document.namespace(), document.name()) == (kind, namespace, name)
         })
     }
 
@@ -244,8 +254,8 @@ impl Documents {
             .0
             .iter()
             .filter(|document| document.kind() == kind)
-            .filter(|document| document.metadata().namespace() == namespace)
-            .map(|document| document.metadata().name.as_str())
+            .filter(|document| document.namespace() == namespace)
+            .map(|document| document.name())
             .collect();
         let remedy = match nearest(name, &names) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -1,55 +1,82 @@
 //! How an HTTP endpoint is called: `spec.target.cloudEvent.http` and `spec.target.pgLambda.knative.http`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_with::skip_serializing_none;
 
 use crate::connection::SecretKeyRef;
 use crate::secret_string::SecretString;
 
 /// How an HTTP endpoint is called. `U` is the type of `url`: a `String`, or an `Option` of it where it may be left out.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http<U = String> {
-    /// Where events are posted: an absolute `http://` or `https://` URL.
+    /// Where events are posted: an absolute `http://` or `https://` URL with a host.
+    ///
+    /// Example: `https://events.example.com/webhook`.
+    #[schemars(extend("maxLength" = 2048, "x-kubernetes-validations" = [{
+        "rule": "isURL(self) && self.matches('^https?://[^/?#:]')",
+        "message": "url must be an absolute http:// or https:// URL with a host",
+    }]))]
+    #[serde(skip_serializing_if = "is_unset")]
     pub url: U,
-    /// Further request headers; `${NAME}` in a value stands for a key of `headersSecret`.
+    /// Further headers of each request. Default: none.
+    ///
+    /// `${NAME}` in a value stands for key `NAME` of `headersSecret`, `$$` for a dollar sign. Example: `{Authorization: "Bearer ${TOKEN}"}`.
     #[serde(default)]
     pub headers: BTreeMap<String, SecretString>,
-    /// Longest wait for a connection; default 10 s.
+    /// Longest wait for a connection. Default: `10s`.
+    ///
+    /// Examples: `5s`, `500ms`, `1m30s`, `PT5S`; `0` is no limit.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Timeout,
-    /// Longest wait for an answer; default 60 s.
+    /// Longest wait for an answer. Default: `60s`.
+    ///
+    /// Examples: `5s`, `500ms`, `1m30s`, `PT5S`; `0` is no limit.
     #[serde(default = "default_read_timeout")]
     pub read_timeout: Timeout,
-    /// Retries after the first attempt; unset: without end.
+    /// Retries of a request after the first attempt. Default: without end.
+    ///
+    /// When they are used up, the stream stops and says at which event. Nothing is left out.
     pub retry_limit: Option<u32>,
-    /// Longest delay between two attempts, in seconds; default 60. The first is a tenth of it.
+    /// Longest delay between two attempts, in seconds. Default: 60. The first delay is a tenth of it.
     #[serde(default = "default_retry_backoff_delay")]
     pub retry_backoff_delay: u32,
-    /// Accept a certificate for any host name; default false.
+    /// Accept a certificate that was made for another host. Default: false.
     #[serde(default)]
     pub skip_hostname_verification: bool,
-    /// How events become requests. An addition to the resource.
+    /// How events become requests. Default: `structured`. An addition to the resource.
     #[serde(default)]
     pub mode: HttpMode,
-    /// Most requests under way at once; default 1, which keeps the order of all events. An addition to the resource.
+    /// Most requests that are under way at once. Default: 1. An addition to the resource.
+    ///
+    /// With 1 all events keep their order; with more, those of the same row.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: NonZeroU32,
-    /// Most events in a request of mode `batched`; unset: the sink's own limit. An addition to the resource.
+    /// Most events in a request of mode `batched`. An addition to the resource. Example: 500.
     pub batch_size: Option<NonZeroU32>,
-    /// Certificates that may sign the endpoint's; unset: those of the system. An addition to the resource.
+    /// Certificate authorities that may have signed the endpoint's certificate, in PEM.
+    ///
+    /// Default: those that the worker's image trusts. An addition to the resource.
     pub ca_secret: Option<SecretKeyRef>,
-    /// Name of the Secret with the values of `${NAME}`; unset: `<stream>-headers`. An addition to the resource.
+    /// Name of the Secret with the values of `${NAME}`. Default: the stream's name and `-headers`.
+    ///
+    /// An addition to the resource.
+    #[schemars(length(min = 1, max = 253))]
     pub headers_secret: Option<String>,
 }
 
 /// How events become requests: the
 /// [content modes](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md) of CloudEvents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HttpMode {
     /// One event a request, attributes in the body.
@@ -69,6 +96,9 @@ pub enum Timeout {
     /// This long.
     After(Duration),
 }
+
+/// What a text has to be.
+const EXPECTED: &str = "a duration such as `5s`, `500ms`, `1m30s` or `PT5S`, or `0` for no limit";
 
 impl Timeout {
     fn parse(text: &str) -> Option<Self> {
@@ -113,29 +143,60 @@ impl<'de> Deserialize<'de> for Timeout {
         impl Visitor<'_> for Written {
             type Value = Timeout;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a duration such as `5s`, `500ms`, `1m30s` or `PT5S`, or `0` for no limit",
-                )
+                f.write_str(EXPECTED)
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Timeout, E> {
-                Timeout::parse(text)
-                    .ok_or_else(|| E::custom(format_args!("expected {}", Shown(&self))))
+                Timeout::parse(text).ok_or_else(|| E::custom(format_args!("expected {EXPECTED}")))
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Timeout, E> {
-                match number {
-                    0 => Ok(Timeout::Unlimited),
-                    _ => Err(E::custom(format_args!("add a unit, as `{number}s` or `{number}ms`"))),
-                }
+                self.visit_str(&number.to_string())
             }
-        }
-        struct Shown<'a>(&'a Written);
-        impl fmt::Display for Shown<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.expecting(f)
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Timeout, E> {
+                self.visit_str(&number.to_string())
             }
         }
         deserializer.deserialize_any(Written)
     }
+}
+
+impl Serialize for Timeout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unlimited => serializer.serialize_str("0"),
+            Self::After(time) if time.subsec_nanos() == 0 => {
+                serializer.collect_str(&format_args!("{}s", time.as_secs()))
+            }
+            Self::After(time) => serializer.collect_str(&format_args!("{}ms", time.as_millis())),
+        }
+    }
+}
+
+impl JsonSchema for Timeout {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Timeout".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // `0` without quotes is a number. `null` is as if nothing was given.
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "nullable": false,
+            "x-kubernetes-validations": [{
+                "rule": "string(self).matches('^(0|([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+\
+                    |P([0-9]{1,9}D)?(T([0-9]{1,9}([.][0-9]{1,9})?[HMS])+)?)$') && string(self) != 'P'",
+                "message": format!("expected {EXPECTED}"),
+            }],
+        })
+    }
+}
+
+/// Whether a `U` is the `None` of an `Option`.
+fn is_unset<U: Serialize>(url: &U) -> bool {
+    serde_json::to_value(url).is_ok_and(|url| url.is_null())
 }
 
 fn default_connect_timeout() -> Timeout {

@@ -21,6 +21,8 @@
 
 mod problem;
 
+mod schema;
+
 mod connection;
 mod http;
 mod metadata;
@@ -28,31 +30,42 @@ mod pods;
 pub mod properties;
 mod secret_string;
 mod source;
+mod status;
 mod stream;
 mod target;
 
 pub mod annotations;
 pub mod names;
-mod rules;
 
 mod documents;
 mod load;
 mod node;
 mod read;
+mod validate;
+
+#[cfg(feature = "throwaway")]
+pub mod throwaway;
 
 pub use connection::{ConfigMapKeyRef, SecretKeyRef, Tls, TlsMode};
 pub use documents::{
     ClusterPostgres, ClusterSpec, ConfigMap, Document, Documents, SGCluster, Secret,
 };
 pub use http::{Http, HttpMode, Timeout};
-pub use load::load;
+pub use kube::CustomResourceExt;
+pub use load::{load, load_with};
 pub use metadata::Metadata;
-pub use pods::{PersistentVolume, Pods, ResourceMetadata, ResourceTexts, Scheduling};
+pub use pods::{
+    PersistentVolume, Pods, ResourceAnnotations, ResourceLabels, ResourceMetadata, Scheduling,
+};
 pub use problem::{Problem, Problems};
 pub use secret_string::SecretString;
-pub use source::{Capture, Source, SourceCluster, SourceKind, SourcePostgres};
+pub use source::{Capture, Source, SourceCluster, SourceKind, SourcePostgres, SourceType};
+pub use status::{
+    Condition, ConditionStatus, EventsStatus, SignalStatus, SnapshotStatus, StreamStatus,
+    StreamingStatus,
+};
 pub use stream::{ReclaimPolicy, SGStream, StreamSpec};
 pub use target::{
     Binding, CloudEvent, Format, Knative, PgLambda, Script, ScriptFrom, ScriptType, Target,
-    TargetCluster, TargetKind,
+    TargetCluster, TargetKind, TargetType,
 };

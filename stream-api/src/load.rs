@@ -1,11 +1,15 @@
 //! Reads a user's files.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::documents::{Document, Documents};
+use crate::metadata::Metadata;
 use crate::node::{self, Data, Node};
 use crate::problem::{Problem, Problems, list, nearest};
 use crate::read::read;
+use crate::stream::{SGStream, StreamSpec};
+use crate::validate::{tell, validate};
 
 /// Every kind that is read, with its `apiVersion`.
 const KINDS: [(&str, &str); 4] = [
@@ -20,6 +24,18 @@ const KINDS: [(&str, &str); 4] = [
 /// # Errors
 /// Every problem in every file. Of a file that is not YAML, only that.
 pub fn load(files: &[(String, String)]) -> Result<Documents, Problems> {
+    load_with(files, |_| Vec::new())
+}
+
+/// As [`load`], with a further look at each stream: what `more` finds is told with the rest, at its line. The stream may lack what was
+/// told about already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    files: &[(String, String)],
+    more: impl Fn(&SGStream) -> Vec<Problem>,
+) -> Result<Documents, Problems> {
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
     for (file, text) in files {
@@ -28,7 +44,7 @@ pub fn load(files: &[(String, String)]) -> Result<Documents, Problems> {
             Ok(nodes) => {
                 for node in &nodes {
                     let mut mistakes = Vec::new();
-                    if let Some(document) = document(node, &mut mistakes) {
+                    if let Some(document) = document(node, &more, &mut mistakes) {
                         let line = node.nearest("metadata.name").0.line;
                         let place = format!("{file}:{line}");
                         mistakes.extend(same(&document, line, &loaded));
@@ -59,28 +75,40 @@ struct Head {
     kind: Option<String>,
 }
 
-fn document(node: &Node, problems: &mut Vec<Problem>) -> Option<Document> {
-    let kind = kind(node, problems)?;
-    let document = match kind {
-        "SGStream" => Document::SGStream(read(node, problems)?),
+/// A stream as it is written in a file: without unknown fields at the top, and its status left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    metadata: Metadata,
+    spec: StreamSpec,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+impl From<Stream> for SGStream {
+    fn from(stream: Stream) -> Self {
+        let Stream { metadata, spec, _status } = stream;
+        Self { metadata: metadata.into(), spec, status: None }
+    }
+}
+
+fn document(
+    node: &Node,
+    more: impl Fn(&SGStream) -> Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) -> Option<Document> {
+    Some(match kind(node, problems)? {
+        "SGStream" => {
+            let stream = read::<Stream>(node, problems).map(SGStream::from);
+            validate(node, problems);
+            let stream = stream?;
+            tell(node, more(&stream), problems);
+            Document::SGStream(Box::new(stream))
+        }
         "SGCluster" => Document::SGCluster(read(node, problems)?),
         "Secret" => Document::Secret(read(node, problems)?),
         _ => Document::ConfigMap(read(node, problems)?),
-    };
-    if let Document::SGStream(stream) = &document {
-        for problem in stream.problems() {
-            let (at, exact) = node.nearest(&problem.path);
-            // What follows from a problem already told is not told again.
-            let is_known = match exact {
-                true => at.done.get(),
-                false => problems.iter().any(|told| parent(&told.path) == parent(&problem.path)),
-            };
-            if !is_known {
-                problems.push(Problem { line: Some(at.line), ..problem });
-            }
-        }
-    }
-    Some(document)
+    })
 }
 
 /// Reads `kind` and `apiVersion`, and sets them aside.
@@ -123,17 +151,11 @@ fn kind(node: &Node, problems: &mut Vec<Problem>) -> Option<&'static str> {
 
 /// The problem that an earlier document has the same kind, namespace and name.
 fn same(document: &Document, line: usize, loaded: &[(Document, String)]) -> Option<Problem> {
-    let id = |document: &Document| {
-        let metadata = document.metadata();
-        (document.kind(), metadata.namespace().to_owned(), metadata.name.clone())
-    };
-    let (kind, namespace, name) = id(document);
-    let (_, place) = loaded.iter().find(|(earlier, _)| id(earlier) == id(document))?;
+    let (kind, namespace, name) = (document.kind(), document.namespace(), document.name());
+    let (_, place) = loaded.iter().find(|(earlier, _)| {
+        (earlier.kind(), earlier.namespace(), earlier.name()) == (kind, namespace, name)
+    })?;
     let message =
         format!("{kind} `{namespace}/{name}` is already at {place}: rename or remove one");
     Some(Problem { line: Some(line), ..Problem::at("metadata.name", message) })
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+/// The namespace of an object that names none.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// The part of `metadata` that is read. What an API server adds (`uid`, `resourceVersion`, …) is accepted and ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -22,7 +26,21 @@ pub struct Metadata {
 impl Metadata {
     /// The namespace, `default` when none is given.
     pub fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or("default")
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+}
+
+/// What the API server adds is left out.
+impl From<Metadata> for ObjectMeta {
+    fn from(metadata: Metadata) -> Self {
+        let Metadata { name, namespace, labels, annotations } = metadata;
+        Self {
+            name: Some(name),
+            namespace: Some(namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..Self::default()
+        }
     }
 }
 

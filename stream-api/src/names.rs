@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::metadata::DEFAULT_NAMESPACE;
 use crate::stream::SGStream;
 
 /// Longest name of a PostgreSQL object, in bytes: `NAMEDATALEN` - 1.
@@ -10,9 +11,19 @@ pub(crate) const MAX_NAME_BYTES: usize = 63;
 /// Digits of the hash in a name that was too long.
 const HASH_DIGITS: usize = 8;
 
+/// The stream's own name.
+pub fn name(stream: &SGStream) -> &str {
+    stream.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The stream's namespace, `default` when none is given.
+pub fn namespace(stream: &SGStream) -> &str {
+    stream.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+}
+
 /// `<namespace>.<name>`: tells the stream from all others of the cluster.
 pub fn identity(stream: &SGStream) -> String {
-    format!("{}.{}", stream.metadata.namespace(), stream.metadata.name)
+    format!("{}.{}", namespace(stream), name(stream))
 }
 
 /// The replication slot: property `slotName`, by default `<namespace>_<name>` in the letters a slot may have.
@@ -23,8 +34,7 @@ pub fn slot(stream: &SGStream) -> String {
     if let Some(name) = properties.and_then(|properties| properties.slot_name.clone()) {
         return name;
     }
-    let metadata = &stream.metadata;
-    let name: String = format!("{}_{}", metadata.namespace(), metadata.name)
+    let name: String = format!("{}_{}", namespace(stream), name(stream))
         .chars()
         .map(|letter| letter.to_ascii_lowercase())
         .map(|letter| if matches!(letter, 'a'..='z' | '0'..='9' | '_') { letter } else { '_' })

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A text that may be a secret, such as a password or a header: its `Debug` shows nothing of it, and it has no `Display`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+/// Serialised it is plain: what is serialised goes to an API server only.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SecretString(String);
 

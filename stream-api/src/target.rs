@@ -2,141 +2,227 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::connection::{ConfigMapKeyRef, SecretKeyRef, Tls, default_database};
 use crate::http::Http;
 use crate::problem::Problem;
 use crate::properties::SinkProperties;
 
-/// `spec.target`. Blocks of other types than `type` are accepted and not looked at.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// `spec.target`. Only the block of `type` is given.
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.type != 'SGCluster' || has(self.sgCluster)",
+        "message": "target.sgCluster is required when target.type is SGCluster",
+        "fieldPath": ".sgCluster",
+        "reason": "FieldValueRequired",
+    },
+    {
+        "rule": "self.type != 'CloudEvent' || has(self.cloudEvent)",
+        "message": "target.cloudEvent is required when target.type is CloudEvent",
+        "fieldPath": ".cloudEvent",
+        "reason": "FieldValueRequired",
+    },
+    {
+        "rule": "self.type != 'CloudEvent' || !has(self.cloudEvent) || has(self.cloudEvent.http)",
+        "message": "target.cloudEvent.http is required when target.type is CloudEvent",
+        "fieldPath": ".cloudEvent.http",
+        "reason": "FieldValueRequired",
+    },
+    {
+        "rule": "self.type != 'PgLambda' || has(self.pgLambda)",
+        "message": "target.pgLambda is required when target.type is PgLambda",
+        "fieldPath": ".pgLambda",
+        "reason": "FieldValueRequired",
+    },
+    {
+        "rule": "[has(self.sgCluster), has(self.cloudEvent), has(self.pgLambda)].filter(given, given).size() <= 1",
+        "message": "only the block of target.type may be set: remove the others of target.sgCluster, target.cloudEvent and target.pgLambda",
+    },
+]))]
 pub struct Target {
-    /// `SGCluster`, `CloudEvent` or `PgLambda`: read it through [`kind()`](Self::kind).
-    pub r#type: String,
-    /// The block of type `SGCluster`.
+    /// Kind of the target. The block of the same name has to be given as well.
+    // Read it through `kind()`.
+    pub r#type: TargetType,
+    /// The target is an SGCluster in the stream's namespace. For type `SGCluster`.
     pub sg_cluster: Option<TargetCluster>,
-    /// The block of type `CloudEvent`.
+    /// The target is an HTTP endpoint that takes CloudEvents. For type `CloudEvent`.
     pub cloud_event: Option<CloudEvent>,
-    /// The block of type `PgLambda`.
+    /// The target is a JavaScript function. For type `PgLambda`.
     pub pg_lambda: Option<PgLambda>,
 }
 
+/// `spec.target.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TargetType {
+    /// A StackGres cluster, by its name.
+    SGCluster,
+    /// An HTTP endpoint that is sent every event.
+    CloudEvent,
+    /// A function that is called with every event.
+    PgLambda,
+}
+
 /// `spec.target.sgCluster`: a cluster in the stream's namespace.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.username) || has(self.password)",
+        "message": "username and password must be set together (or both omitted)",
+        "fieldPath": ".password",
+    },
+    {
+        "rule": "!has(self.password) || has(self.username)",
+        "message": "username and password must be set together (or both omitted)",
+        "fieldPath": ".username",
+    },
+]))]
 pub struct TargetCluster {
-    /// Name of the SGCluster.
+    /// Name of the SGCluster. Example: `target-cluster`.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Database; default `postgres`.
+    /// Database to write to. Default: `postgres`. It has to exist.
     #[serde(default = "default_database")]
     pub database: String,
-    /// User; unset: the cluster's superuser.
+    /// User to log in as; goes with `password`. Default: the cluster's superuser.
     pub username: Option<SecretKeyRef>,
-    /// Password; unset: that of the cluster's superuser.
+    /// Password of the user; goes with `username`. Default: that of the cluster's superuser.
     pub password: Option<SecretKeyRef>,
-    /// Do not import the schema; default false.
+    /// Do not bring the schema over from the source. Default: false.
+    ///
+    /// Tables are then expected to exist, or are created as `schemaEvolution` says.
     #[serde(default)]
     pub skip_ddl_import: bool,
-    /// `SIMILAR TO` pattern of the roles that are not imported; unset: the source's own service users.
+    /// Roles that are not brought over: a pattern for `SIMILAR TO`.
+    ///
+    /// Default: the source's own service users. Example: `(admin|monitor%)`.
     pub ddl_import_role_skip_filter: Option<String>,
-    /// Keep indexes and constraints during the copy; implies the two options below. Default false.
+    /// Keep indexes and constraints during the copy. Default: false.
+    ///
+    /// The copy is slower then. Implies `skipDropPrimaryKeys` and `skipRestoreIndexesAfterSnapshot`.
     #[serde(default)]
     pub skip_drop_indexes_and_constraints: bool,
-    /// Keep primary keys during the copy; default false.
+    /// Keep primary keys during the copy. Default: false.
     #[serde(default)]
     pub skip_drop_primary_keys: bool,
-    /// Do not restore indexes after the copy; default false.
+    /// Do not restore indexes when the copy is done, only at the end. Default: false.
     #[serde(default)]
     pub skip_restore_indexes_after_snapshot: bool,
-    /// Protection of the connection; unset: the connection's own default. An addition to the resource.
+    /// Protection of the connection. Default: TLS where the server offers it.
     pub tls: Option<Tls>,
-    /// `debeziumProperties`.
+    /// Settings under the names that Debezium's JDBC sink has for them.
     #[serde(default)]
     pub debezium_properties: SinkProperties,
 }
 
 /// `spec.target.cloudEvent`: an HTTP endpoint for CloudEvents.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloudEvent {
-    /// Encoding of an event.
+    /// Encoding of an event. Default: `json`.
     #[serde(default)]
     pub format: Format,
-    /// Protocol.
+    /// Protocol that carries an event. Default: `http`.
     #[serde(default)]
     pub binding: Binding,
-    /// The endpoint: read it through [`Target::kind`].
+    /// The endpoint, and how it is called.
+    // Read it through `Target::kind`.
     pub http: Option<Http>,
 }
 
 /// `spec.target.cloudEvent.format`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// `json`, the only one.
+    /// JSON.
     #[default]
     Json,
 }
 
 /// `spec.target.cloudEvent.binding`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Binding {
-    /// `http`, the only one.
+    /// HTTP, one POST for one event or more.
     #[default]
     Http,
 }
 
 /// `spec.target.pgLambda`: a JavaScript function that sees every event.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.script) != has(self.scriptFrom)",
+    "message": "exactly one of script or scriptFrom must be set",
+    "fieldPath": ".script",
+}]))]
 pub struct PgLambda {
-    /// Language of the script.
+    /// Language of the script. Default: `javascript`.
     #[serde(default)]
     pub script_type: ScriptType,
-    /// The script itself: read it through [`code()`](Self::code).
+    /// The script itself; or give `scriptFrom`.
+    ///
+    /// It sees `event`, `request` and `response`. Example: `console.log(event.data.after); response.end('OK')`.
+    // Read it through `code()`.
     pub script: Option<String>,
-    /// Where the script is: read it through [`code()`](Self::code).
+    /// Where the script is kept; or give `script`.
+    // Read it through `code()`.
     pub script_from: Option<ScriptFrom>,
-    /// The Knative service that runs it.
+    /// The Knative service that runs the script. May be left out.
     #[serde(default)]
     pub knative: Knative,
-    /// Image that runs the script; unset: that of the product. An addition to the resource.
+    /// Image that runs the script. Default: the product's own. An addition to the resource.
     pub image: Option<String>,
 }
 
 /// `spec.target.pgLambda.scriptType`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScriptType {
-    /// `javascript`, the only one.
+    /// JavaScript.
     #[default]
     Javascript,
 }
 
 /// `spec.target.pgLambda.scriptFrom`: exactly one of the two.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+    "message": "exactly one of secretKeyRef or configMapKeyRef must be set",
+    "fieldPath": ".secretKeyRef",
+}]))]
 pub struct ScriptFrom {
-    /// Key of a Secret.
+    /// Key of a Secret that holds the script.
     pub secret_key_ref: Option<SecretKeyRef>,
-    /// Key of a ConfigMap.
+    /// Key of a ConfigMap that holds the script.
     pub config_map_key_ref: Option<ConfigMapKeyRef>,
 }
 
 /// `spec.target.pgLambda.knative`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Knative {
     /// Annotations of the Knative service.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     /// Labels of the Knative service.
+    ///
+    /// Default: `networking.knative.dev/visibility: cluster-local`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// How the service is called; without `url`: at the address in its status.
+    /// How the service is called. Without `url`: at the address in its status.
     pub http: Option<Http<Option<String>>>,
 }
 
@@ -166,32 +252,28 @@ impl Target {
     /// The block that `type` chooses. The one place that reads `type`.
     ///
     /// # Errors
-    /// The type is not known, its block is missing, or that of a `CloudEvent` has no `http`.
+    /// The block of the type is missing, or that of a `CloudEvent` has no `http`.
     pub fn kind(&self) -> Result<TargetKind<'_>, Problem> {
         let missing = |block: &str| {
             Problem::at(
                 format!("spec.target.{block}"),
-                format!("target.{block} is required when target.type is {}", self.r#type),
+                format!("target.{block} is required when target.type is {:?}", self.r#type),
             )
         };
-        match self.r#type.as_str() {
-            "SGCluster" => self
+        match self.r#type {
+            TargetType::SGCluster => self
                 .sg_cluster
                 .as_ref()
                 .map(TargetKind::SGCluster)
                 .ok_or_else(|| missing("sgCluster")),
-            "CloudEvent" => {
+            TargetType::CloudEvent => {
                 let block = self.cloud_event.as_ref().ok_or_else(|| missing("cloudEvent"))?;
                 let http = block.http.as_ref().ok_or_else(|| missing("cloudEvent.http"))?;
                 Ok(TargetKind::CloudEvent(http))
             }
-            "PgLambda" => {
+            TargetType::PgLambda => {
                 self.pg_lambda.as_ref().map(TargetKind::PgLambda).ok_or_else(|| missing("pgLambda"))
             }
-            _ => Err(Problem::at(
-                "spec.target.type",
-                "target.type must be one of: SGCluster, CloudEvent, PgLambda",
-            )),
         }
     }
 }

@@ -28,6 +28,14 @@ spec:
       size: 1Gi
 ";
 
+/// The target of the stream.
+const CLOUD_EVENT: &str = "    type: CloudEvent
+    cloudEvent:
+      http:
+        url: http://e
+        retryLimit: 5
+";
+
 fn told(files: &[(&str, &str)]) -> String {
     let files: Vec<_> =
         files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
@@ -75,6 +83,11 @@ fn a_field_that_is_not_known_names_its_neighbour() {
             "      size: 1Gi\n",
             "      size: 1Gi\n      weight: 1\n",
             "s.yaml:24: spec.pods.persistentVolume.weight: unknown field `weight`, expected one of `size`, `storageClass`",
+        ),
+        (
+            "      size: 1Gi\n",
+            "      size: 1Gi\n    scheduling: {tolerations: [{key: a, vlaue: b}]}\n",
+            "s.yaml:24: spec.pods.scheduling.tolerations[0].vlaue: unknown field `vlaue`, did you mean `value`?",
         ),
         (
             "kind: SGStream\n",
@@ -160,7 +173,7 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "snapshotMode: initial",
             "slotName: My-Slot",
-            "s.yaml:14: spec.source.postgres.debeziumProperties.slotName: must be 1 to 63 lower-case letters, digits and `_`",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.slotName: slotName must be 1 to 63 lower-case letters, digits and `_`",
         ),
         (
             "snapshotMode: initial",
@@ -180,7 +193,7 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "snapshotMode: initial",
             "snapshotMode: custom",
-            "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: `custom` needs a Java class, which cannot run here: choose another mode",
+            "s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: snapshotMode `custom` needs a Java class, which cannot run here: choose another mode",
         ),
         (
             "retryLimit: 5",
@@ -190,7 +203,7 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "retryLimit: 5",
             "readTimeout: 5",
-            "s.yaml:20: spec.target.cloudEvent.http.readTimeout: add a unit, as `5s` or `5ms`",
+            "s.yaml:20: spec.target.cloudEvent.http.readTimeout: expected a duration such as `5s`, `500ms`, `1m30s` or `PT5S`, or `0` for no limit",
         ),
         (
             "retryLimit: 5",
@@ -205,12 +218,12 @@ fn a_wrong_value_names_the_right_ones() {
         (
             "  name: orders",
             "  name: My_Orders",
-            "s.yaml:4: metadata.name: must be at most 56 lower-case letters, digits and `-`, start with a letter and not end with `-`",
+            "s.yaml:4: metadata.name: metadata.name must be at most 56 lower-case letters, digits and -, start with a letter and not end with -",
         ),
         (
             "  pods:\n",
             "  maxRetries: -2\n  pods:\n",
-            "s.yaml:21: spec.maxRetries: must be greater or equal to -1",
+            "s.yaml:21: spec.maxRetries: maxRetries must be greater or equal to -1",
         ),
         (
             "  pods:\n",
@@ -235,12 +248,12 @@ fn what_is_missing_is_named_once() {
         (
             "    type: Postgres\n",
             "    type: Oracle\n",
-            "s.yaml:7: spec.source.type: source.type must be one of: SGCluster, Postgres",
+            "s.yaml:7: spec.source.type: unknown value `Oracle`, expected one of `SGCluster`, `Postgres`",
         ),
         (
             "    type: CloudEvent\n",
             "    type: Kafka\n",
-            "s.yaml:16: spec.target.type: target.type must be one of: SGCluster, CloudEvent, PgLambda",
+            "s.yaml:16: spec.target.type: unknown value `Kafka`, expected one of `SGCluster`, `CloudEvent`, `PgLambda`",
         ),
         (
             "      http:\n        url: http://e\n        retryLimit: 5\n",
@@ -253,12 +266,12 @@ fn what_is_missing_is_named_once() {
             "s.yaml:8: spec.source.postgres.password: username and password must be set together (or both omitted)",
         ),
         (
-            "    type: CloudEvent\n",
+            CLOUD_EVENT,
             "    type: PgLambda\n    pgLambda: {}\n",
             "s.yaml:17: spec.target.pgLambda.script: exactly one of script or scriptFrom must be set",
         ),
         (
-            "    type: CloudEvent\n",
+            CLOUD_EVENT,
             "    type: PgLambda\n    pgLambda: {scriptFrom: {}}\n",
             "s.yaml:17: spec.target.pgLambda.scriptFrom.secretKeyRef: exactly one of secretKeyRef or configMapKeyRef must be set",
         ),
@@ -365,6 +378,7 @@ fn all_problems_of_all_files_come_at_once_in_order() {
 s.yaml:8: spec.source.postgres.host: required field is missing
 s.yaml:9: spec.source.postgres.hots: unknown field `hots`, did you mean `host`?
 s.yaml:10: spec.source.postgres.port: expected an integer, found a string
+s.yaml:14: spec.source.postgres.debeziumProperties.snapshotMode: snapshotMode `custom` needs a Java class, which cannot run here: choose another mode
 s.yaml:20: spec.target.cloudEvent.http.retrylimit: unknown field `retrylimit`, did you mean `retryLimit`?
 s.yaml:27: metadata.nam: unknown field `nam`, did you mean `name`?
 s.yaml:27: metadata.name: required field is missing

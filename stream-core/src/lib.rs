@@ -17,7 +17,7 @@
 //! `testing` has a ledger that fails a test at the moment when a sink, a source or a store breaks its promise (feature
 //! `testing`), `throwaway` starts private servers (feature `throwaway`).
 //!
-//! This crate knows neither Kubernetes nor anyone's configuration, writes no metrics, and starts no stream again:
+//! This crate knows nobody's configuration or orchestration, writes no metrics, and starts no stream again:
 //! an error ends the pipeline, and its [`ErrorKind`] says whether a new one from the checkpoint may help.
 
 pub mod assemble;
@@ -28,6 +28,7 @@ pub mod copy;
 pub mod error;
 pub mod failpoint;
 pub mod filter;
+pub mod finding;
 pub mod lsn;
 pub mod pgoutput;
 pub mod pipeline;

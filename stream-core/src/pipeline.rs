@@ -130,6 +130,17 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
+        // Known as worthless before the source forgets why.
+        let again: Vec<_> = inspected
+            .to_copy
+            .iter()
+            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
+            .map(|name| (name.clone(), TableSync::Copying))
+            .collect();
+        if !again.is_empty() {
+            self.offsets.save_tables(&again).await?;
+            checkpoint.tables.extend(again);
+        }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         reached(Step::SlotMade);
         if checkpoint.position.is_none() {
@@ -148,10 +159,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
                 &self.stats,
             )
             .await?;
-            let synced = TableSync::Synced { lsn: snapshot.lsn };
-            checkpoint
-                .tables
-                .extend(snapshot.tables.iter().map(|table| (table.name.clone(), synced)));
+            checkpoint.tables.extend(snapshot.tables.iter().map(|table| {
+                let origin = table.origin();
+                (table.name.clone(), TableSync::Synced { lsn: snapshot.lsn, origin })
+            }));
         }
         let synced = synced(&checkpoint);
         let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
@@ -175,7 +186,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let tables: Vec<_> = beginning
             .taken_up
             .iter()
-            .map(|(name, lsn)| (name.clone(), TableSync::Synced { lsn: *lsn }))
+            .map(|table| {
+                let synced = TableSync::Synced { lsn: beginning.start, origin: table.origin() };
+                (table.name.clone(), synced)
+            })
             .collect();
         if !tables.is_empty() {
             self.offsets.save_tables(&tables).await?;
@@ -331,7 +345,7 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
         .tables
         .iter()
         .filter_map(|(name, sync)| match sync {
-            TableSync::Synced { lsn } => Some((name.clone(), *lsn)),
+            TableSync::Synced { lsn, .. } => Some((name.clone(), *lsn)),
             TableSync::Copying => None,
         })
         .collect()

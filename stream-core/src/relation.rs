@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::sql::Ident;
 
 /// The object identifier of a table on the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelationId(pub u32);
 
 /// A table's schema and name, unquoted. `Display` gives `schema.name` for people.

@@ -33,8 +33,8 @@ pub struct Beginning {
     pub start: Lsn,
     /// The snapshot to copy first; `None` when every table has one.
     pub snapshot: Option<Snapshot>,
-    /// Tables that are taken up without a copy, each with the position from which their changes count.
-    pub taken_up: BTreeMap<TableName, Lsn>,
+    /// Tables that are taken up without a copy: their changes count from `start` on.
+    pub taken_up: Vec<Arc<Table>>,
     /// Whether the stream is complete once the snapshot is.
     pub snapshot_only: bool,
 }

@@ -1,5 +1,6 @@
 //! Captured tables: what a stream moves.
 
+use crate::checkpoint::TableOrigin;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
@@ -55,4 +56,16 @@ pub struct Table {
     pub bytes: u64,
     /// A condition that its rows must meet, as SQL: the publication's row filter.
     pub row_filter: Option<String>,
+    /// `oid` of each thing that publishes its changes: an entry of the publication, or the publication itself when that
+    /// names no tables. Empty while nothing does.
+    pub published_by: Vec<u32>,
+}
+
+impl Table {
+    /// What the name stands for now.
+    #[must_use]
+    pub fn origin(&self) -> TableOrigin {
+        let published_by = self.published_by.first().copied().unwrap_or_default();
+        TableOrigin { relation: self.id, published_by }
+    }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use stream_core::batch::Batch;
-use stream_core::checkpoint::{Completion, TableSync};
+use stream_core::checkpoint::{Completion, TableOrigin, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::sink::Sink;
@@ -672,7 +672,7 @@ async fn a_table_is_complete_with_its_last_chunk() {
     scene.source.reads.every(Fault::Delay(SECOND));
     let looks = async {
         sleep(20 * SECOND).await;
-        let synced = Some(TableSync::Synced { lsn: START });
+        let synced = Some(synced_at(START));
         assert_eq!(scene.table("a"), Some(TableSync::Copying));
         assert_eq!((scene.table("b"), scene.table("c")), (synced, synced));
     };
@@ -700,7 +700,7 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     scene.ledger.assert_kept();
     let copying = Some(TableSync::Copying);
     assert_eq!((scene.table("a"), scene.table("c")), (copying, copying));
-    assert_eq!(scene.table("b"), Some(TableSync::Synced { lsn: START }));
+    assert_eq!(scene.table("b"), Some(synced_at(START)));
 
     let before = scene.sink.rows();
     scene.source.snapshot_lsn = Lsn::new(300);
@@ -708,7 +708,7 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     scene.assert_completed(ended);
     let b_rows = |rows: &[String]| rows.iter().filter(|row| row.starts_with('b')).count();
     assert_eq!((b_rows(&before), b_rows(&scene.sink.rows())), (4, 4));
-    assert_eq!(scene.table("a"), Some(TableSync::Synced { lsn: Lsn::new(300) }));
+    assert_eq!(scene.table("a"), Some(synced_at(Lsn::new(300))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -980,3 +980,7 @@ const _: fn() = || {
     fn is_send<F: Future + Send>(_: impl FnOnce(Watched, mpsc::Receiver<Control>) -> F) {}
     is_send(|pipeline, control| pipeline.run(control));
 };
+
+fn synced_at(lsn: Lsn) -> TableSync {
+    TableSync::Synced { lsn, origin: TableOrigin::default() }
+}

@@ -18,14 +18,40 @@ use stream_core::postgres::{ConnectOptions, Password};
 pub(crate) enum Task {
     /// Run a stream on this machine.
     Local(Local),
+    /// Look for mistakes, and run nothing.
+    Validate(Validate),
+}
+
+/// What to look at.
+pub(crate) struct Validate {
+    /// YAML files; `-` is the standard input.
+    pub(crate) files: Vec<PathBuf>,
+    /// Whether to print the configuration with what is left out filled in.
+    pub(crate) effective: bool,
+    /// Whether to ask the servers.
+    pub(crate) connect: bool,
+    /// Where clusters are, and how one logs in.
+    pub(crate) logins: Logins,
+    /// Where client programs are looked for, before the usual places.
+    pub(crate) program_path: OsString,
+    /// What the user should know about the arguments.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where clusters are, and how one logs in.
+pub(crate) struct Logins {
+    /// Addresses of clusters, by name.
+    pub(crate) clusters: BTreeMap<String, ClusterUrl>,
+    /// Where passwords come from that nobody gave.
+    pub(crate) passwords: Passwords,
 }
 
 /// How to run a stream on this machine.
 pub(crate) struct Local {
     /// YAML files; `-` is the standard input.
     pub(crate) files: Vec<PathBuf>,
-    /// Addresses of clusters, by name.
-    pub(crate) clusters: BTreeMap<String, ClusterUrl>,
+    /// Where clusters are, and how one logs in.
+    pub(crate) logins: Logins,
     /// SQL files that fill throw-away clusters, by the cluster's name.
     pub(crate) init: BTreeMap<String, PathBuf>,
     /// Where throw-away clusters keep their data.
@@ -34,8 +60,6 @@ pub(crate) struct Local {
     pub(crate) complete: bool,
     /// Where server and client programs are looked for, before the usual places.
     pub(crate) program_path: OsString,
-    /// Where passwords come from that nobody gave.
-    pub(crate) passwords: Passwords,
     /// The form of log lines.
     pub(crate) log_format: LogFormat,
     /// The command that goes on with the stream, without passwords.
@@ -84,9 +108,15 @@ enum Commands {
     /// Starts a throw-away PostgreSQL for each SGCluster document that no --cluster names. Ctrl-C stops; the same
     /// command goes on. Exit codes: 0 done or stopped, 1 failed, 2 bad input, 3 another worker runs the stream, 143
     /// terminated.
-    Local(Flags),
+    Local(LocalFlags),
+    /// Looks for mistakes in the streams of YAML files; runs nothing and changes nothing
+    ///
+    /// Tells every mistake with its file, line and path, by the rules of a cluster that has the resource's definition.
+    /// Exit codes: 0 nothing stands in the way, 1 a server could not be asked, 2 something has to be changed.
+    Validate(ValidateFlags),
 }
 
+/// Which files, and where their clusters are.
 #[derive(clap::Args)]
 struct Flags {
     /// File with documents of kind SGStream, SGCluster, Secret and ConfigMap; `-` is the standard input
@@ -95,6 +125,15 @@ struct Flags {
     /// Address of an SGCluster: a `postgres://` URL, `env:VARIABLE` or `@FILE` that hold one
     #[arg(long = "cluster", value_name = "NAME=URL")]
     clusters: Vec<String>,
+    /// Where programs of PostgreSQL are looked for, before STREAM_POSTGRES_DIRS, STREAM_POSTGRES_CLIENTS, PATH
+    #[arg(long = "postgres-dir", value_name = "DIR")]
+    postgres_dirs: Vec<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct LocalFlags {
+    #[command(flatten)]
+    common: Flags,
     /// SQL file that fills a throw-away cluster, once
     #[arg(long, value_name = "NAME=FILE")]
     init: Vec<String>,
@@ -104,12 +143,21 @@ struct Flags {
     /// Deliver all that the source holds now, synchronise sequences, remove slot and publication, and end
     #[arg(long)]
     complete: bool,
-    /// Where programs of PostgreSQL are looked for, before STREAM_POSTGRES_DIRS, STREAM_POSTGRES_CLIENTS, PATH
-    #[arg(long = "postgres-dir", value_name = "DIR")]
-    postgres_dirs: Vec<PathBuf>,
     /// Form of log lines; default: text on a terminal, json otherwise
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+}
+
+#[derive(clap::Args)]
+struct ValidateFlags {
+    #[command(flatten)]
+    common: Flags,
+    /// Print each stream as it would run: what is left out filled in, and what has no effect marked
+    #[arg(long)]
+    effective: bool,
+    /// Ask source and target too, without changing them: settings, rights, keys, types, and what would be captured
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Reads arguments and environment. Ends the process after `--help` and after arguments that nobody knows.
@@ -119,6 +167,7 @@ pub(crate) fn parse() -> anyhow::Result<Task> {
     let CommandLine { command } = CommandLine::parse();
     match command {
         Commands::Local(flags) => local(flags).map(Task::Local),
+        Commands::Validate(flags) => validate(flags).map(Task::Validate),
     }
 }
 
@@ -139,30 +188,10 @@ fn arm() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn local(flags: Flags) -> anyhow::Result<Local> {
-    let Flags { files, clusters, init, data_dir, complete, postgres_dirs, log_format } = flags;
+fn local(flags: LocalFlags) -> anyhow::Result<Local> {
+    let LocalFlags { common, init, data_dir, complete, log_format } = flags;
     let mut problems = Vec::new();
-    let mut warnings = Vec::new();
-    if clusters.iter().any(|argument| shown(argument) != *argument) {
-        warnings.push(
-            "a password in an argument can be read by everybody on this machine: give the address as \
-             `--cluster NAME=env:VARIABLE` or `--cluster NAME=@FILE`"
-                .to_owned(),
-        );
-    }
-    let clusters = named("--cluster", "postgres://user@host:port/", &clusters, &mut problems)
-        .into_iter()
-        .filter_map(|(name, value)| {
-            let url = cluster_url(&value).with_context(|| format!("--cluster {name}"));
-            url.map_err(|error| problems.push(format!("{error:#}"))).ok().map(|url| (name, url))
-        })
-        .collect();
-    for directory in postgres_dirs.iter().filter(|directory| !directory.is_dir()) {
-        problems.push(format!(
-            "--postgres-dir `{}` is no directory: name one with programs of PostgreSQL",
-            directory.display()
-        ));
-    }
+    let Common { files, logins, program_path, warnings } = common.read(&mut problems);
     let init = named("--init", "FILE.sql", &init, &mut problems);
     if !problems.is_empty() {
         bail!(problems.join("\n"));
@@ -171,12 +200,11 @@ fn local(flags: Flags) -> anyhow::Result<Local> {
         if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     Ok(Local {
         files,
-        clusters,
+        logins,
         init: init.into_iter().map(|(name, file)| (name, file.into())).collect(),
         data_dir,
         complete,
-        program_path: program_path(postgres_dirs),
-        passwords: passwords(),
+        program_path,
         log_format: log_format.unwrap_or(default_format),
         command: env::args()
             .map(|argument| quoted(&shown(&argument)))
@@ -184,6 +212,53 @@ fn local(flags: Flags) -> anyhow::Result<Local> {
             .join(" "),
         warnings,
     })
+}
+
+fn validate(flags: ValidateFlags) -> anyhow::Result<Validate> {
+    let ValidateFlags { common, effective, connect } = flags;
+    let mut problems = Vec::new();
+    let Common { files, logins, program_path, warnings } = common.read(&mut problems);
+    if !problems.is_empty() {
+        bail!(problems.join("\n"));
+    }
+    Ok(Validate { files, effective, connect, logins, program_path, warnings })
+}
+
+/// What [`Flags`] say.
+struct Common {
+    files: Vec<PathBuf>,
+    logins: Logins,
+    program_path: OsString,
+    warnings: Vec<String>,
+}
+
+impl Flags {
+    fn read(self, problems: &mut Vec<String>) -> Common {
+        let Self { files, clusters, postgres_dirs } = self;
+        let mut warnings = Vec::new();
+        if clusters.iter().any(|argument| shown(argument) != *argument) {
+            warnings.push(
+                "a password in an argument can be read by everybody on this machine: give the address as \
+                 `--cluster NAME=env:VARIABLE` or `--cluster NAME=@FILE`"
+                    .to_owned(),
+            );
+        }
+        let clusters = named("--cluster", "postgres://user@host:port/", &clusters, problems)
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let url = cluster_url(&value).with_context(|| format!("--cluster {name}"));
+                url.map_err(|error| problems.push(format!("{error:#}"))).ok().map(|url| (name, url))
+            })
+            .collect();
+        for directory in postgres_dirs.iter().filter(|directory| !directory.is_dir()) {
+            problems.push(format!(
+                "--postgres-dir `{}` is no directory: name one with programs of PostgreSQL",
+                directory.display()
+            ));
+        }
+        let logins = Logins { clusters, passwords: passwords() };
+        Common { files, logins, program_path: program_path(postgres_dirs), warnings }
+    }
 }
 
 /// Divides each argument `NAME=VALUE` of `flag`.

@@ -6,13 +6,13 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode};
+use stream_api::{Documents, SGStream, SecretKeyRef, SourceKind, TargetKind, Tls, TlsMode, names};
 use stream_core::postgres::options::RootCert;
 use stream_core::postgres::passfile::password_from_passfile;
 use stream_core::postgres::{ConnectOptions, Password, SslMode};
 use tempfile::NamedTempFile;
 
-use crate::args::{Local, Passwords};
+use crate::args::{Local, Logins, Passwords};
 use crate::config::problem::Found;
 
 /// Where a stream reads and where it writes.
@@ -60,11 +60,11 @@ struct Block<'a> {
 pub(crate) fn places(
     stream: &SGStream,
     documents: &Documents,
-    args: &Local,
+    logins: &Logins,
     found: &mut Found,
 ) -> Option<Places> {
-    let namespace = stream.metadata.namespace();
-    let mut resolver = Resolver { namespace, documents, args, found, certificates: Vec::new() };
+    let namespace = names::namespace(stream);
+    let mut resolver = Resolver { namespace, documents, logins, found, certificates: Vec::new() };
     let source = stream.spec.source.kind().ok().and_then(|kind| {
         let capture = kind.capture();
         let block = Block {
@@ -97,13 +97,11 @@ pub(crate) fn places(
         Ok(TargetKind::CloudEvent(_) | TargetKind::PgLambda(_)) | Err(_) => None,
     };
     let certificates = resolver.certificates;
-    let places = Places { source: source?, target: target?, certificates };
-    check_names(&places, args, found);
-    Some(places)
+    Some(Places { source: source?, target: target?, certificates })
 }
 
 /// Arguments that name a cluster which is not there are most often misspelt.
-fn check_names(places: &Places, args: &Local, found: &mut Found) {
+pub(crate) fn check_names(places: &Places, args: &Local, found: &mut Found) {
     let both = [&places.source, &places.target];
     let throw_away = |name: &str| {
         both.iter()
@@ -118,7 +116,7 @@ fn check_names(places: &Places, args: &Local, found: &mut Found) {
     let given = |name: &str| {
         both.iter().any(|place| matches!(place, Place::Given { title, .. } if title == name))
     };
-    for name in args.clusters.keys().filter(|name| !given(name)) {
+    for name in args.logins.clusters.keys().filter(|name| !given(name)) {
         found.add(
             format!("--cluster {name}"),
             "the stream names no cluster so: correct the name, or remove the argument",
@@ -129,14 +127,14 @@ fn check_names(places: &Places, args: &Local, found: &mut Found) {
 struct Resolver<'a> {
     namespace: &'a str,
     documents: &'a Documents,
-    args: &'a Local,
+    logins: &'a Logins,
     found: &'a mut Found,
     certificates: Vec<NamedTempFile>,
 }
 
 impl Resolver<'_> {
     fn cluster(&mut self, name: &str, block: &Block<'_>) -> Option<Place> {
-        if let Some(url) = self.args.clusters.get(name) {
+        if let Some(url) = self.logins.clusters.get(name) {
             if let Some(other) = url.database.as_deref().filter(|other| *other != block.database) {
                 tracing::warn!(
                     "--cluster {name} names database `{other}`, and {}.database is `{}`: that one is used",
@@ -188,7 +186,7 @@ impl Resolver<'_> {
                 (connect.user, connect.password) = (user, Some(password));
             }
             None if connect.password.is_none() => {
-                connect.password = password(&self.args.passwords, &connect);
+                connect.password = password(&self.logins.passwords, &connect);
             }
             None => {}
         }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::compose::Composition;
 
 /// Exit code: failed, and another attempt may help.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// Exit code: the input is bad, and no other attempt helps.
 pub(crate) const BAD_INPUT: u8 = 2;
 /// Exit code: another worker runs the stream.

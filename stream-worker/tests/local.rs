@@ -490,7 +490,11 @@ fn bad_input_is_named_with_a_remedy() {
         (&lambda, only_a, &["`PgLambda` is not supported yet"]),
         (&property("publishViaPartitionRoot: true"), &given, &["publishViaPartitionRoot"]),
         (&property("snapshotMode: configuration_based"), &given, &["`configuration_based`"]),
-        (&property("columnMaskHash: {}"), &given, &["columnMaskHash", "not supported yet"]),
+        (
+            &property("columnMaskHash: {SHA-256: {salt: [a]}}"),
+            &given,
+            &["columnMaskHash", "not supported yet"],
+        ),
         (&property("skippedOperations: [t]"), &given, &["skippedOperations"]),
         ("a: [", &given, &["not valid YAML"]),
         (&base, &["--postgres-dir", "none"], &["--postgres-dir `none`"]),

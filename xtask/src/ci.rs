@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{test, tidy};
+use crate::{gen_crds, test, tidy};
 
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -26,6 +26,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     println!("== cargo xtask tidy");
     if tidy::run(workspace)? != ExitCode::SUCCESS {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("== cargo xtask gen-crds --check");
+    if gen_crds::run(workspace, &gen_crds::Args::check())? != ExitCode::SUCCESS {
         return Ok(ExitCode::FAILURE);
     }
     println!("== cargo xtask test");

@@ -2,8 +2,11 @@
 
 mod bench;
 mod ci;
+mod cluster;
 mod compare;
 mod demo;
+mod fetch;
+mod gen_crds;
 mod postgres;
 mod test;
 mod tidy;
@@ -35,12 +38,17 @@ enum Command {
     Test(test::Args),
     /// Checks what the compiler does not: forbidden edges, orphan files, file sizes, escapes.
     Tidy,
+    /// Writes the resource's definition and its reference page from the types in `stream-api`.
+    GenCrds(gen_crds::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
     Torture(torture::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
+    /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
 fn main() -> Result<ExitCode> {
@@ -51,8 +59,10 @@ fn main() -> Result<ExitCode> {
         Command::Ci => ci::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
+        Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
+        Command::Cluster(command) => cluster::run(&workspace, &command),
     }
 }

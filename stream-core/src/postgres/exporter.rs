@@ -77,7 +77,7 @@ impl Exporter {
             Literal(&self.snapshot)
         );
         wire.simple_query(&sql).await.map_err(problem::from_wire)?;
-        Ok(SnapshotReader { wire })
+        Ok(SnapshotReader { wire, connect: connect.clone() })
     }
 
     /// Ends the session; readers that are open keep the snapshot.
@@ -89,6 +89,51 @@ impl Exporter {
 /// A session that reads an exported snapshot.
 pub struct SnapshotReader {
     wire: Wire,
+    connect: ConnectOptions,
+}
+
+impl SnapshotReader {
+    /// Refuses a table that an ALTER TABLE has written anew since the snapshot, which sees no row of it then. Locks the
+    /// table, so that none does it later.
+    ///
+    /// Source: <https://www.postgresql.org/docs/current/mvcc-caveats.html>
+    async fn assert_not_rewritten(&mut self, table: &Table) -> Result<(), Error> {
+        let (name, id) = (table.name.quoted(), table.id.0);
+        // LOCK TABLE would want the right to read all columns.
+        let lock = format!("SELECT FROM ONLY {name} LIMIT 0");
+        self.wire.simple_query(&lock).await.map_err(problem::from_wire)?;
+        // The function tells of now, the catalogue of the snapshot.
+        let file = format!(
+            "SELECT relfilenode = pg_relation_filenode(oid) AS same FROM pg_class WHERE oid = {id}"
+        );
+        let rows = self.wire.simple_query(&file).await.map_err(problem::from_wire)?;
+        if rows.first().and_then(|row| row.by_name("same")) == Some("t") {
+            return Ok(());
+        }
+        // TRUNCATE makes a new file too, and is in the log.
+        let columns = format!(
+            "SELECT string_agg(concat_ws(' ', attname, atttypid, atttypmod, attisdropped), ',' ORDER BY attnum) AS columns
+             FROM pg_attribute WHERE attrelid = {id} AND attnum > 0"
+        );
+        let then = self.wire.simple_query(&columns).await.map_err(problem::from_wire)?;
+        let mut other =
+            Wire::connect(&self.connect, Session::Sql).await.map_err(problem::at_source)?;
+        let now = other.simple_query(&columns).await.map_err(problem::from_wire)?;
+        other.terminate().await;
+        let text = |rows: &[super::simple_query::SimpleRow]| {
+            rows.first().and_then(|row| row.by_name("columns").map(str::to_owned))
+        };
+        if text(&then) == text(&now) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Changed,
+            format!(
+                "table `{}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one",
+                table.name
+            ),
+        ))
+    }
 }
 
 impl ChunkReader for SnapshotReader {
@@ -98,6 +143,7 @@ impl ChunkReader for SnapshotReader {
         chunk: &'a Chunk,
         format: CopyFormat,
     ) -> Result<CopyStream<'a>, Error> {
+        self.assert_not_rewritten(table).await?;
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
         let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
         self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;

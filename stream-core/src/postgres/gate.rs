@@ -72,6 +72,13 @@ impl Gate {
                 ));
             }
         }
+        let is_other = known.is_none() && self.names.values().any(|name| *name == relation.name);
+        if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
+            return Err(Error::new(
+                ErrorKind::Changed,
+                format!("table `{}` was made anew: looking at the catalogue again", relation.name),
+            ));
+        }
         if counts_from.is_none() && self.is_wanted(relation) {
             return Err(Error::new(
                 ErrorKind::Changed,
@@ -130,5 +137,35 @@ impl Gate {
 
     fn commit_lsn(&self) -> Lsn {
         self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relation::ReplicaIdentity;
+
+    #[test]
+    fn changes_count_from_the_snapshot_s_position_on() {
+        let relation = Relation {
+            id: RelationId(1),
+            name: TableName::new("s", "t"),
+            replica_identity: ReplicaIdentity::Default,
+            columns: Vec::new(),
+        };
+        let mut gate = Gate {
+            synced: BTreeMap::from([(relation.name.clone(), Lsn::new(100))]),
+            ..Gate::default()
+        };
+        gate.relation(&relation).unwrap();
+        let relation = Arc::new(relation);
+        for (commit_lsn, passes) in [(99, false), (100, true), (101, true)] {
+            let commit_lsn = Lsn::new(commit_lsn);
+            gate.begin(Transaction { xid: 1, commit_lsn, commit_time_us: 0 });
+            let relations = vec![Arc::clone(&relation)];
+            let change = Change::Truncate { relations, cascade: false, restart_identity: false };
+            assert_eq!(gate.pass(change, 0).is_some(), passes, "{commit_lsn}");
+            gate.end();
+        }
     }
 }

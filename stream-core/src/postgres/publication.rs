@@ -27,11 +27,23 @@ pub enum AutoCreate {
     NoTables,
 }
 
+impl AutoCreate {
+    /// Whether tables may be added to a publication that is there.
+    pub(super) const fn may_add(self) -> bool {
+        match self {
+            Self::Filtered | Self::AllTables => true,
+            Self::Disabled | Self::NoTables => false,
+        }
+    }
+}
+
 /// A publication, as it stands.
 ///
 /// Source: <https://www.postgresql.org/docs/current/catalog-pg-publication.html>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Publication {
+    /// `pg_publication.oid`.
+    pub id: u32,
     /// Its name.
     pub name: String,
     /// Whether we have its owner's rights.
@@ -64,6 +76,8 @@ pub struct Operations {
 /// A table that a publication lists by name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ListedTable {
+    /// `pg_publication_rel.oid`: another one when the table was taken out and listed again.
+    pub id: u32,
     /// Its name.
     pub name: TableName,
     /// The condition that its rows must meet, as SQL (15 and later).
@@ -106,8 +120,17 @@ impl Publication {
         }))
     }
 
+    /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
+    /// one of them stays, no change of the table is missing.
+    pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
+        let names: Vec<_> = table.ancestors.iter().rev().chain([&table.name]).collect();
+        let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
+        let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
+        whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
+    }
+
     /// The tables of `captured` that it does not cover, under the names to add.
-    fn lacks(&self, captured: &Captured) -> Vec<TableName> {
+    pub(super) fn lacks(&self, captured: &Captured) -> Vec<TableName> {
         let uncovered = captured.all().filter(|table| self.rule(table).is_none());
         let names: BTreeSet<_> = uncovered.map(|table| &table.published_as).collect();
         names.into_iter().cloned().collect()
@@ -217,8 +240,7 @@ pub async fn ensure(
             continue;
         };
         let missing = publication.lacks(captured);
-        let may_add = matches!(mode, AutoCreate::Filtered | AutoCreate::AllTables);
-        if missing.is_empty() || !may_add {
+        if missing.is_empty() || !mode.may_add() {
             return Ok(Ensured { publication, created, added, missing });
         }
         let sql = add_sql(name, &missing);
@@ -253,7 +275,12 @@ async fn change(client: &Client, name: &str, sql: String) -> Result<bool, Public
 }
 
 /// The statement that creates the publication.
-fn create_sql(name: &str, captured: &Captured, via_root: bool, mode: AutoCreate) -> String {
+pub(super) fn create_sql(
+    name: &str,
+    captured: &Captured,
+    via_root: bool,
+    mode: AutoCreate,
+) -> String {
     let tables = captured.published();
     let scope = match mode {
         AutoCreate::AllTables => " FOR ALL TABLES".to_owned(),
@@ -302,12 +329,12 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
     };
     let sql = format!(
         "SELECT json_build_object(
-           'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
+           'id', p.oid::bigint, 'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
                                            'delete', p.pubdelete, 'truncate', p.pubtruncate),
            'tables', (SELECT coalesce(json_agg(json_build_object(
-                        'name', json_build_object('schema', n.nspname, 'name', c.relname),
+                        'id', r.oid::bigint, 'name', json_build_object('schema', n.nspname, 'name', c.relname),
                         {restrictions}) ORDER BY n.nspname, c.relname), '[]')
                         FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid
                         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = p.oid),

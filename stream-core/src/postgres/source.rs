@@ -13,12 +13,12 @@ use std::time::Duration;
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
 use super::gate::Gate;
+use super::look::{self, Look};
 use super::lookout::{self, Lookout};
+use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
-use super::slot;
-use super::slot_problem::{self, Expected};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight, problem, publication,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, problem, publication, slot,
     tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
@@ -50,6 +50,8 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Tables that were copied before and of which the log lacks changes.
+    copy_again: BTreeSet<TableName>,
 }
 
 impl PostgresSource {
@@ -69,6 +71,7 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            copy_again: BTreeSet::new(),
         }
     }
 
@@ -91,15 +94,69 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let synced = |name: &TableName| {
-            matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }))
-        };
-        let wanted = |name: &TableName| match self.options.snapshot {
-            SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
-            SnapshotMode::Never => false,
-            SnapshotMode::Always => true,
-        };
-        self.tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+        let mut names = to_copy(self.options.snapshot, &self.tables, checkpoint);
+        names.extend(self.copy_again.iter().cloned());
+        names
+    }
+
+    /// Tables that were copied before and of which the log lacks changes, because the name stands for another table
+    /// since, or because nothing published the table for a while.
+    fn interrupted(&self, checkpoint: &Checkpoint) -> Result<BTreeSet<TableName>, Error> {
+        let (found, reasons): (BTreeSet<_>, Vec<_>) = self
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
+                Some((table.name.clone(), format!("`{}` {reason}", table.name)))
+            })
+            .unzip();
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let problem = format!(
+            "changes of {} table(s) are missing since the stream began: {}",
+            found.len(),
+            reasons.join("; ")
+        );
+        if self.options.snapshot == SnapshotMode::Never {
+            return Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "{problem}; to have them copied, set `snapshotMode: initial` and start again"
+                ),
+            ));
+        }
+        tracing::warn!("{problem}: copying anew");
+        Ok(found)
+    }
+
+    /// Names tables that were captured under a name that no table has any more.
+    fn say_what_is_gone(&self, checkpoint: &Checkpoint) {
+        let there: BTreeSet<_> = self.captured.all().map(|table| &table.name).collect();
+        for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
+            let renamed = match sync {
+                TableSync::Synced { origin, .. } => {
+                    self.captured.all().find(|table| table.id == origin.relation)
+                }
+                TableSync::Copying => None,
+            };
+            let now = renamed.map_or_else(
+                || "not among the source's captured tables any more".to_owned(),
+                |table| {
+                    format!("called `{}` at the source now, and copied under that name", table.name)
+                },
+            );
+            tracing::warn!(
+                "table `{name}` is {now}: what the target has of `{name}` stays as it is; drop it there if nobody needs it"
+            );
+        }
+    }
+
+    /// Takes note of what publishes each table.
+    fn note_publication(&mut self, publication: &Publication) {
+        for (table, captured) in self.tables.iter_mut().zip(&self.captured.tables) {
+            Arc::make_mut(table).published_by = publication.entries(captured);
+        }
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
@@ -141,6 +198,32 @@ impl PostgresSource {
     }
 }
 
+/// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
+fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
+    let TableSync::Synced { origin, .. } = sync else { return None };
+    if origin.relation != table.id {
+        return Some("is another table than the one that was copied");
+    }
+    (!table.published_by.contains(&origin.published_by))
+        .then_some("was, or is, taken out of the publication")
+}
+
+/// Which of `tables` a run with this checkpoint copies.
+pub(super) fn to_copy(
+    mode: SnapshotMode,
+    tables: &[Arc<Table>],
+    checkpoint: &Checkpoint,
+) -> BTreeSet<TableName> {
+    let synced =
+        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
+    let wanted = |name: &TableName| match mode {
+        SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
+        SnapshotMode::Never => false,
+        SnapshotMode::Always => true,
+    };
+    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+}
+
 impl Source for PostgresSource {
     type Reader = SnapshotReader;
 
@@ -152,43 +235,24 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let publication = publication::read(&client, &self.options.publication)
-            .await
-            .map_err(problem::from_query)?;
-        let found =
-            preflight::check(&client, &self.captured, &self.options.slot, publication.as_ref())
-                .await;
-        problem::judge(found.map_err(problem::from_query)?)?;
-        self.tables = self
-            .captured
-            .tables
-            .iter()
-            .map(|table| {
-                tables::table(table, publication.as_ref().and_then(|found| found.rule(table)))
-            })
-            .map(Arc::new)
-            .collect();
-        tables::describe_types(&client, &mut self.tables).await?;
+        let Look { tables, publication, problems } =
+            look::look(&client, &self.options, &self.captured).await?;
+        problem::judge(problems)?;
+        self.tables = tables;
+        if let Some(publication) = &publication {
+            self.note_publication(publication);
+        }
+        self.copy_again = self.interrupted(checkpoint)?;
+        self.say_what_is_gone(checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let mut wire = self.replication().await?;
-        let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
-        let system_id =
-            system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned();
-        wire.terminate().await;
-        let state = slot::state(&client, &self.options.slot).await.map_err(problem::from_query)?;
-        let expected = Expected {
-            slot: &self.options.slot,
-            database: &self.options.connect.database,
-            stored: checkpoint.position,
-            server: slot::server_position(&client).await.map_err(problem::from_query)?,
-        };
-        let same_server =
-            checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
-        if same_server {
-            slot_problem::judge(state.as_ref(), &expected).map_err(problem::from_slot)?;
-        }
-        self.confirmed_flush = state.and_then(|state| state.confirmed_flush);
+        let system_id = look::system_id(&self.options.connect)
+            .await
+            .map_err(|error| error.context("source"))?;
+        let (slot, slot_problem) =
+            look::slot(&client, &self.options, checkpoint, &system_id).await?;
+        slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
+        self.confirmed_flush = slot.and_then(|slot| slot.confirmed_flush);
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
@@ -200,7 +264,9 @@ impl Source for PostgresSource {
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
         tables::give_identities(&client, &self.captured).await?;
-        wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+        let publication =
+            wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+        self.note_publication(&publication);
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let start = if let Some(confirmed) = self.confirmed_flush {
@@ -227,7 +293,7 @@ impl Source for PostgresSource {
                 let synced = checkpoint.tables.get(&table.name);
                 !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
             })
-            .map(|table| (table.name.clone(), start))
+            .cloned()
             .collect();
         let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })

@@ -12,7 +12,7 @@ use super::problem::{from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
 use crate::error::{Error, ErrorKind};
-use crate::relation::ReplicaIdentity;
+use crate::relation::{ReplicaIdentity, TableName};
 use crate::table::{Identity, Table, TableColumn};
 
 /// Names of types, and for which the binary form means the same everywhere: built-in ones that hold no identifiers of objects,
@@ -48,6 +48,7 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
+        published_by: Vec::new(),
     }
 }
 
@@ -120,17 +121,19 @@ pub(super) fn check_publication(ensured: &Ensured) -> Result<(), Error> {
     if ensured.missing.is_empty() {
         return Ok(());
     }
-    let missing: Vec<_> = ensured.missing.iter().map(|name| format!("`{name}`")).collect();
-    Err(Error::new(
-        ErrorKind::Configuration,
-        format!(
-            "publication `{}` does not publish captured tables, whose changes would never come: {}; run `{}` as its \
-             owner, or exclude them",
-            ensured.publication.name,
-            missing.join(", "),
-            add_sql(&ensured.publication.name, &ensured.missing)
-        ),
-    ))
+    let message = not_published(&ensured.publication.name, &ensured.missing);
+    Err(Error::new(ErrorKind::Configuration, message))
+}
+
+/// What to do about a publication that leaves out captured tables.
+pub(super) fn not_published(publication: &str, missing: &[TableName]) -> String {
+    let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
+    format!(
+        "publication `{publication}` does not publish captured tables, whose changes would never come: {}; run `{}` as its \
+         owner, or exclude them",
+        names.join(", "),
+        add_sql(publication, missing)
+    )
 }
 
 /// How often the server wants a sign of life: a third of its `wal_sender_timeout`, at most `limit`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::capture::{Captured, capture, measure};
 use super::catalog::read_tables;
-use super::publication::{self, PublicationError};
+use super::publication::{self, Publication, PublicationError};
 use super::{PostgresSourceOptions, SqlClient, problem, tables};
 use crate::error::Error;
 use crate::stats::Stats;
@@ -41,18 +41,21 @@ pub(super) async fn for_tables(
     }
 }
 
-/// Makes the publication hold the captured tables, waiting for its owner where that is needed.
+/// Makes the publication hold the captured tables, waiting for its owner where that is needed; gives it as it stands then.
 pub(super) async fn for_publication(
     client: &SqlClient,
     options: &PostgresSourceOptions,
     captured: &Captured,
     stats: &Stats,
-) -> Result<(), Error> {
+) -> Result<Publication, Error> {
     let mut waiting = Waiting::new(stats);
     loop {
         let name = &options.publication;
         match publication::ensure(client, name, captured, false, options.auto_create).await {
-            Ok(ensured) => return tables::check_publication(&ensured),
+            Ok(ensured) => {
+                tables::check_publication(&ensured)?;
+                return Ok(ensured.publication);
+            }
             Err(PublicationError::Query { source, .. }) => return Err(problem::from_query(source)),
             Err(error) => waiting.say(error.to_string()).await,
         }

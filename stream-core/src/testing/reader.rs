@@ -95,6 +95,7 @@ pub(super) fn table(name: &str) -> Table {
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,
         row_filter: None,
+        published_by: Vec::new(),
     }
 }
 

@@ -224,7 +224,7 @@ impl Source for ScriptedSource {
         Ok(Beginning {
             start: checkpoint.position.unwrap_or(START),
             snapshot,
-            taken_up: BTreeMap::new(),
+            taken_up: Vec::new(),
             snapshot_only: self.snapshot_only,
         })
     }

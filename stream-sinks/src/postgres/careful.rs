@@ -104,13 +104,11 @@ impl Applier {
         new: &Tuple,
         at: usize,
     ) -> Result<bool, Error> {
-        self.send_delete(relation, found_by, at)?;
-        let deleted = self.pipe.finish().await.map_err(from_wire)?;
-        self.send_insert(relation, new, Shape::Insert, at)?;
-        let inserted = self.pipe.finish().await.map_err(from_wire)?;
-        match deleted.refused.or(inserted.refused) {
+        self.send_replace(relation, found_by, new, at)?;
+        let findings = self.pipe.finish().await.map_err(from_wire)?;
+        match findings.refused {
             Some((error, _)) => Err(self.refused_at(relation, new, &error)),
-            None => Ok(deleted.missed_deletes.is_empty()),
+            None => Ok(findings.missed_update.is_none() && findings.missed_deletes.is_empty()),
         }
     }
 
@@ -122,6 +120,11 @@ impl Applier {
         new: &Tuple,
         at: usize,
     ) -> Result<(), Error> {
+        // A guard that differs is no missing row.
+        let guarded = !self.plan_of(relation)?.guards.is_empty();
+        if guarded && self.replace(relation, found_by, new, at).await? {
+            return Ok(());
+        }
         if new.iter().any(|data| data == TupleData::UnchangedToast) {
             let plan = self.plan_of(relation)?;
             return Err(Error::new(
@@ -134,11 +137,6 @@ impl Applier {
                     self.lsn()
                 ),
             ));
-        }
-        // A guard that differs is no missing row.
-        let guarded = !self.plan_of(relation)?.guards.is_empty();
-        if guarded && self.replace(relation, found_by, new, at).await? {
-            return Ok(());
         }
         self.differs(relation, new, "an updated row was not there: inserted")?;
         if guarded { Ok(()) } else { self.insert_over(relation, new, at).await }

@@ -54,8 +54,7 @@ impl Applier {
     ) -> Result<(), Error> {
         let plan = self.plan_of(relation)?;
         if old.is_some_and(|old| changes_identity_always(&plan, old.tuple(), new)) {
-            self.send_delete(relation, old.map_or(new, OldTuple::tuple), at)?;
-            return self.send_insert(relation, new, Shape::Insert, at);
+            return self.send_replace(relation, old.map_or(new, OldTuple::tuple), new, at);
         }
         let new_values: Vec<_> = new.iter().collect();
         let set = set_columns(&plan, old.is_none(), &new_values);
@@ -63,6 +62,28 @@ impl Applier {
         push_key(&plan, old.map_or(new, OldTuple::tuple), &mut values);
         values.extend(plan.guards.iter().filter_map(|&at| new_values.get(at).copied()));
         self.execute(&plan, Shape::Update(set), &values, Purpose::Update, at)
+    }
+
+    /// Replaces a row; values that the log does not hold stay as they are at the target.
+    pub(super) fn send_replace(
+        &mut self,
+        relation: &Relation,
+        found_by: &Tuple,
+        new: &Tuple,
+        at: usize,
+    ) -> Result<(), Error> {
+        let plan = self.plan_of(relation)?;
+        let new_values: Vec<_> = new.iter().collect();
+        let is_kept = |at: &usize| new_values.get(*at) == Some(&TupleData::UnchangedToast);
+        let (kept, given): (Vec<_>, Vec<_>) = plan.written().map(|(at, _)| at).partition(is_kept);
+        if kept.is_empty() {
+            self.send_delete(relation, found_by, at)?;
+            return self.send_insert(relation, new, Shape::Insert, at);
+        }
+        let mut values = Vec::new();
+        push_key(&plan, found_by, &mut values);
+        values.extend(given.iter().filter_map(|&at| new_values.get(at).copied()));
+        self.execute(&plan, Shape::Replace(kept), &values, Purpose::Update, at)
     }
 
     pub(super) fn send_delete(

@@ -32,18 +32,32 @@ const WIDENING: &[(&str, &str)] = &[
     ("text", "citext"),
 ];
 
-/// Compares the captured tables with those of the target; tells everything that does not fit at once.
-pub(super) fn tables(tables: &Tables, source: &Inspected) -> Result<(), Error> {
-    refuse(source.tables.iter().flat_map(|table| table_problems(tables, table)).collect())
+/// What does not fit between the captured tables and those of the target, rows that are not the stream's and missing rights
+/// included. A table that is not there is no problem when `may_lack`. `fresh` are the tables that will be copied for the first
+/// time, `known` those that the stream had taken up before.
+pub(super) async fn problems(
+    client: &SqlClient,
+    tables: &Tables,
+    source: &Inspected,
+    role: &str,
+    known: &BTreeSet<TableName>,
+    may_lack: bool,
+) -> Result<Vec<String>, Error> {
+    let compared =
+        source.tables.iter().filter(|table| !may_lack || tables.place(&table.name).is_some());
+    let mut problems: Vec<_> = compared.flat_map(|table| table_problems(tables, table)).collect();
+    let denied = rights(client, tables, role).await?;
+    // Rows can only be looked at where they may be read.
+    if denied.is_none() {
+        let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));
+        problems.extend(empty(client, tables, fresh, known).await?);
+    }
+    problems.extend(denied);
+    Ok(problems)
 }
 
-/// As [`tables`], for those that the target has.
-pub(super) fn present(tables: &Tables, source: &Inspected) -> Result<(), Error> {
-    let present = source.tables.iter().filter(|table| tables.place(&table.name).is_some());
-    refuse(present.flat_map(|table| table_problems(tables, table)).collect())
-}
-
-fn refuse(problems: Vec<String>) -> Result<(), Error> {
+/// An error of all `problems`.
+pub(super) fn refuse(problems: &[String]) -> Result<(), Error> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -117,8 +131,8 @@ fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
     target.generated || (same || wider) && modifier_fits
 }
 
-/// Refuses tables of the target that its role may not write.
-pub(super) async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<(), Error> {
+/// Tables of the target that its role may not write.
+async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<Option<String>, Error> {
     let names: Vec<String> = tables.places().iter().map(TableName::quoted).collect();
     let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE NOT (SELECT bool_and(has_table_privilege(name, wanted)) \
                FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS wanted)";
@@ -127,29 +141,25 @@ pub(super) async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> R
         .await
         .map_err(|error| from_sql("ask for the rights on tables", &error))?;
     let denied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    if denied.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Configuration,
+    Ok((!denied.is_empty()).then(|| {
         format!(
             "role `{role}` may not write {} table(s) of the target: run `GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE \
              ON {} TO {}` there as their owner",
             denied.len(),
             denied.join(", "),
             Ident(role)
-        ),
-    ))
+        )
+    }))
 }
 
-/// Refuses tables that hold rows which are not the stream's. Rows of a partition's root are the stream's when
+/// Tables that hold rows which are not the stream's. Rows of a partition's root are the stream's when
 /// another partition was copied there before.
-pub(super) async fn empty(
+async fn empty(
     client: &SqlClient,
     tables: &Tables,
     names: impl Iterator<Item = &TableName>,
     known: &BTreeSet<TableName>,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let mut filled = Vec::new();
     for name in names {
         let Some(place) = tables.place(name) else { continue };
@@ -166,18 +176,15 @@ pub(super) async fn empty(
         }
     }
     if filled.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let names: Vec<_> = filled.iter().map(|name| format!("`{name}`")).collect();
     let quoted: Vec<_> = filled.iter().map(TableName::quoted).collect();
-    Err(Error::new(
-        ErrorKind::Configuration,
-        format!(
-            "the target is not empty: {} {} rows that this stream did not write; if nobody needs them, run \
-             `TRUNCATE {}` there; to keep them and stream only changes, set `snapshotMode: no_data`",
-            names.join(", "),
-            if names.len() == 1 { "holds" } else { "hold" },
-            quoted.join(", ")
-        ),
-    ))
+    Ok(Some(format!(
+        "the target is not empty: {} {} rows that this stream did not write; if nobody needs them, run \
+         `TRUNCATE {}` there; to keep them and stream only changes, set `snapshotMode: no_data`",
+        names.join(", "),
+        if names.len() == 1 { "holds" } else { "hold" },
+        quoted.join(", ")
+    )))
 }

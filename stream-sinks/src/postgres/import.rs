@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use stream_core::checkpoint::Checkpoint;
 use stream_core::postgres::query::QueryError;
-use stream_core::postgres::{SqlClient, problem};
+use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
 use stream_core::sql::{Ident, list};
@@ -25,30 +25,8 @@ pub(super) async fn run(
     source: &Inspected,
     checkpoint: &Checkpoint,
 ) -> Result<(), Error> {
-    let source_client = SqlClient::connect(&shared.options.source)
-        .await
-        .map_err(|error| problem::from_connect(error).context("source"))?;
-    let server_major = source_client.server_version_num() / 10_000;
-    check_readable(&source_client, &shared.options.source.user).await?;
-    source_client.close().await;
-    let pg_dump =
-        PgDump::find(&options.program_directories, server_major).await.map_err(from_schema)?;
-    tracing::info!(program = %pg_dump.path().display(), "reading the source's schema");
-
-    let tables = source
-        .tables
-        .iter()
-        .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
-        .chain(&source.partitioned)
-        .cloned()
-        .collect();
-    // Tables that are found later come alone: what was dropped at the target since does not come back.
-    let everything = options.everything && checkpoint.tables.is_empty();
     let mut client = SqlClient::connect(&shared.options.target).await.map_err(at_target)?;
-    let environment: Vec<(String, OsString)> = shared.options.source.child_environment();
-    let mut import = plan_import(&pg_dump, &environment, &client, &Wanted { tables, everything })
-        .await
-        .map_err(from_schema)?;
+    let mut import = plan(&shared.options.source, options, &client, source, checkpoint).await?;
     say(&import);
 
     let doing = "import the schema";
@@ -66,6 +44,39 @@ pub(super) async fn run(
         tracing::warn!("{warning}");
     }
     Ok(())
+}
+
+/// What an import into the target of `client` would be. Changes nothing.
+pub(super) async fn plan(
+    from: &ConnectOptions,
+    options: &ImportOptions,
+    client: &SqlClient,
+    source: &Inspected,
+    checkpoint: &Checkpoint,
+) -> Result<Import, Error> {
+    let source_client = SqlClient::connect(from)
+        .await
+        .map_err(|error| problem::from_connect(error).context("source"))?;
+    let server_major = source_client.server_version_num() / 10_000;
+    check_readable(&source_client, &from.user).await?;
+    source_client.close().await;
+    let pg_dump =
+        PgDump::find(&options.program_directories, server_major).await.map_err(from_schema)?;
+    tracing::info!(program = %pg_dump.path().display(), "reading the source's schema");
+
+    let tables = source
+        .tables
+        .iter()
+        .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
+        .chain(&source.partitioned)
+        .cloned()
+        .collect();
+    // Tables that are found later come alone: what was dropped at the target since does not come back.
+    let everything = options.everything && checkpoint.tables.is_empty();
+    let environment: Vec<(String, OsString)> = from.child_environment();
+    plan_import(&pg_dump, &environment, client, &Wanted { tables, everything })
+        .await
+        .map_err(from_schema)
 }
 
 /// The tables of the source that `pg_dump` locks and that we may not read, and whether we may use their schemas.

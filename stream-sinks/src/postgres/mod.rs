@@ -29,6 +29,7 @@ mod send;
 mod sequences;
 mod statements;
 mod steps;
+mod survey;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,7 @@ use apply::Applier;
 use pipe::Pipe;
 use progress::Ownership;
 pub use progress::{TargetStore, begin_anew_sql};
+pub use survey::TargetSurvey;
 use tables::Tables;
 
 /// What a [`PostgresSink`] needs to know.
@@ -157,17 +159,21 @@ impl Shared {
         match replica {
             Ok(_) => Ok((wire, true)),
             Err(refused) if refused.server().is_some_and(|server| server.code == "42501") => {
-                tracing::warn!(
-                    user = self.options.target.user,
-                    "the target role may not set `session_replication_role`: triggers of the target fire for \
-                     copied rows, and foreign keys are checked; allow it with `GRANT SET ON PARAMETER \
-                     session_replication_role TO …` (15 and later)"
-                );
+                tracing::warn!("{}", no_replica_role(&self.options.target.user));
                 Ok((wire, false))
             }
             Err(other) => Err(error::from_wire(other)),
         }
     }
+}
+
+/// What it means that the role may not turn triggers off.
+fn no_replica_role(role: &str) -> String {
+    format!(
+        "role `{role}` may not set `session_replication_role` at the target: its triggers fire for copied rows, and foreign \
+         keys are checked; allow it with `GRANT SET ON PARAMETER session_replication_role TO {}` (15 and later)",
+        stream_core::sql::Ident(role)
+    )
 }
 
 fn at_target(error: stream_core::postgres::ConnectError) -> Error {
@@ -179,18 +185,15 @@ impl Sink for PostgresSink {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
         let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
-        let fresh = || source.to_copy.iter().filter(|name| !self.known.contains(*name));
+        let role = &self.shared.options.target.user;
         if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
             // Whatever the target has must fit before anything is added to it.
-            check::present(&tables, source)?;
-            check::rights(&client, &tables, &self.shared.options.target.user).await?;
-            check::empty(&client, &tables, fresh(), &self.known).await?;
+            let known = &self.known;
+            check::refuse(&check::problems(&client, &tables, source, role, known, true).await?)?;
             Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
-            tables = Tables::find(client, source).await?.0;
+            tables = Tables::find(Arc::clone(&client), source).await?.0;
         }
-        check::tables(&tables, source)?;
-        check::rights(&self.shared.client, &tables, &self.shared.options.target.user).await?;
-        check::empty(&self.shared.client, &tables, fresh(), &self.known).await?;
+        check::refuse(&check::problems(&client, &tables, source, role, &self.known, false).await?)?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }

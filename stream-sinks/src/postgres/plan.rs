@@ -234,6 +234,26 @@ impl Plan {
         format!("DELETE FROM {} WHERE {}", self.table.only(), self.row_condition(key, 1))
     }
 
+    /// Removes a row and adds it anew, with its old values in the columns `kept`: parameters are the key's values,
+    /// then those of the other written columns.
+    pub(super) fn replace_sql(&self, kept: &[usize]) -> String {
+        let kept_columns = kept.iter().filter_map(|&at| self.target(at));
+        let returned = list(kept_columns.map(|column| Ident(&column.name)));
+        let columns = list(self.written().map(|(_, column)| Ident(&column.name)));
+        let mut parameters = self.key_columns(&self.key).len() + 1..;
+        let values = list(self.written().filter_map(|(at, column)| {
+            if kept.contains(&at) {
+                return Some(format!("old.{}", Ident(&column.name)));
+            }
+            parameters.next().map(|n| format!("${n}"))
+        }));
+        format!(
+            "WITH old AS ({} RETURNING {returned}) INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM old",
+            self.delete_sql(&self.key),
+            self.table.name.quoted()
+        )
+    }
+
     /// `UPDATE` of the columns `set` of many rows: parameters are arrays, as [`Self::update_sql`] has values.
     pub(super) fn update_many_sql(&self, set: &[usize]) -> String {
         let assignments =

@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use stream_core::checkpoint::{
+    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
+};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, SqlClient};
-use stream_core::relation::TableName;
+use stream_core::relation::{RelationId, TableName};
 use stream_core::sql::{Ident, Literal};
 use stream_core::{Error, ErrorKind};
 
@@ -35,6 +37,8 @@ CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     table_schema text NOT NULL,
     table_name text NOT NULL,
     synced_at pg_lsn,
+    source_oid bigint,
+    published_by bigint,
     PRIMARY KEY (stream, table_schema, table_name)
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
@@ -114,11 +118,7 @@ pub(super) async fn claim(
     target: &ConnectOptions,
     stream: &str,
 ) -> Result<Ownership, Error> {
-    let ready = client
-        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
-        .await
-        .map_err(|error| from_sql("look for the progress tables", &error))?;
-    if !ready.get::<_, bool>(0) {
+    if !is_there(client).await? {
         client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
     let claim = client
@@ -134,17 +134,72 @@ pub(super) async fn claim(
 
 fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Error {
     if error.code().is_some_and(|code| code.code() == "42501") {
-        let (database, role) = (Ident(&target.database), Ident(&target.user));
-        return Error::new(
-            ErrorKind::Configuration,
-            format!(
-                "role `{}` may not create schema `sgstream` at the target, in which the stream's progress is kept: run \
-                 `GRANT CREATE ON DATABASE {database} TO {role}` there as the database's owner",
-                target.user
-            ),
-        );
+        return Error::new(ErrorKind::Configuration, needs_schema(target));
     }
     from_sql("create the progress tables", error)
+}
+
+/// What the role needs to make schema `sgstream`.
+pub(super) fn needs_schema(target: &ConnectOptions) -> String {
+    let (database, role) = (Ident(&target.database), Ident(&target.user));
+    format!(
+        "role `{}` may not create schema `sgstream` at the target, in which the stream's progress is kept: run \
+         `GRANT CREATE ON DATABASE {database} TO {role}` there as the database's owner",
+        target.user
+    )
+}
+
+/// Whether the target has the tables that keep progress.
+pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
+    let row = client
+        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
+        .await
+        .map_err(|error| from_sql("look for the progress tables", &error))?;
+    Ok(row.get(0))
+}
+
+/// What the target, which [`is_there`], has of a stream; `None` when it does not know the stream.
+pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Checkpoint>, Error> {
+    let failed = |error| from_sql("read the stream's progress", &error);
+    let row = client
+        .query_opt(
+            "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+             WHERE stream = $1",
+            &[&stream],
+        )
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else { return Ok(None) };
+    let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
+        (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+        _ => None,
+    };
+    let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
+    let completion = parse_completion(row.get(3))?;
+    let rows = client
+        .query(
+            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid \
+             FROM sgstream.table_sync WHERE stream = $1",
+            &[&stream],
+        )
+        .await
+        .map_err(failed)?;
+    let mut tables = std::collections::BTreeMap::new();
+    for row in rows {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let sync = match row.get::<_, Option<&str>>(2) {
+            Some(lsn) => {
+                let origin = TableOrigin {
+                    relation: RelationId(row.get::<_, Option<u32>>(3).unwrap_or_default()),
+                    published_by: row.get::<_, Option<u32>>(4).unwrap_or_default(),
+                };
+                TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
+            }
+            None => TableSync::Copying,
+        };
+        tables.insert(name, sync);
+    }
+    Ok(Some(Checkpoint { source, position, tables, completion }))
 }
 
 /// The checkpoint at the target.
@@ -171,42 +226,7 @@ impl TargetStore {
 
 impl OffsetStore for TargetStore {
     async fn load(&mut self) -> Result<Checkpoint, Error> {
-        let failed = |error| from_sql("read the stream's progress", &error);
-        let stream = &self.ownership.stream;
-        let row = self
-            .client
-            .query_one(
-                "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
-                 WHERE stream = $1",
-                &[stream],
-            )
-            .await
-            .map_err(failed)?;
-        let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
-            (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
-            _ => None,
-        };
-        let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
-        let completion = parse_completion(row.get(3))?;
-        let rows = self
-            .client
-            .query(
-                "SELECT table_schema, table_name, synced_at::text FROM sgstream.table_sync \
-                 WHERE stream = $1",
-                &[stream],
-            )
-            .await
-            .map_err(failed)?;
-        let mut tables = std::collections::BTreeMap::new();
-        for row in rows {
-            let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-            let sync = match row.get::<_, Option<&str>>(2) {
-                Some(lsn) => TableSync::Synced { lsn: parse_lsn(lsn)? },
-                None => TableSync::Copying,
-            };
-            tables.insert(name, sync);
-        }
-        Ok(Checkpoint { source, position, tables, completion })
+        Ok(read(&self.client, &self.ownership.stream).await?.unwrap_or_default())
     }
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
@@ -227,12 +247,14 @@ impl OffsetStore for TargetStore {
 
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
-            let synced_at = match sync {
-                TableSync::Copying => "NULL".to_owned(),
-                TableSync::Synced { lsn } => format!("'{lsn}'"),
+            let synced = match sync {
+                TableSync::Copying => "NULL, NULL, NULL".to_owned(),
+                TableSync::Synced { lsn, origin: TableOrigin { relation, published_by } } => {
+                    format!("'{lsn}', {}, {published_by}", relation.0)
+                }
             };
             format!(
-                "({}, {}, {}, {synced_at}::pg_lsn)",
+                "({}, {}, {}, {synced})",
                 Literal(&self.ownership.stream),
                 Literal(&name.schema),
                 Literal(&name.name)
@@ -242,8 +264,11 @@ impl OffsetStore for TargetStore {
             return Ok(());
         }
         self.owned(&format!(
-            "INSERT INTO sgstream.table_sync VALUES {rows} \
-             ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at"
+            "INSERT INTO sgstream.table_sync (stream, table_schema, table_name, synced_at, source_oid, published_by) \
+             SELECT stream, table_schema, table_name, synced_at::pg_lsn, source_oid::bigint, published_by::bigint \
+             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by) \
+             ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at, \
+             source_oid = excluded.source_oid, published_by = excluded.published_by"
         ))
         .await
     }

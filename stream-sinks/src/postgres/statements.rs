@@ -21,6 +21,8 @@ pub(super) enum Shape {
     Update(Vec<usize>),
     /// Sets these columns of many rows; each parameter is an array.
     UpdateMany(Vec<usize>),
+    /// Removes a row and adds it anew, with its old values in these columns.
+    Replace(Vec<usize>),
     /// Removes a row.
     Delete,
     /// Removes many rows; each parameter is an array.
@@ -78,6 +80,10 @@ pub(super) fn statement(plan: &Plan, shape: &Shape) -> (String, Vec<u32>) {
         }
         Shape::UpdateMany(set) => {
             (plan.update_many_sql(set), plan.array_types(set.iter().copied().chain(key())))
+        }
+        Shape::Replace(kept) => {
+            let given = written().filter(|at| !kept.contains(at));
+            (plan.replace_sql(kept), plan.types(key().chain(given)))
         }
         Shape::Delete => (plan.delete_sql(&plan.key), plan.types(key())),
         Shape::DeleteMany => (plan.delete_many_sql(), plan.array_types(key())),

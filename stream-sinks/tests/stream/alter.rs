@@ -5,6 +5,7 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::publication::AutoCreate;
+use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
 use crate::fixture::{Check, Stream, execute, rows, run, until};
@@ -119,6 +120,133 @@ async fn a_new_table_in_a_publication_for_all_tables() {
         })
         .await;
     }
+}
+
+/// A snapshot does not see the rows of a table that is written anew after it was taken.
+#[tokio::test]
+async fn a_table_rewritten_while_others_are_copied() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY);
+         INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO rewritten SELECT generate_series(1, 100);",
+    )
+    .await
+    .unwrap();
+    to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, c uuid)")
+        .await
+        .unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    let holder = stream_core::postgres::SqlClient::connect(&stream.target).await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE public.a, public.b IN SHARE MODE").await.unwrap();
+    let work = async {
+        let waiting = "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                       WHERE NOT granted AND d.datname = current_database()";
+        until(&stream.target, waiting, Duration::from_secs(60)).await;
+        execute(
+            &stream.source,
+            "ALTER TABLE rewritten ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+        )
+        .await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(stream.complete(), work);
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    let sql = "SELECT * FROM rewritten";
+    assert_eq!(rows(&stream.target, sql).await, rows(&stream.source, sql).await);
+}
+
+/// What the log lacks of a table is copied, wherever the table was copied before.
+#[tokio::test]
+async fn a_table_made_anew_and_one_taken_out_of_the_publication() {
+    let server = testing::server(testing::oldest_major());
+    for stopped in [false, true] {
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute(
+            "CREATE TABLE anew (id int PRIMARY KEY, v text); INSERT INTO anew SELECT i, 'old' FROM generate_series(1, 10) i;
+             CREATE TABLE out (id int PRIMARY KEY); INSERT INTO out VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+        let stream = Stream::new(&from, &to);
+        let changes = format!(
+            "DROP TABLE anew; CREATE TABLE anew (id int PRIMARY KEY, v text); INSERT INTO anew SELECT i, 'new' FROM generate_series(5, 12) i;
+--
+             ALTER PUBLICATION {} DROP TABLE out; INSERT INTO out VALUES (2); INSERT INTO beside VALUES (1);",
+            Ident(&stream.name)
+        );
+        if stopped {
+            stream.copy_and_stop().await;
+            execute(&stream.source, &changes).await;
+            assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        } else {
+            assert_eq!(
+                stream.run_with(execute(&stream.source, &changes)).await.unwrap(),
+                Outcome::Completed
+            );
+        }
+        for table in ["anew", "out", "beside"] {
+            let sql = format!("SELECT * FROM {table}");
+            assert_eq!(
+                rows(&stream.target, &sql).await,
+                rows(&stream.source, &sql).await,
+                "{table}"
+            );
+        }
+    }
+}
+
+/// Without keys nothing but the rows themselves shows that a name stands for another table.
+#[tokio::test]
+async fn a_name_that_is_given_to_another_table() {
+    let schema = "CREATE TABLE t (v text); INSERT INTO t SELECT 'old' FROM generate_series(1, 10); CREATE TABLE new (v text); INSERT INTO new SELECT 'new' FROM generate_series(1, 20);";
+    let swap = "ALTER TABLE t RENAME TO old; ALTER TABLE new RENAME TO t; INSERT INTO t VALUES ('later'); INSERT INTO old VALUES ('later');";
+    let anew = "DROP TABLE t; CREATE TABLE t (v text); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t SELECT 'anew' FROM generate_series(1, 30); DELETE FROM t WHERE ctid = '(0,1)';";
+    for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
+        for changes in [swap, anew] {
+            run(&Check {
+                publication,
+                facts: false,
+                compared: &["public.t", "public.old"],
+                ..Check::new(schema, changes)
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_out_of_the_publication_for_a_while_that_nobody_saw() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let publication = Ident(&stream.name);
+    execute(
+        &stream.source,
+        &format!(
+            "ALTER PUBLICATION {publication} DROP TABLE t;
+--
+             INSERT INTO t VALUES (2);
+--
+             ALTER PUBLICATION {publication} ADD TABLE t; INSERT INTO t VALUES (3); INSERT INTO beside VALUES (1);"
+        ),
+    )
+    .await;
+    execute(&stream.target, "INSERT INTO beside VALUES (-1)").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)", "(3)"]);
+    // What was published all the time is not copied again.
+    assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(-1)", "(1)"]);
 }
 
 #[tokio::test]

@@ -13,6 +13,25 @@ async fn an_always_identity_outside_of_the_key_that_changes() {
     .await;
 }
 
+/// A row that is replaced for its GENERATED ALWAYS column keeps the large values that the log does not hold.
+#[tokio::test]
+async fn an_always_identity_that_changes_beside_unchanged_toast() {
+    check(
+        "CREATE TABLE by_key (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, big text, n int);
+         CREATE TABLE beside (k int PRIMARY KEY, id int GENERATED ALWAYS AS IDENTITY, big text, n int);
+         CREATE TABLE by_image (id int GENERATED ALWAYS AS IDENTITY, big text, n int); ALTER TABLE by_image REPLICA IDENTITY FULL;
+         ALTER TABLE by_key ALTER big SET STORAGE EXTERNAL; ALTER TABLE beside ALTER big SET STORAGE EXTERNAL; ALTER TABLE by_image ALTER big SET STORAGE EXTERNAL;
+         INSERT INTO by_key (big, n) SELECT repeat(i::text, 4000), i FROM generate_series(1, 20) i;
+         INSERT INTO beside (k, big, n) SELECT i, repeat(i::text, 4000), i FROM generate_series(1, 20) i;
+         INSERT INTO by_image (big, n) SELECT repeat(i::text, 4000), i FROM generate_series(1, 20) i;",
+        "UPDATE by_key SET id = DEFAULT, n = 7 WHERE id = 3; UPDATE by_image SET id = DEFAULT, n = 7 WHERE id = 3;
+         UPDATE by_key SET id = DEFAULT WHERE n > 15; UPDATE by_image SET id = DEFAULT WHERE n > 15;
+--
+         UPDATE beside SET id = DEFAULT WHERE k = 3; UPDATE beside SET k = 100, id = DEFAULT WHERE k = 4; UPDATE beside SET n = 9 WHERE k = 3;",
+    )
+    .await;
+}
+
 /// A root without any partition holds no rows, and is imported all the same.
 #[tokio::test]
 async fn a_partitioned_table_without_partitions() {

@@ -7,7 +7,7 @@ pub(crate) mod problem;
 pub(crate) mod sink;
 pub(crate) mod source;
 
-use stream_api::{SGStream, annotations, names};
+use stream_api::{Problem, SGStream, annotations, names};
 
 use problem::Found;
 use sink::SinkConfig;
@@ -47,12 +47,25 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<StreamConfig>
     })
 }
 
-/// What of `stream` is accepted and has no effect here.
-pub(crate) fn without_effect(stream: &SGStream) -> Vec<String> {
-    let signals = annotations::signals(stream)
-        .filter(|(signal, _)| *signal != TOMBSTONE)
-        .map(|(signal, _)| format!("{}{signal}", annotations::SIGNAL_PREFIX));
-    signals.chain(source::without_effect(stream)).chain(sink::without_effect(stream)).collect()
+/// What is wrong with `stream` that the resource's own rules cannot say.
+pub(crate) fn problems(stream: &SGStream) -> Vec<Problem> {
+    source::patterns(stream).into_problems()
+}
+
+/// What of `stream` is accepted and has no effect here, each with the reason.
+pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
+    let signals = annotations::signals(stream).filter(|(signal, _)| *signal != TOMBSTONE).map(
+        |(signal, _)| {
+            let path = format!("metadata.annotations.{}{signal}", annotations::SIGNAL_PREFIX);
+            Problem::at(path, "no effect: not implemented yet: only `tombstone` is carried out")
+        },
+    );
+    let is_refused = |path: &str| {
+        let name = path.rsplit_once('.').map_or(path, |(_, name)| name);
+        source::is_refused(name) || sink::is_refused(name)
+    };
+    let properties = stream.spec.without_effect();
+    signals.chain(properties.into_iter().filter(|problem| !is_refused(&problem.path))).collect()
 }
 
 /// How much is done at once where nobody says: more than four sessions keep a server busier than they are worth.

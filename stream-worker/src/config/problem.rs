@@ -18,6 +18,11 @@ impl Found {
         result.map_err(|problem| self.0.push(problem)).ok()
     }
 
+    /// All of them, in the order in which they were found.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.0
+    }
+
     /// An error with all of them, if there are any.
     pub(crate) fn into_error(self) -> Option<Error> {
         let Self(problems) = self;

@@ -59,31 +59,26 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SinkConfig> {
     Some(SinkConfig { import_schema: supported?, index_jobs: parallelism() })
 }
 
-/// Properties of the target that are accepted and have no effect.
-pub(super) fn without_effect(stream: &SGStream) -> Vec<String> {
-    let Ok(TargetKind::SGCluster(block)) = stream.spec.target.kind() else { return Vec::new() };
-    let other = block.debezium_properties.other.iter();
-    other.map(|(name, _)| format!("{PROPERTIES}.{name}")).collect()
+/// Whether a stream that sets the property does not start.
+pub(super) fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name)
 }
+
+/// Properties of which only the default is known yet.
+const REFUSED: [&str; 4] = ["insertMode", "primaryKeyMode", "deleteEnabled", "truncateEnabled"];
 
 /// To ignore these would write what the user did not want.
 fn refuse(properties: &SinkProperties, found: &mut Found) {
-    let SinkProperties {
-        insert_mode,
-        primary_key_mode,
-        delete_enabled,
-        truncate_enabled,
-        // Tables are made by the import of the schema, and one that differs is an error.
-        schema_evolution: _,
-        other: _,
-    } = properties;
+    let SinkProperties { insert_mode, primary_key_mode, delete_enabled, truncate_enabled, .. } =
+        properties;
     let wrong = [
-        ("insertMode", *insert_mode != InsertMode::Upsert, "upsert"),
-        ("primaryKeyMode", *primary_key_mode != PrimaryKeyMode::RecordKey, "record_key"),
-        ("deleteEnabled", !delete_enabled, "true"),
-        ("truncateEnabled", !truncate_enabled, "true"),
+        (*insert_mode != InsertMode::Upsert, "upsert"),
+        (*primary_key_mode != PrimaryKeyMode::RecordKey, "record_key"),
+        (!delete_enabled, "true"),
+        (!truncate_enabled, "true"),
     ];
-    for (name, _, supported) in wrong.into_iter().filter(|(_, is_wrong, _)| *is_wrong) {
+    let wrong = REFUSED.into_iter().zip(wrong).filter(|(_, (is_wrong, _))| *is_wrong);
+    for (name, (_, supported)) in wrong {
         found.add(
             format!("{PROPERTIES}.{name}"),
             format!("only `{supported}` is supported yet: write that, or remove the property"),

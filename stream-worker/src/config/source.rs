@@ -15,12 +15,11 @@ use super::problem::Found;
 
 /// Properties that change what arrives at the target, and that the engine does not know yet: to ignore them would
 /// deliver what the user did not want.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 9] = [
     "columnTruncateToLengthChars",
     "columnMaskWithLengthChars",
     "columnMaskHash",
     "columnMaskHashV2",
-    "converters",
     "messageKeyColumns",
     "messagePrefixIncludeList",
     "messagePrefixExcludeList",
@@ -86,7 +85,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     let filter = filter(&capture, found);
     let snapshot = snapshot(&capture, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
-    let threads = usize::try_from(properties.snapshot_max_threads.get()).unwrap_or(usize::MAX);
+    let threads = properties.snapshot_max_threads.and_then(|threads| threads.get().try_into().ok());
     Some(SourceConfig {
         everything: capture.includes.is_empty() && capture.excludes.is_empty(),
         slot: names::slot(stream),
@@ -102,24 +101,19 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
-        // 1 is the property's default, and cannot be told from a 1 that somebody wrote. A reader keeps a core of
-        // each server busy: on a small machine more of them are in each other's way.
-        readers: if threads > 1 { threads } else { parallelism().div_ceil(2) },
+        // A reader keeps a core of each server busy: on a small machine more of them are in each other's way.
+        readers: threads.unwrap_or_else(|| parallelism().div_ceil(2)),
         confirm_interval: properties.status_update_interval.0,
     })
 }
 
-/// Properties of the source that are accepted and have no effect.
-pub(super) fn without_effect(stream: &SGStream) -> Vec<String> {
-    let Ok(kind) = stream.spec.source.kind() else { return Vec::new() };
-    let Capture { path, properties, .. } = kind.capture();
-    let path = |name: &str| format!("{path}.debeziumProperties.{name}");
-    let slot_drop = properties.slot_drop_on_stop.then(|| path("slotDropOnStop"));
-    properties.other.iter().map(|(name, _)| path(name)).chain(slot_drop).collect()
+/// Whether a stream that sets the property does not start.
+pub(super) fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name) || ["publishViaPartitionRoot", "skippedOperations"].contains(&name)
 }
 
 fn refuse(capture: &Capture<'_>, found: &mut Found) {
-    let SourceProperties { publish_via_partition_root, skipped_operations, other, .. } =
+    let SourceProperties { publish_via_partition_root, skipped_operations, .. } =
         capture.properties;
     let mut add = |name: &str, message: &str| {
         found.add(format!("{}.debeziumProperties.{name}", capture.path), message);
@@ -136,25 +130,38 @@ fn refuse(capture: &Capture<'_>, found: &mut Found) {
             "skipping operations is not supported yet: remove it, or name a publication of your own (`publicationName`) that leaves them out",
         );
     }
-    for name in REFUSED.into_iter().filter(|name| other.get(name).is_some()) {
+    for row in capture.properties.without_effect() {
+        if !REFUSED.contains(&row.name) {
+            continue;
+        }
         add(
-            name,
+            row.name,
             "not supported yet, and without it other data would arrive at the target: remove it",
         );
     }
 }
 
 fn filter(capture: &Capture<'_>, found: &mut Found) -> Option<TableFilter> {
-    let parts = [(capture.includes, &[][..]), (&[][..], capture.excludes)];
-    for (includes, excludes) in parts {
-        if let Err(FilterError::Pattern { list, index, pattern, reason, remedy }) =
-            TableFilter::new(includes, excludes)
-        {
-            let path = format!("{}.{list}[{index}]", capture.path);
-            found.add(path, format!("`{pattern}` cannot be used: {reason}; {remedy}"));
+    for (list, patterns) in [("includes", capture.includes), ("excludes", capture.excludes)] {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Err(FilterError::Pattern { reason, remedy, .. }) =
+                TableFilter::new(std::slice::from_ref(pattern), &[])
+            {
+                let path = format!("{}.{list}[{index}]", capture.path);
+                found.add(path, format!("`{pattern}` cannot be used: {reason}; {remedy}"));
+            }
         }
     }
     TableFilter::new(capture.includes, capture.excludes).ok()
+}
+
+/// The patterns of `stream` that are none.
+pub(super) fn patterns(stream: &SGStream) -> Found {
+    let mut found = Found::default();
+    if let Ok(kind) = stream.spec.source.kind() {
+        filter(&kind.capture(), &mut found);
+    }
+    found
 }
 
 fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
@@ -162,7 +169,7 @@ fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
         // What `when_needed` does beyond `initial` is a new snapshot after a lost slot; that is said, never done unasked.
         WrittenMode::Initial | WrittenMode::WhenNeeded => return Some(SnapshotMode::Initial),
         WrittenMode::InitialOnly => return Some(SnapshotMode::InitialOnly),
-        WrittenMode::NoData => return Some(SnapshotMode::Never),
+        WrittenMode::NoData | WrittenMode::Never => return Some(SnapshotMode::Never),
         WrittenMode::Always => return Some(SnapshotMode::Always),
         WrittenMode::ConfigurationBased => "configuration_based",
         WrittenMode::Custom => "custom",

@@ -8,21 +8,19 @@
 
 mod servers;
 
-use std::fs;
-use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use stream_api::{Documents, SGStream};
+use stream_api::{Documents, Problem, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
-use stream_core::throwaway::Binaries;
 use stream_core::{Error, ErrorKind};
 
-use crate::args::{self, Local, LogFormat};
+use crate::args::{Local, LogFormat};
 use crate::compose::Composition;
 use crate::config::{self, StreamConfig, problem::Found, sink::Surroundings};
+use crate::files;
 use crate::resolve::{self, Places};
-use crate::show::Screen;
+use crate::show::{Screen, say};
 use crate::supervise::{self, Ending, Plan, Signals};
 use servers::Servers;
 
@@ -69,15 +67,18 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     let stream = only_stream(&documents)?;
     let mut found = Found::default();
     let config = config::read(stream, &mut found);
-    let places = resolve::places(stream, &documents, &local, &mut found);
+    let places = resolve::places(stream, &documents, &local.logins, &mut found);
+    if let Some(places) = &places {
+        resolve::check_names(places, &local, &mut found);
+    }
     if let Some(error) = found.into_error() {
         return Err(error);
     }
     let (Some(config), Some(places)) = (config, places) else {
         return Err(bad_input("the stream cannot be read"));
     };
-    for name in config::without_effect(stream) {
-        tracing::warn!(name, "accepted, and without effect here");
+    for Problem { path, message, .. } in config::without_effect(stream) {
+        tracing::warn!(name = path, reason = message, "accepted, and without effect here");
     }
     if config.paused {
         say(&format!("stream {} is paused: set `spec.paused` to false to run it", config.identity));
@@ -86,7 +87,7 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
     let started = tokio::select! {
         // Servers that are being started stop as soon as they run.
         ending = signals.wait() => Err(ending),
-        started = Servers::start(stream.metadata.namespace(), &places, &local) => Ok(started),
+        started = Servers::start(names::namespace(stream), &places, &local) => Ok(started),
     };
     let servers = match started {
         Ok(Ok(servers)) => servers,
@@ -123,7 +124,7 @@ async fn stream_through(
         source: source.clone(),
         stream: config.identity.clone(),
         everything: config.source.everything,
-        program_directories: program_directories(local),
+        program_directories: files::program_directories(&local.program_path),
     };
     let composition = Composition::Postgres {
         source: config.source.options(source),
@@ -171,27 +172,8 @@ async fn documents(paths: Vec<PathBuf>) -> Result<Documents, Error> {
     documents.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?
 }
 
-/// Reads the files; all that cannot be read are told at once.
 fn read(paths: &[PathBuf]) -> Result<Documents, Error> {
-    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
-    for path in paths {
-        let name = path.display().to_string();
-        let text = if args::is_standard_input(path.as_os_str()) {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            fs::read_to_string(path)
-        };
-        match text {
-            Ok(text) => files.push((name, text)),
-            Err(error) => unreadable.push(format!(
-                "cannot read `{name}`: {error}; name a YAML file that this user can read"
-            )),
-        }
-    }
-    if !unreadable.is_empty() {
-        return Err(bad_input(unreadable.join("\n")));
-    }
+    let files = files::read(paths)?;
     stream_api::load(&files).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
 }
 
@@ -205,7 +187,7 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
         [..] => {
             let names: Vec<_> = streams
                 .iter()
-                .map(|stream| format!("`{}/{}`", stream.metadata.namespace(), stream.metadata.name))
+                .map(|stream| format!("`{}/{}`", names::namespace(stream), names::name(stream)))
                 .collect();
             Err(bad_input(format!(
                 "more than one document is an SGStream: {}; a process runs one stream: start one for each, with files of \
@@ -216,23 +198,8 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
     }
 }
 
-/// Where `pg_dump` is looked for.
-fn program_directories(local: &Local) -> Vec<PathBuf> {
-    let mut directories: Vec<_> = std::env::split_paths(&local.program_path).collect();
-    directories
-        .extend(Binaries::find_all(Some(&local.program_path)).into_iter().map(|found| found.dir));
-    let mut seen = std::collections::HashSet::new();
-    directories.retain(|directory| seen.insert(directory.clone()));
-    directories
-}
-
 fn bad_input(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Configuration, message.into())
-}
-
-/// Says a line to the user. Whoever closed the other end does not want to hear it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[cfg(test)]
@@ -249,7 +216,10 @@ mod tests {
             )
         };
         let load = |text: String| stream_api::load(&[("f".to_owned(), text)]).unwrap();
-        assert_eq!(only_stream(&load(stream("one"))).unwrap().metadata.name, "one");
+        assert_eq!(
+            only_stream(&load(stream("one"))).unwrap().metadata.name.as_deref(),
+            Some("one")
+        );
         let two = load(stream("one") + &stream("two"));
         let error = only_stream(&two).unwrap_err().to_string();
         assert!(error.contains("`default/one`") && error.contains("`default/two`"), "{error}");

@@ -66,6 +66,11 @@ impl Screen {
     }
 }
 
+/// Says a line to the user. Whoever closed the other end does not want to hear it.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 impl<'a> MakeWriter<'a> for Screen {
     type Writer = Above;
 

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 6] = [
     &["lsn", "relation", "change", "table", "sql", "failpoint"],
     &["pgoutput"],
     &["assemble", "filter", "transform", "batch", "progress"],
-    &["source", "sink", "copy", "checkpoint", "signal", "stats", "retry", "error"],
+    &["source", "sink", "copy", "checkpoint", "signal", "stats", "retry", "error", "finding"],
     &["snapshot", "postgres", "throwaway"],
     &["pipeline", "testing"],
 ];

@@ -23,7 +23,7 @@ mod select;
 mod statement;
 mod target;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -192,18 +192,11 @@ pub enum SchemaError {
         /// The table.
         table: TableName,
     },
-    /// The target cannot have an extension that an imported object needs.
-    #[error(
-        "{kind} `{name}` needs extension `{extension}`, which the target's server does not offer: \
-         install it there, or exclude the table"
-    )]
+    /// The target cannot have extensions that imported objects need.
+    #[error("{}", no_extension(.missing))]
     NoExtension {
-        /// The extension.
-        extension: String,
-        /// What needs it.
-        kind: String,
-        /// The name of what needs it.
-        name: String,
+        /// The extensions, each with what needs it: kinds and names.
+        missing: BTreeMap<String, Vec<String>>,
     },
     /// The target's catalogue could not be read.
     #[error(
@@ -287,6 +280,18 @@ pub async fn plan_import(
     let entries = archive::read(&pg_dump.run(environment).await?)?;
     let target = target::Target::read(target).await?;
     plan::plan(&entries, wanted, &target)
+}
+
+/// One line for each extension that is missing.
+fn no_extension(missing: &BTreeMap<String, Vec<String>>) -> String {
+    let lines = missing.iter().map(|(extension, users)| {
+        format!(
+            "extension `{extension}` is not offered by the target's server, and {} need(s) it: install it there, or \
+             exclude the table",
+            list(users)
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// What the server said, in one line; the driver's own words are only `db error`.

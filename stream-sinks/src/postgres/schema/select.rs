@@ -3,7 +3,7 @@
 //! In: the graph, what is wanted, what the target has. Out: entries to import, in the dump's order, and
 //! what is left out though somebody might expect it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use stream_core::relation::TableName;
 
@@ -231,17 +231,18 @@ fn leave_out_extensions(
         .filter(|&at| graph.kind(at) == "EXTENSION")
         .filter(|&at| graph.entry(at).is_some_and(|entry| !target.offers(&entry.name)))
         .collect();
+    let mut needed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for &at in entries.iter().filter(|&&at| !is_note(graph.kind(at))) {
-        let needed = graph.needs_of(at).find(|need| missing.contains(need));
+        let extension = graph.needs_of(at).find(|need| missing.contains(need));
         if let (Some(extension), Some(entry)) =
-            (needed.and_then(|at| graph.entry(at)), graph.entry(at))
+            (extension.and_then(|at| graph.entry(at)), graph.entry(at))
         {
-            return Err(SchemaError::NoExtension {
-                extension: extension.name.clone(),
-                kind: entry.kind.clone(),
-                name: entry.name.clone(),
-            });
+            let user = format!("{} `{}`", entry.kind, entry.name);
+            needed.entry(extension.name.clone()).or_default().push(user);
         }
+    }
+    if !needed.is_empty() {
+        return Err(SchemaError::NoExtension { missing: needed });
     }
     left_out.extend(missing.iter().filter_map(|&at| graph.entry(at)).map(|entry| LeftOut {
         kind: entry.kind.clone(),

@@ -1,0 +1,75 @@
+//! The questions with which a stream begins, each asked once here: by a source that starts, and by a [survey](super::survey).
+
+use std::sync::Arc;
+
+use super::capture::Captured;
+use super::preflight::SourceProblem;
+use super::publication::{self, Publication};
+use super::slot::{self, SlotState};
+use super::slot_problem::{self, Expected, SlotProblem};
+use super::{
+    ConnectOptions, PostgresSourceOptions, Session, SqlClient, Wire, preflight, problem, tables,
+};
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::table::Table;
+
+/// What the catalogue says of the captured tables, and of whether they can be streamed.
+pub(super) struct Look {
+    /// The captured tables, in the engine's words.
+    pub(super) tables: Vec<Arc<Table>>,
+    /// The publication, if it is there.
+    pub(super) publication: Option<Publication>,
+    /// What stands in the way, and what can be lived with.
+    pub(super) problems: Vec<SourceProblem>,
+}
+
+/// Looks at the captured tables. To be called before the replication connection is open, which takes a WAL sender.
+pub(super) async fn look(
+    client: &SqlClient,
+    options: &PostgresSourceOptions,
+    captured: &Captured,
+) -> Result<Look, Error> {
+    let publication =
+        publication::read(client, &options.publication).await.map_err(problem::from_query)?;
+    let problems = preflight::check(client, captured, &options.slot, publication.as_ref())
+        .await
+        .map_err(problem::from_query)?;
+    let rule = |table| publication.as_ref().and_then(|found| found.rule(table));
+    let mut tables: Vec<_> =
+        captured.tables.iter().map(|table| Arc::new(tables::table(table, rule(table)))).collect();
+    tables::describe_types(client, &mut tables).await?;
+    Ok(Look { tables, publication, problems })
+}
+
+/// The server's `system_identifier`, asked for by a replication connection: that it can be opened is known then, too.
+pub(super) async fn system_id(connect: &ConnectOptions) -> Result<String, Error> {
+    let mut wire =
+        Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
+    let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
+    wire.terminate().await;
+    Ok(system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned())
+}
+
+/// The slot, and why the stream of `checkpoint` cannot go on with it; `system_id` is the server's.
+pub(super) async fn slot(
+    client: &SqlClient,
+    options: &PostgresSourceOptions,
+    checkpoint: &Checkpoint,
+    system_id: &str,
+) -> Result<(Option<SlotState>, Option<SlotProblem>), Error> {
+    let state = slot::state(client, &options.slot).await.map_err(problem::from_query)?;
+    let expected = Expected {
+        slot: &options.slot,
+        database: &options.connect.database,
+        stored: checkpoint.position,
+        server: slot::server_position(client).await.map_err(problem::from_query)?,
+    };
+    // Positions of another server say nothing here.
+    let same_server = checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
+    let problem = match same_server {
+        true => slot_problem::judge(state.as_ref(), &expected).err(),
+        false => None,
+    };
+    Ok((state, problem))
+}
