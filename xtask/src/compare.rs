@@ -38,37 +38,38 @@ impl Content {
 /// Rows of a table that are shown when they differ.
 const SHOWN: usize = 5;
 
-/// All that is not the same, a line each: tables with some of their rows, sequences.
+/// All that is not the same: for each table its name, its rows, and some of those that are not at both ends.
 pub(crate) async fn differences(
     source: &ConnectOptions,
     target: &ConnectOptions,
     sequences: Sequences,
 ) -> Result<Vec<String>> {
     let (here, there) = tokio::try_join!(read(source), read(target))?;
-    let mut lines = Vec::new();
+    let mut found = Vec::new();
     for name in here.tables.keys().chain(there.tables.keys()).collect::<BTreeSet<_>>() {
         match (here.tables.get(name), there.tables.get(name)) {
             (here, there) if here == there => {}
             (Some(here), Some(there)) => {
-                lines.push(format!(
+                let mut lines = vec![format!(
                     "{name}: {} rows at the source, {} at the target",
                     here.rows, there.rows
-                ));
+                )];
                 let (here, there) = tokio::try_join!(rows(source, name), rows(target, name))?;
                 lines.extend(more(&here, &there).map(|row| format!("  only at the source: {row}")));
                 lines.extend(more(&there, &here).map(|row| format!("  only at the target: {row}")));
+                found.push(lines.join("\n"));
             }
             (here, _) => {
                 let missing = if here.is_some() { "target" } else { "source" };
-                lines.push(format!("{name}: not at the {missing}"));
+                found.push(format!("{name}: not at the {missing}"));
             }
         }
     }
     if sequences == Sequences::Compared && here.sequences != there.sequences {
         let (here, there) = (here.sequences, there.sequences);
-        lines.push(format!("sequences: {here:?} at the source, {there:?} at the target"));
+        found.push(format!("sequences: {here:?} at the source, {there:?} at the target"));
     }
-    Ok(lines)
+    Ok(found)
 }
 
 /// Rows that are more often in one table than in the other.

@@ -22,7 +22,7 @@ mod worker;
 mod workload;
 mod writers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -51,17 +51,24 @@ pub(crate) struct Args {
     /// How many run at once.
     #[arg(long, value_name = "J", default_value = "2")]
     jobs: u64,
+    /// Only faults whose name in the table contains this, such as `SIGKILL` or `target:`.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// A worker built with the feature `failpoints`; without: it is built now.
+    #[arg(long, value_name = "FILE")]
+    worker: Option<PathBuf>,
 }
 
 /// Runs all seeds; fails when one does.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let provided = postgres::provide(workspace, &Wanted::Any)?;
     let torture = Torture {
+        only: args.only.clone(),
         directory: workspace.target.join("torture"),
         programs: provided.directories(),
         server: provided.servers.into_iter().next().context("there is no server")?,
     };
-    torture.build(workspace)?;
+    torture.take_worker(workspace, args.worker.as_deref())?;
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(torture.all(args))?;
@@ -73,6 +80,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// What all runs have in common.
 #[derive(Clone)]
 struct Torture {
+    /// What the names of faults contain.
+    only: String,
     /// Where each seed has a directory, and the worker's program is.
     directory: PathBuf,
     programs: Vec<PathBuf>,
@@ -81,13 +90,19 @@ struct Torture {
 
 impl Torture {
     /// A worker that dies where it is told to, copied to where no other build replaces it.
-    fn build(&self, workspace: &Workspace) -> Result<()> {
-        let build = ["build", "--package", "stream-worker", "--features", "failpoints"];
-        let built = workspace.cargo(&build).status().context("`cargo` cannot be run")?;
-        ensure!(built.success(), "the worker does not build");
+    fn take_worker(&self, workspace: &Workspace, built: Option<&Path>) -> Result<()> {
+        let built = match built {
+            Some(built) => built.to_owned(),
+            None => {
+                let build = ["build", "--package", "stream-worker", "--features", "failpoints"];
+                let status = workspace.cargo(&build).status().context("`cargo` cannot be run")?;
+                ensure!(status.success(), "the worker does not build");
+                workspace.target.join("debug/stream-worker")
+            }
+        };
         std::fs::create_dir_all(&self.directory)?;
         let unfinished = self.directory.join("stream-worker.new");
-        std::fs::copy(workspace.target.join("debug/stream-worker"), &unfinished)?;
+        std::fs::copy(built, &unfinished)?;
         Ok(std::fs::rename(unfinished, self.program())?)
     }
 
@@ -149,7 +164,7 @@ impl Torture {
             variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
             programs: self.programs.clone(),
         };
-        let (record, ended) = run::run(&mut lab, &launch, seed).await;
+        let (record, ended) = run::run(&mut lab, &launch, seed, &self.only).await;
         if ended.is_ok() {
             *kept = Some(lab);
         } else {

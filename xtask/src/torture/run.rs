@@ -41,9 +41,14 @@ pub(super) struct Record {
 }
 
 /// Runs a seed; tells what was done and whether all is well.
-pub(super) async fn run(lab: &mut Lab, launch: &Launch, seed: u64) -> (Record, Result<()>) {
+pub(super) async fn run(
+    lab: &mut Lab,
+    launch: &Launch,
+    seed: u64,
+    only: &str,
+) -> (Record, Result<()>) {
     let mut record = Record::default();
-    let ended = run_recorded(lab, launch, seed, &mut record).await;
+    let ended = run_recorded(lab, launch, seed, only, &mut record).await;
     (record, ended)
 }
 
@@ -51,12 +56,13 @@ async fn run_recorded(
     lab: &mut Lab,
     launch: &Launch,
     seed: u64,
+    only: &str,
     record: &mut Record,
 ) -> Result<()> {
     lab.prepare().await?;
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
     let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
-    let plan = faults::plan(&mut Rng::with_seed(seed), lab.has_disk());
+    let plan = faults::plan(&mut Rng::with_seed(seed), lab.has_disk(), only);
     let mut reader = Reader::new(&target);
     let mut run = Run {
         eyes: Eyes::new(&source, &target),
