@@ -17,6 +17,8 @@ pub enum Entry {
     Change {
         /// The change's number in its transaction, from 0.
         ordinal: u64,
+        /// Where the change stands in the log; 0 for a snapshot's rows.
+        lsn: Lsn,
         /// What happened.
         change: Change,
     },
@@ -87,12 +89,12 @@ impl Batcher {
 
     /// Adds a change. `held_bytes` is what the change keeps from being freed: it may pin a received
     /// buffer of which it is a small part.
-    pub fn change(&mut self, ordinal: u64, change: Change, held_bytes: usize) {
+    pub fn change(&mut self, ordinal: u64, lsn: Lsn, change: Change, held_bytes: usize) {
         if let Some(transaction) = self.begun.take() {
             self.push(Entry::Begin(transaction), 0);
         }
         let held_bytes = held_bytes.max(change.size_bytes());
-        self.push(Entry::Change { ordinal, change }, held_bytes);
+        self.push(Entry::Change { ordinal, lsn, change }, held_bytes);
         if !self.in_transaction {
             self.close();
         }
@@ -205,11 +207,11 @@ mod tests {
     fn a_batch_ends_at_a_commit_while_the_next_transaction_is_open() {
         let mut batcher = Batcher::new(10_000);
         batcher.begin(transaction(1));
-        batcher.change(0, message(1), 0);
+        batcher.change(0, Lsn::default(), message(1), 0);
         assert!(!batcher.is_ready());
         batcher.commit(transaction(1), Lsn::new(110));
         batcher.begin(transaction(2));
-        batcher.change(0, message(1), 0);
+        batcher.change(0, Lsn::default(), message(1), 0);
         assert!(batcher.is_ready());
         let batch = batcher.take();
         assert_eq!((shape(&batch).as_str(), batch.ack), ("BcC", Some(Lsn::new(110))));
@@ -224,8 +226,8 @@ mod tests {
     fn a_giant_transaction_travels_in_parts_and_only_the_last_has_the_ack() {
         let mut batcher = Batcher::new(2_000);
         batcher.begin(transaction(1));
-        batcher.change(0, message(1_500), 0);
-        batcher.change(1, message(1_500), 0);
+        batcher.change(0, Lsn::default(), message(1_500), 0);
+        batcher.change(1, Lsn::default(), message(1_500), 0);
         assert!(batcher.is_full() && batcher.is_ready());
         let batch = batcher.take();
         assert_eq!((shape(&batch).as_str(), batch.ack), ("Bcc", None));
@@ -241,7 +243,7 @@ mod tests {
         batcher.begin(transaction(1));
         batcher.commit(transaction(1), Lsn::new(110));
         assert!(batcher.is_idle() && !batcher.is_ready());
-        batcher.change(0, message(1), 0);
+        batcher.change(0, Lsn::default(), message(1), 0);
         batcher.begin(transaction(2));
         batcher.commit(transaction(2), Lsn::new(210));
         let batch = batcher.take();
@@ -263,14 +265,14 @@ mod tests {
     fn a_small_row_that_pins_a_large_buffer_counts_as_large() {
         let mut batcher = Batcher::new(2_000);
         batcher.begin(transaction(1));
-        batcher.change(0, message(1), 5_000);
+        batcher.change(0, Lsn::default(), message(1), 5_000);
         assert!(batcher.is_full());
     }
 
     #[test]
     fn a_message_outside_of_transactions_leaves_without_an_ack() {
         let mut batcher = Batcher::new(2_000);
-        batcher.change(0, message(1), 0);
+        batcher.change(0, Lsn::default(), message(1), 0);
         assert!(batcher.is_ready());
         let batch = batcher.take();
         assert_eq!((shape(&batch).as_str(), batch.ack), ("c", None));

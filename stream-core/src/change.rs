@@ -70,6 +70,21 @@ impl Tuple {
         TupleIter { rest: &self.bytes }
     }
 
+    /// The first column and a row of the others, without a copy.
+    #[must_use]
+    pub fn split_first(&self) -> (TupleData<'_>, Self) {
+        let mut rest = self.iter();
+        let first = rest.next().unwrap_or(TupleData::Null);
+        let bytes = self.bytes.slice_ref(rest.rest);
+        (first, Self { bytes, columns: self.columns.saturating_sub(1) })
+    }
+
+    /// The row's bytes, for whoever compares rows or makes a fingerprint of them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The column at `index`, counted from 0; walks over those before it.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<TupleData<'_>> {
@@ -250,6 +265,9 @@ mod tests {
         );
         assert_eq!(tuple.get(2), Some(TupleData::Text(b"hi")));
         assert_eq!(tuple.get(4), None);
+        let (first, rest) = tuple.split_first();
+        assert_eq!((first, rest.len()), (TupleData::Null, 3));
+        assert_eq!(rest.get(1), Some(TupleData::Text(b"hi")));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::relation::{RelationId, TableName};
+use crate::relation::TableName;
+use crate::table::TableOrigin;
 
 /// Which log a position belongs to: positions of another server or slot mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,16 +14,6 @@ pub struct SourceIdentity {
     pub system_id: String,
     /// The replication slot's name.
     pub slot: String,
-}
-
-/// What a table's name stood for when the table was taken up: a name can be given to another table, and a table that is
-/// taken out of the publication for a while loses the changes of that time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TableOrigin {
-    /// The table's identifier on the source.
-    pub relation: RelationId,
-    /// The first of what publishes it: see [`Table::published_by`](crate::table::Table::published_by).
-    pub published_by: u32,
 }
 
 /// How far one table is.

@@ -50,6 +50,8 @@ pub enum CopyFormat {
     Binary,
     /// Text.
     Text,
+    /// Text, with the row's place (`ctid`) as first column. Only for tables with [`Table::has_ctid`].
+    PlacedText,
 }
 
 /// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.

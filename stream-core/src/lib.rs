@@ -46,6 +46,7 @@ pub mod table;
 pub mod testing;
 #[cfg(feature = "throwaway")]
 pub mod throwaway;
+pub mod types;
 
 pub use checkpoint::{MemoryStore, OffsetStore};
 pub use error::{Error, ErrorKind};

@@ -10,8 +10,8 @@ use crate::checkpoint::Checkpoint;
 use crate::copy::{CopyFormat, Rows, TableCopy};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::relation::{Column, Relation, TableName};
-use crate::source::Inspected;
+use crate::relation::Relation;
+use crate::source::{Inspected, Snapshot};
 use crate::table::Table;
 
 /// Bytes of decoded rows that go to a sink at once.
@@ -32,15 +32,15 @@ pub trait Sink: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Makes `tables` empty at the target, because their copy begins.
+    /// Makes the snapshot's tables empty at the target, because their copy begins.
     ///
     /// # Errors
     /// When it could not be done.
     fn begin_copy(
         &mut self,
-        tables: &[Arc<Table>],
+        snapshot: &Snapshot,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = tables;
+        let _ = snapshot;
         async { Ok(()) }
     }
 
@@ -111,8 +111,9 @@ async fn copy_decoded<S: Sink + ?Sized>(
     sink: &mut S,
     mut copy: TableCopy<'_>,
 ) -> Result<u64, Error> {
-    let relation = Arc::new(relation_of(&copy.table));
-    let columns = u16::try_from(relation.columns.len())
+    let relation = Arc::new(copy.table.relation());
+    let is_placed = copy.format == CopyFormat::PlacedText;
+    let columns = u16::try_from(relation.columns.len() + usize::from(is_placed))
         .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
     let mut rows = Rows::new(columns);
     let mut batch = Batch::default();
@@ -120,7 +121,10 @@ async fn copy_decoded<S: Sink + ?Sized>(
     let mut count = 0;
     while let Some(piece) = copy.data.next().await {
         rows.push(&piece?.bytes);
-        while let Some(new) = rows.next_row()? {
+        while let Some(mut new) = rows.next_row()? {
+            if is_placed {
+                new = new.split_first().1;
+            }
             bytes += read(&mut batch, &relation, new);
             count += 1;
             if bytes >= READ_BATCH_BYTES {
@@ -140,25 +144,6 @@ async fn copy_decoded<S: Sink + ?Sized>(
 fn read(batch: &mut Batch, relation: &Arc<Relation>, new: Tuple) -> usize {
     let change = Change::Read { relation: Arc::clone(relation), new };
     let bytes = change.size_bytes();
-    batch.entries.push(Entry::Change { ordinal: 0, change });
+    batch.entries.push(Entry::Change { ordinal: 0, lsn: Lsn::default(), change });
     bytes
-}
-
-/// A captured table in the form in which the log would describe it.
-fn relation_of(table: &Table) -> Relation {
-    Relation {
-        id: table.id,
-        name: TableName::clone(&table.name),
-        replica_identity: table.replica_identity,
-        columns: table
-            .columns
-            .iter()
-            .map(|column| Column {
-                name: column.name.clone(),
-                type_oid: column.type_oid,
-                type_modifier: -1,
-                is_key: table.primary_key.contains(&column.name),
-            })
-            .collect(),
-    }
 }

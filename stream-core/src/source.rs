@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::change::{Change, Transaction};
 use crate::checkpoint::{Checkpoint, SourceIdentity};
@@ -12,6 +13,7 @@ use crate::relation::TableName;
 
 use crate::stats::Stats;
 use crate::table::Table;
+use crate::types::Types;
 
 /// What a source found when it was looked at.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Inspected {
     pub identity: SourceIdentity,
     /// The captured tables.
     pub tables: Vec<Arc<Table>>,
+    /// The types that are not built in.
+    pub types: Arc<Types>,
     /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
     pub partitioned: Vec<TableName>,
     /// Those of the tables that will be copied first.
@@ -46,8 +50,13 @@ pub struct Snapshot {
     pub lsn: Lsn,
     /// The tables to copy.
     pub tables: Vec<Arc<Table>>,
-    /// The parts to copy them in.
+    /// The parts to copy them in, begun in this order.
     pub chunks: Vec<Chunk>,
+    /// The table that comes last and has rows, for sinks that mark the last row of all. `None` when nobody asked for it, or
+    /// when no table has rows.
+    pub last: Option<TableName>,
+    /// When it was taken, by our clock.
+    pub taken_at: SystemTime,
     /// How many parts may be read at once.
     pub readers: usize,
 }
@@ -61,6 +70,8 @@ pub enum SourceEvent {
     Change {
         /// The change's number in its transaction, from 0.
         ordinal: u64,
+        /// Where the change stands in the log.
+        lsn: Lsn,
         /// What happened.
         change: Change,
         /// Bytes of received buffers that the change keeps from being freed.

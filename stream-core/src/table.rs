@@ -1,7 +1,6 @@
 //! Captured tables: what a stream moves.
 
-use crate::checkpoint::TableOrigin;
-use crate::relation::{RelationId, ReplicaIdentity, TableName};
+use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,16 @@ pub struct TableColumn {
     pub identity: Identity,
 }
 
+/// What a table's name stood for when the table was taken up: a name can be given to another table, and a table that is
+/// taken out of the publication for a while loses the changes of that time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOrigin {
+    /// The table's identifier on the source.
+    pub relation: RelationId,
+    /// The first of what publishes it: see [`Table::published_by`].
+    pub published_by: u32,
+}
+
 /// A table that a stream moves: one that holds rows itself (a partition, not its root).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -50,6 +59,10 @@ pub struct Table {
     pub left_out: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
+    /// Whether its rows can be told apart by `ctid`.
+    pub has_ctid: bool,
+    /// The columns whose old values the log holds, in the table's order.
+    pub identity_columns: Vec<String>,
     /// What the log holds of old rows.
     pub replica_identity: ReplicaIdentity,
     /// Bytes that the table takes on disk, indexes not counted.
@@ -67,5 +80,22 @@ impl Table {
     pub fn origin(&self) -> TableOrigin {
         let published_by = self.published_by.first().copied().unwrap_or_default();
         TableOrigin { relation: self.id, published_by }
+    }
+
+    /// The table in the form in which the log would describe it: what rows of its snapshot belong to.
+    #[must_use]
+    pub fn relation(&self) -> Relation {
+        let column = |column: &TableColumn| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            is_key: self.identity_columns.contains(&column.name),
+        };
+        Relation {
+            id: self.id,
+            name: self.name.clone(),
+            replica_identity: self.replica_identity,
+            columns: self.columns.iter().map(column).collect(),
+        }
     }
 }

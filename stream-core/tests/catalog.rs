@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of the tests fail as the tests do")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stream_core::copy::{CopyFormat, Range};
@@ -507,6 +508,10 @@ async fn chunks_copy_every_row_once() {
         let text = copy(client, &copy_sql(chunk, &columns, CopyFormat::Text, None)).await;
         *rows.entry(chunk.table.name.clone()).or_default() +=
             text.iter().filter(|&&byte| byte == b'\n').count();
+        let placed = copy(client, &copy_sql(chunk, &columns, CopyFormat::PlacedText, None)).await;
+        let places: BTreeSet<_> =
+            placed.split(|&byte| byte == b'\n').filter(|row| row.starts_with(b"(")).collect();
+        assert_eq!(places.len(), text.iter().filter(|&&byte| byte == b'\n').count());
         let binary =
             copy(client, &copy_sql(chunk, &columns, CopyFormat::Binary, Some("true"))).await;
         assert!(binary.starts_with(b"PGCOPY\n"));

@@ -5,10 +5,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use stream_core::batch::Batch;
-use stream_core::checkpoint::{Completion, TableOrigin, TableSync};
+use stream_core::checkpoint::{Completion, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
+use stream_core::relation::RelationId;
 use stream_core::sink::Sink;
+use stream_core::table::TableOrigin;
 use stream_core::testing::faults::{Fault, Gate};
 use stream_core::testing::ledger::{Call, Ledger};
 use stream_core::testing::observed::Observed;
@@ -982,5 +984,6 @@ const _: fn() = || {
 };
 
 fn synced_at(lsn: Lsn) -> TableSync {
-    TableSync::Synced { lsn, origin: TableOrigin::default() }
+    let origin = TableOrigin { relation: RelationId(1), published_by: 0 };
+    TableSync::Synced { lsn, origin }
 }

@@ -5,4 +5,7 @@
 //!
 //! A sink implements [`stream_core::Sink`], knows no other sink and no configuration format.
 
+pub mod cloudevent;
+pub mod envelope;
 pub mod postgres;
+pub mod transform;

@@ -471,7 +471,7 @@ async fn a_slot_in_use_is_waited_for_and_a_dropped_one_is_never_made_again() {
     worker.stops();
 
     execute(&stream.source, &format!("INSERT INTO public.orders (note) VALUES ('gap'); SELECT pg_drop_replication_slot('{slot}')")).await;
-    let output = stream.start().ends(1);
+    let output = stream.start().ends(2);
     assert!(output.contains(&format!("replication slot `{slot}` is gone")), "{output}");
     assert_eq!(
         text(
@@ -501,7 +501,7 @@ async fn a_lost_slot_is_told_with_the_way_back() {
         execute(&stream.source, "SELECT pg_switch_wal()").await;
         execute(&stream.source, "CHECKPOINT").await;
     }
-    let output = stream.start().ends(1);
+    let output = stream.start().ends(2);
     assert!(output.contains("is lost"), "{output}");
     let [drop, anew] = statements(&output)[..] else { panic!("{output}") };
     execute(&stream.source, drop).await;

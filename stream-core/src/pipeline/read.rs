@@ -111,8 +111,8 @@ impl<S: Source> ReadHalf<S> {
     async fn take(&mut self, event: SourceEvent) -> Result<(), Error> {
         match event {
             SourceEvent::Begin(transaction) => self.batcher.begin(transaction),
-            SourceEvent::Change { ordinal, change, held_bytes } => {
-                self.batcher.change(ordinal, change, held_bytes);
+            SourceEvent::Change { ordinal, lsn, change, held_bytes } => {
+                self.batcher.change(ordinal, lsn, change, held_bytes);
             }
             SourceEvent::Commit { transaction, end } => {
                 self.progress.received(end);

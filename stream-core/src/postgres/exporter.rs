@@ -10,6 +10,8 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-replication.html>
 
+use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -21,6 +23,7 @@ use super::{ConnectOptions, Session, SqlClient, problem};
 use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::relation::TableName;
 use crate::snapshot::plan::copy_sql;
 use crate::source::ChunkReader;
 use crate::sql::Literal;
@@ -78,6 +81,30 @@ impl Exporter {
         );
         wire.simple_query(&sql).await.map_err(problem::from_wire)?;
         Ok(SnapshotReader { wire, connect: connect.clone() })
+    }
+
+    /// The largest of `tables` that has rows in the snapshot.
+    pub(super) async fn last_with_rows(
+        &self,
+        connect: &ConnectOptions,
+        tables: &[Arc<Table>],
+    ) -> Result<Option<TableName>, Error> {
+        // The largest is hardly ever empty: one question, most of the time.
+        let mut tables: Vec<_> = tables.iter().collect();
+        tables.sort_by_key(|table| Reverse(table.bytes));
+        let mut reader = self.reader(connect).await?;
+        let mut last = None;
+        for table in tables {
+            let condition = table.row_filter.as_ref().map(|filter| format!("WHERE ({filter})"));
+            let condition = condition.unwrap_or_default();
+            let sql = format!("SELECT 1 FROM ONLY {} {condition} LIMIT 1", table.name.quoted());
+            if !reader.wire.simple_query(&sql).await.map_err(problem::from_wire)?.is_empty() {
+                last = Some(table.name.clone());
+                break;
+            }
+        }
+        reader.wire.terminate().await;
+        Ok(last)
     }
 
     /// Ends the session; readers that are open keep the snapshot.

@@ -102,13 +102,18 @@ impl Gate {
     }
 
     /// Lets a change through, or not.
-    pub(super) fn pass(&mut self, change: Change, received_bytes: usize) -> Option<SourceEvent> {
+    pub(super) fn pass(
+        &mut self,
+        lsn: Lsn,
+        change: Change,
+        received_bytes: usize,
+    ) -> Option<SourceEvent> {
         self.received_bytes = self.received_bytes.saturating_add(received_bytes);
         let ordinal = self.ordinal;
         self.ordinal += 1;
         let change = self.wanted(change)?;
         let pinned = std::mem::take(&mut self.received_bytes).min(PINNED_BYTES + received_bytes);
-        Some(SourceEvent::Change { ordinal, change, held_bytes: pinned })
+        Some(SourceEvent::Change { ordinal, lsn, change, held_bytes: pinned })
     }
 
     fn wanted(&self, change: Change) -> Option<Change> {
@@ -164,7 +169,7 @@ mod tests {
             gate.begin(Transaction { xid: 1, commit_lsn, commit_time_us: 0 });
             let relations = vec![Arc::clone(&relation)];
             let change = Change::Truncate { relations, cascade: false, restart_identity: false };
-            assert_eq!(gate.pass(change, 0).is_some(), passes, "{commit_lsn}");
+            assert_eq!(gate.pass(Lsn::new(1), change, 0).is_some(), passes, "{commit_lsn}");
             gate.end();
         }
     }

@@ -13,11 +13,14 @@ use super::{
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::table::Table;
+use crate::types::Types;
 
 /// What the catalogue says of the captured tables, and of whether they can be streamed.
 pub(super) struct Look {
     /// The captured tables, in the engine's words.
     pub(super) tables: Vec<Arc<Table>>,
+    /// The types that are not built in.
+    pub(super) types: Arc<Types>,
     /// The publication, if it is there.
     pub(super) publication: Option<Publication>,
     /// What stands in the way, and what can be lived with.
@@ -39,7 +42,8 @@ pub(super) async fn look(
     let mut tables: Vec<_> =
         captured.tables.iter().map(|table| Arc::new(tables::table(table, rule(table)))).collect();
     tables::describe_types(client, &mut tables).await?;
-    Ok(Look { tables, publication, problems })
+    let types = Arc::new(tables::read_types(client).await?);
+    Ok(Look { tables, types, publication, problems })
 }
 
 /// The server's `system_identifier`, asked for by a replication connection: that it can be opened is known then, too.

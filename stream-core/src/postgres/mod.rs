@@ -13,6 +13,7 @@ mod login;
 mod look;
 mod lookout;
 pub mod options;
+mod origin;
 pub mod passfile;
 pub mod pins;
 pub mod preflight;

@@ -154,11 +154,9 @@ impl SourceProblem {
             | Self::NoFreeSender { .. }
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
-            | Self::StandbyTooOld { .. } => true,
-            Self::NoReplicaIdentity { .. }
             | Self::KeyExcluded { .. }
-            | Self::Standby
-            | Self::LargeObjects => false,
+            | Self::StandbyTooOld { .. } => true,
+            Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
         }
     }
 }

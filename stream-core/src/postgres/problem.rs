@@ -40,10 +40,10 @@ pub fn from_query(error: QueryError) -> Error {
     Error::new(transient_or(error.is_retryable(), otherwise), error)
 }
 
-/// The slot cannot be used.
+/// The slot cannot be used; unless it is in use, only a person can change that.
 #[must_use]
 pub fn from_slot(problem: SlotProblem) -> Error {
-    Error::new(transient_or(problem.is_retryable(), ErrorKind::Permanent), problem)
+    Error::new(transient_or(problem.is_retryable(), ErrorKind::Configuration), problem)
 }
 
 /// Says the problems of a source that can be lived with; the others are an error, all at once.

@@ -23,6 +23,8 @@ const POSTGRES_EPOCH_SECONDS: u64 = 946_684_800;
 pub enum StreamMessage {
     /// A message of the output plugin.
     Wal {
+        /// Where what it speaks of stands in the log; 0 for a part of something larger.
+        start: Lsn,
         /// The end of the server's log when it was sent.
         wal_end: Lsn,
         /// The plugin's bytes.
@@ -151,7 +153,8 @@ fn parse_data(mut body: Bytes) -> Result<StreamMessage, WireError> {
             // Where the message's WAL begins (0 for parts of a larger one), the end of the log, the clock.
             let header = body.get(..25).ok_or_else(short)?;
             let wal_end = lsn_at(header, 9).ok_or_else(short)?;
-            Ok(StreamMessage::Wal { wal_end, body: body.split_off(25) })
+            let start = lsn_at(header, 1).ok_or_else(short)?;
+            Ok(StreamMessage::Wal { start, wal_end, body: body.split_off(25) })
         }
         Some(b'k') => {
             let wal_end = lsn_at(&body, 1).ok_or_else(short)?;
@@ -183,7 +186,11 @@ mod tests {
     fn messages_are_told_apart() {
         assert_eq!(
             data(b"w\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03body").unwrap(),
-            StreamMessage::Wal { wal_end: Lsn::new(2), body: Bytes::from_static(b"body") }
+            StreamMessage::Wal {
+                start: Lsn::new(1),
+                wal_end: Lsn::new(2),
+                body: Bytes::from_static(b"body")
+            }
         );
         assert_eq!(
             data(b"k\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\x01").unwrap(),

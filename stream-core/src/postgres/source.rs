@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
@@ -18,8 +18,8 @@ use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, problem, publication, slot,
-    tables, wait,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, origin, problem, publication,
+    slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
@@ -99,59 +99,6 @@ impl PostgresSource {
         names
     }
 
-    /// Tables that were copied before and of which the log lacks changes, because the name stands for another table
-    /// since, or because nothing published the table for a while.
-    fn interrupted(&self, checkpoint: &Checkpoint) -> Result<BTreeSet<TableName>, Error> {
-        let (found, reasons): (BTreeSet<_>, Vec<_>) = self
-            .tables
-            .iter()
-            .filter_map(|table| {
-                let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
-                Some((table.name.clone(), format!("`{}` {reason}", table.name)))
-            })
-            .unzip();
-        if found.is_empty() {
-            return Ok(found);
-        }
-        let problem = format!(
-            "changes of {} table(s) are missing since the stream began: {}",
-            found.len(),
-            reasons.join("; ")
-        );
-        if self.options.snapshot == SnapshotMode::Never {
-            return Err(Error::new(
-                ErrorKind::Permanent,
-                format!(
-                    "{problem}; to have them copied, set `snapshotMode: initial` and start again"
-                ),
-            ));
-        }
-        tracing::warn!("{problem}: copying anew");
-        Ok(found)
-    }
-
-    /// Names tables that were captured under a name that no table has any more.
-    fn say_what_is_gone(&self, checkpoint: &Checkpoint) {
-        let there: BTreeSet<_> = self.captured.all().map(|table| &table.name).collect();
-        for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
-            let renamed = match sync {
-                TableSync::Synced { origin, .. } => {
-                    self.captured.all().find(|table| table.id == origin.relation)
-                }
-                TableSync::Copying => None,
-            };
-            let now = renamed.map_or_else(
-                || "not among the source's captured tables any more".to_owned(),
-                |table| {
-                    format!("called `{}` at the source now, and copied under that name", table.name)
-                },
-            );
-            tracing::warn!(
-                "table `{name}` is {now}: what the target has of `{name}` stays as it is; drop it there if nobody needs it"
-            );
-        }
-    }
-
     /// Takes note of what publishes each table.
     fn note_publication(&mut self, publication: &Publication) {
         for (table, captured) in self.tables.iter_mut().zip(&self.captured.tables) {
@@ -160,16 +107,34 @@ impl PostgresSource {
     }
 
     /// The plan of a snapshot of the tables `to_copy` taken at `lsn`.
-    fn snapshot(&self, to_copy: &BTreeSet<TableName>, lsn: Lsn) -> Snapshot {
-        let tables =
+    async fn snapshot(
+        &self,
+        to_copy: &BTreeSet<TableName>,
+        exporter: &Exporter,
+    ) -> Result<Snapshot, Error> {
+        let tables: Vec<_> =
             self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
         let captured = self.captured.tables.iter().filter(|table| to_copy.contains(&table.name));
         let extents: Vec<_> = captured.map(CapturedTable::extent).collect();
         let readers = self.options.readers;
-        Snapshot { lsn, tables, chunks: plan(&extents, readers, CHUNK_BYTES), readers }
+        let mut chunks = plan(&extents, readers, CHUNK_BYTES);
+        let mut last = None;
+        if self.options.finds_last_table {
+            last = exporter.last_with_rows(&self.options.connect, &tables).await?;
+            // The sort keeps the order among the others.
+            chunks.sort_by_key(|chunk| Some(&chunk.table) == last.as_ref());
+        }
+        Ok(Snapshot {
+            lsn: exporter.lsn,
+            tables,
+            chunks,
+            last,
+            taken_at: SystemTime::now(),
+            readers,
+        })
     }
 
-    fn decode(&mut self, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
+    fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
         let size = body.len();
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
@@ -193,19 +158,9 @@ impl PostgresSource {
                 self.gate.relation(&relation)?;
                 Ok(None)
             }
-            Assembled::Change(change) => Ok(self.gate.pass(change, size)),
+            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size)),
         }
     }
-}
-
-/// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
-fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
-    let TableSync::Synced { origin, .. } = sync else { return None };
-    if origin.relation != table.id {
-        return Some("is another table than the one that was copied");
-    }
-    (!table.published_by.contains(&origin.published_by))
-        .then_some("was, or is, taken out of the publication")
 }
 
 /// Which of `tables` a run with this checkpoint copies.
@@ -235,15 +190,15 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         self.captured = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let Look { tables, publication, problems } =
+        let Look { tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
         self.tables = tables;
         if let Some(publication) = &publication {
             self.note_publication(publication);
         }
-        self.copy_again = self.interrupted(checkpoint)?;
-        self.say_what_is_gone(checkpoint);
+        self.copy_again = origin::interrupted(&self.tables, checkpoint, self.options.snapshot)?;
+        origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
         let system_id = look::system_id(&self.options.connect)
@@ -256,6 +211,7 @@ impl Source for PostgresSource {
         Ok(Inspected {
             identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
             tables: self.tables.clone(),
+            types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             to_copy: self.to_copy(checkpoint),
         })
@@ -280,11 +236,10 @@ impl Source for PostgresSource {
             let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
             self.exporter.insert(exporter).lsn
         };
-        let snapshot = self
-            .exporter
-            .as_ref()
-            .filter(|_| !to_copy.is_empty())
-            .map(|exporter| self.snapshot(&to_copy, exporter.lsn));
+        let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
+            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            None => None,
+        };
         let taken_up = self
             .tables
             .iter()
@@ -340,9 +295,9 @@ impl Source for PostgresSource {
             };
             let PostgresSourceOptions { slot, publication, .. } = &self.options;
             match message.map_err(|error| problem::from_stream(error, slot, publication))? {
-                StreamMessage::Wal { wal_end, body } => {
+                StreamMessage::Wal { start, wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
-                    if let Some(event) = self.decode(body)? {
+                    if let Some(event) = self.decode(start, body)? {
                         return Ok(event);
                     }
                 }

@@ -40,6 +40,8 @@ pub struct PostgresSourceOptions {
     pub snapshot: SnapshotMode,
     /// How many chunks are read at once.
     pub readers: usize,
+    /// Whether the last table with rows is found before the snapshot is copied, for sinks that mark the last row of all.
+    pub finds_last_table: bool,
     /// How long the server may go without a sign of life, at most; less when its
     /// `wal_sender_timeout` asks for it.
     pub confirm_interval: Duration,
@@ -63,6 +65,7 @@ impl PostgresSourceOptions {
             filter: TableFilter::default(),
             snapshot: SnapshotMode::Initial,
             readers: 2,
+            finds_last_table: false,
             confirm_interval: Duration::from_secs(10),
             look_interval: Duration::from_secs(30),
         }

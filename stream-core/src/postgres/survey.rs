@@ -64,7 +64,8 @@ pub async fn survey(
         findings.push(Finding::warning(format!("{error}: sizes are those of the last VACUUM")));
     }
     let rows = estimate(&client, &captured).await?;
-    let Look { tables, publication, problems } = look::look(&client, options, &captured).await?;
+    let Look { tables, types, publication, problems } =
+        look::look(&client, options, &captured).await?;
 
     let can_replicate = !problems.iter().any(keeps_replication_out);
     findings.extend(problems.iter().map(from_problem));
@@ -90,6 +91,7 @@ pub async fn survey(
         to_copy: to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
         tables,
+        types,
     };
     Ok(Survey { findings, captured, rows, inspected })
 }

@@ -11,9 +11,11 @@ use super::preflight::identity_sql;
 use super::problem::{from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
+use super::slot;
 use crate::error::{Error, ErrorKind};
 use crate::relation::{ReplicaIdentity, TableName};
 use crate::table::{Identity, Table, TableColumn};
+use crate::types::{Type, TypeKind, Types};
 
 /// Names of types, and for which the binary form means the same everywhere: built-in ones that hold no identifiers of objects,
 /// enums, domains over such types, and arrays of built-in ones. The server does not read its own binary form of an empty tsquery.
@@ -28,6 +30,18 @@ FROM pg_type t
 LEFT JOIN pg_type b ON b.oid = t.typbasetype
 LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 WHERE t.oid = ANY ($1)";
+
+/// Types that a database can have of its own. Below 10000 each `oid` is fixed; those from there on that come with the
+/// server are the domains of `information_schema`. A table's row type is of interest where a column has it.
+const OWN_TYPES: &str = "
+SELECT t.oid, t.typname::text, t.typtype::text, t.typbasetype, t.typtypmod, coalesce(e.oid, 0), coalesce(e.typdelim, ',')::text
+FROM pg_type t
+LEFT JOIN pg_type e ON e.typarray = t.oid
+LEFT JOIN pg_class c ON c.oid = coalesce(e.typrelid, t.typrelid)
+WHERE t.oid >= 10000 AND t.typtype <> 'p' AND (
+    coalesce(c.relkind, 'c') = 'c'
+    OR coalesce(e.oid, t.oid) IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)
+    OR t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0))";
 
 /// A captured table as the engine knows it, under what the publication says of it.
 pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
@@ -45,6 +59,8 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
         left_out: captured.left_out_columns.clone(),
         columns,
         primary_key: captured.primary_key.clone(),
+        has_ctid: captured.by_ctid,
+        identity_columns: captured.identity_columns.clone(),
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
@@ -91,6 +107,30 @@ pub(super) async fn describe_types(
         }
     }
     Ok(())
+}
+
+/// Reads the types that are not built in.
+pub(super) async fn read_types(client: &SqlClient) -> Result<Types, Error> {
+    let as_of = slot::server_position(client).await.map_err(from_query)?;
+    let rows = client
+        .query(OWN_TYPES, &[])
+        .await
+        .map_err(|source| from_query(QueryError::Failed { what: "read the types", source }))?;
+    let by_oid = rows.iter().map(|row| {
+        let letter = |at: usize| row.get::<_, &str>(at).bytes().next().unwrap_or_default();
+        let element: u32 = row.get(5);
+        let kind = match letter(2) {
+            b'd' => TypeKind::Domain { base: row.get(3), modifier: row.get(4) },
+            b'e' => TypeKind::Enum,
+            b'c' => TypeKind::Composite,
+            b'r' => TypeKind::Range,
+            b'm' => TypeKind::Multirange,
+            _ if element != 0 => TypeKind::Array { element, delimiter: letter(6) },
+            _ => TypeKind::Base,
+        };
+        (row.get(0), Type { name: row.get(1), kind })
+    });
+    Ok(Types { by_oid: by_oid.collect(), as_of })
 }
 
 /// Gives tables without replica identity one, before they are published: the server would refuse the

@@ -35,7 +35,7 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     let copying: Vec<_> =
         snapshot.tables.iter().map(|table| (table.name.clone(), TableSync::Copying)).collect();
     offsets.save_tables(&copying).await?;
-    sink.begin_copy(&snapshot.tables).await?;
+    sink.begin_copy(snapshot).await?;
     stats.update(|stats| {
         stats.tables.extend(snapshot.tables.iter().map(|table| {
             (table.name.clone(), TableProgress { source_bytes: table.bytes, ..Default::default() })

@@ -64,10 +64,14 @@ pub fn copy_sql<C: AsRef<str>>(
     row_filter: Option<&str>,
 ) -> String {
     let table = chunk.table.quoted();
-    let columns = list(columns.iter().map(|column| Ident(column.as_ref())));
-    let format = match format {
-        CopyFormat::Binary => "binary",
-        CopyFormat::Text => "text",
+    let place = (format == CopyFormat::PlacedText).then_some(Ident("ctid"));
+    let columns =
+        list(place.into_iter().chain(columns.iter().map(|column| Ident(column.as_ref()))));
+    let (format, is_query) = match format {
+        CopyFormat::Binary => ("binary", false),
+        CopyFormat::Text => ("text", false),
+        // The list of columns of a table knows only its own.
+        CopyFormat::PlacedText => ("text", true),
     };
     let mut conditions = Vec::new();
     if let Range::Pages { from, to } = chunk.range {
@@ -75,6 +79,9 @@ pub fn copy_sql<C: AsRef<str>>(
         conditions.extend(to.map(|to| format!("ctid < '({to},0)'::tid")));
     }
     conditions.extend(row_filter.map(|filter| format!("({filter})")));
+    if is_query && conditions.is_empty() {
+        conditions.push("true".to_owned());
+    }
     let rows = if conditions.is_empty() {
         // `COPY table` reads that table alone, without what inherits from it, and faster than a query.
         // An empty list of columns is no syntax; without a list, generated columns stay out as well.
@@ -199,6 +206,11 @@ mod tests {
             let text = copy_sql(chunk, columns, CopyFormat::Text, filter);
             assert_eq!(text, format!("{expected} STDOUT WITH (FORMAT text)"));
         }
+        assert_eq!(
+            copy_sql(&middle, &["x"], CopyFormat::PlacedText, None),
+            "COPY (SELECT \"ctid\", \"x\" FROM ONLY \"S\".\"a\"\"b\" \
+             WHERE ctid >= '(3,0)'::tid AND ctid < '(7,0)'::tid) TO STDOUT WITH (FORMAT text)"
+        );
     }
 
     #[test]

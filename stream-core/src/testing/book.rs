@@ -164,7 +164,7 @@ impl Book {
                         self.broken(format!("{transaction:?} begins inside of another"));
                     }
                 }
-                Entry::Change { ordinal, change } => self.write_change(*ordinal, change),
+                Entry::Change { ordinal, change, .. } => self.write_change(*ordinal, change),
                 Entry::Commit { transaction, end } => {
                     self.write_commit(transaction, *end);
                     committed = Some(*end);

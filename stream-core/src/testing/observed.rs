@@ -1,7 +1,6 @@
 //! Watches a source, a sink or a store for the ledger.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
@@ -11,7 +10,7 @@ use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::sink::Sink;
-use crate::source::{Beginning, Inspected, Source, SourceEvent};
+use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::testing::ledger::{Call, Ledger};
@@ -107,9 +106,9 @@ impl<K: Sink + Sync> Sink for Observed<K> {
         self.inner.prepare(source, checkpoint).await
     }
 
-    async fn begin_copy(&mut self, tables: &[Arc<Table>]) -> Result<(), Error> {
-        self.ledger.begins_copy(tables)?;
-        self.inner.begin_copy(tables).await
+    async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.ledger.begins_copy(&snapshot.tables)?;
+        self.inner.begin_copy(snapshot).await
     }
 
     fn copy_format(&self, table: &Table) -> CopyFormat {

@@ -92,6 +92,8 @@ pub(super) fn table(name: &str) -> Table {
         }],
         left_out: Vec::new(),
         primary_key: vec!["name".into()],
+        has_ctid: false,
+        identity_columns: vec!["name".to_owned()],
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,
         row_filter: None,

@@ -72,7 +72,7 @@ impl Script {
         let ordinal = self.ordinal;
         self.ordinal += 1;
         let change = message(true, self.log, bytes);
-        self.event(SourceEvent::Change { ordinal, change, held_bytes: bytes })
+        self.event(SourceEvent::Change { ordinal, lsn: Lsn::default(), change, held_bytes: bytes })
     }
 
     /// The open transaction is complete.
@@ -86,7 +86,12 @@ impl Script {
     /// A message outside of transactions.
     pub fn message(&mut self, bytes: usize) -> &mut Self {
         let change = message(false, self.advance(), bytes);
-        self.event(SourceEvent::Change { ordinal: 0, change, held_bytes: bytes })
+        self.event(SourceEvent::Change {
+            ordinal: 0,
+            lsn: Lsn::default(),
+            change,
+            held_bytes: bytes,
+        })
     }
 
     /// A heartbeat that tells the end of the log, after `idle_bytes` that hold nothing for the stream.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -201,7 +201,8 @@ impl Source for ScriptedSource {
         let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
-        Ok(Inspected { identity, tables, partitioned: Vec::new(), to_copy })
+        let types = Arc::default();
+        Ok(Inspected { identity, tables, types, partitioned: Vec::new(), to_copy })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {
@@ -219,6 +220,8 @@ impl Source for ScriptedSource {
             lsn: self.snapshot_lsn,
             tables: unfinished.iter().map(|(name, _)| Arc::new(table(name))).collect(),
             chunks: unfinished.iter().flat_map(|(name, parts)| chunks(name, parts)).collect(),
+            last: None,
+            taken_at: SystemTime::UNIX_EPOCH,
             readers: self.readers,
         });
         Ok(Beginning {

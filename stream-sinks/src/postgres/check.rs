@@ -11,7 +11,7 @@ use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
 use super::plan::{TargetColumn, TargetTable};
-use super::tables::Tables;
+use super::tables::{Tables, no_column};
 
 /// Types to which values of another type can go as text without loss: `(source, target)`, as
 /// `format_type` prints them.
@@ -88,17 +88,8 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
 
 fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> Option<String> {
     let Some(target) = place.column(&column.name) else {
-        return Some(format!(
-            "column `{}` of `{}` is not at the target: run `ALTER TABLE {} ADD COLUMN {} {}` there, or exclude \
-             `{}.{}`",
-            column.name,
-            table.name,
-            place.name.quoted(),
-            Ident(&column.name),
-            column.declared_type,
-            table.name,
-            column.name
-        ));
+        let (place, declared_type) = (&place.name, &column.declared_type);
+        return Some(no_column(&table.name, place, &column.name, declared_type));
     };
     (!fits(column, target)).then(|| {
         format!(

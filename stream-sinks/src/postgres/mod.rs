@@ -43,7 +43,7 @@ use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, Session, SqlClient, Wire, problem};
 use stream_core::relation::TableName;
 use stream_core::sink::Sink;
-use stream_core::source::Inspected;
+use stream_core::source::{Inspected, Snapshot};
 use stream_core::table::Table;
 use stream_core::{Error, ErrorKind};
 
@@ -198,7 +198,8 @@ impl Sink for PostgresSink {
         Ok(())
     }
 
-    async fn begin_copy(&mut self, tables: &[Arc<Table>]) -> Result<(), Error> {
+    async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let tables = &snapshot.tables;
         let known: Vec<_> = tables
             .iter()
             .map(|table| &table.name)

@@ -10,6 +10,7 @@ use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
 
 use super::statements::Shape;
+use super::tables::no_column;
 
 /// A column of a table at the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,11 +88,9 @@ pub(super) struct Plan {
 /// Why a relation has no way into its table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum PlanError {
-    #[error(
-        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {quoted} ADD COLUMN …` there \
-         with the source's type, or exclude `{table}.{column}`"
-    )]
-    NoColumn { table: TableName, quoted: String, column: String },
+    /// As [`no_column`] says it.
+    #[error("{0}")]
+    NoColumn(String),
 }
 
 impl Plan {
@@ -109,11 +108,12 @@ impl Plan {
                 Some(target) if target.generated => None,
                 Some(target) => Some(target.clone()),
                 None => {
-                    return Err(PlanError::NoColumn {
-                        table: relation.name.clone(),
-                        quoted: table.name.quoted(),
-                        column: column.name.clone(),
-                    });
+                    return Err(PlanError::NoColumn(no_column(
+                        &relation.name,
+                        &table.name,
+                        &column.name,
+                        "…",
+                    )));
                 }
             });
         }

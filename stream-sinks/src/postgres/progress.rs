@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use stream_core::checkpoint::{
-    Checkpoint, Completion, OffsetStore, SourceIdentity, TableOrigin, TableSync,
-};
+use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::{ConnectOptions, SqlClient};
 use stream_core::relation::{RelationId, TableName};
 use stream_core::sql::{Ident, Literal};
+use stream_core::table::TableOrigin;
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
@@ -109,6 +108,15 @@ pub fn begin_anew_sql(stream: &str) -> String {
     format!(
         "UPDATE sgstream.progress SET system_id = NULL, slot = NULL, position = NULL, completion = 'open' \
          WHERE stream = {stream}; UPDATE sgstream.table_sync SET synced_at = NULL WHERE stream = {stream}"
+    )
+}
+
+/// The statement that makes a stream copy one of its tables again at its next start.
+pub(super) fn copy_again_sql(table: &TableName) -> String {
+    format!(
+        "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_schema = {} AND table_name = {}",
+        Literal(&table.schema),
+        Literal(&table.name)
     )
 }
 

@@ -339,8 +339,10 @@ mod tests {
     }
 
     fn grouped(changes: Vec<Change>, independent: bool) -> Vec<Step> {
-        let entries: Vec<_> =
-            changes.into_iter().map(|change| Entry::Change { ordinal: 0, change }).collect();
+        let entries: Vec<_> = changes
+            .into_iter()
+            .map(|change| Entry::Change { ordinal: 0, lsn: Lsn::default(), change })
+            .collect();
         let plans: HashMap<_, _> = entries
             .iter()
             .filter_map(|entry| match entry {
@@ -452,7 +454,7 @@ mod tests {
             .flat_map(|n| {
                 [
                     Entry::Begin(transaction),
-                    Entry::Change { ordinal: 0, change: insert(&a, n) },
+                    Entry::Change { ordinal: 0, lsn: Lsn::default(), change: insert(&a, n) },
                     Entry::Commit { transaction, end: Lsn::new(2) },
                 ]
             })

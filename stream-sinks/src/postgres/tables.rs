@@ -7,13 +7,14 @@ use stream_core::copy::CopyFormat;
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{Relation, TableName};
 use stream_core::source::Inspected;
-use stream_core::sql::list;
+use stream_core::sql::{Ident, list};
 use stream_core::table::{Identity, Table};
 use stream_core::{Error, ErrorKind};
 
 use super::divergence::Divergence;
 use super::error::from_sql;
 use super::plan::{Plan, TargetColumn, TargetTable};
+use super::progress::copy_again_sql;
 
 const COLUMNS: &str = "
 SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
@@ -301,4 +302,21 @@ impl Tables {
             .filter(|table| table.root.as_ref() == Some(root))
             .all(|table| names.contains(&table.name))
     }
+}
+
+/// What to do about a column that the target does not have; `place` is the table there.
+pub(super) fn no_column(
+    table: &TableName,
+    place: &TableName,
+    column: &str,
+    declared_type: &str,
+) -> String {
+    format!(
+        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {} ADD COLUMN {} {declared_type}` there, with \
+         the source's DEFAULT if it has one, from which the rows that are there get their value; where that is no constant, \
+         have the table copied again, too: `{}`; or exclude `{table}.{column}`",
+        place.quoted(),
+        Ident(column),
+        copy_again_sql(table)
+    )
 }

@@ -45,7 +45,7 @@ async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added(
             .unwrap();
         let stream = Stream::new(&from, &to);
         stream.copy_and_stop().await;
-        let changes = "INSERT INTO t VALUES (2);\n--\nALTER TABLE t ADD COLUMN extra int; INSERT INTO t VALUES (3, 3)";
+        let changes = "INSERT INTO t VALUES (2);\n--\nALTER TABLE t ADD COLUMN extra int DEFAULT 7; INSERT INTO t VALUES (3, 3)";
         let error = stream.run_with(execute(&stream.source, changes)).await.unwrap_err();
         assert!(!error.is_retryable(), "{error:?}");
         let text = error.to_string();
@@ -53,10 +53,32 @@ async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added(
             text.contains("`extra`") && text.contains("public.t") && text.contains("ALTER TABLE"),
             "{text}"
         );
+        // Without the default the rows that are there lack their value: the other remedy brings it.
         execute(&stream.target, "ALTER TABLE t ADD COLUMN extra int").await;
+        let copy_again = text.split('`').find(|part| part.starts_with("UPDATE sgstream")).unwrap();
+        execute(&stream.target, copy_again).await;
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
-        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,)", "(2,)", "(3,3)"]);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,7)", "(2,7)", "(3,3)"]);
     }
+}
+
+#[tokio::test]
+async fn an_excluded_key_column_is_refused_before_anything_is_made() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (a int, b int, PRIMARY KEY (a, b)); INSERT INTO t VALUES (1, 2)")
+        .await
+        .unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.excludes = vec![r"public\.t\.b".to_owned()];
+    let error = stream.complete().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    let text = error.to_string();
+    assert!(text.contains("`public.t`") && text.contains("`b`: excluded"), "{text}");
+    let made =
+        "SELECT 1 FROM pg_class WHERE relname = 't' AND relnamespace = 'public'::regnamespace";
+    assert_eq!(rows(&stream.target, made).await.len(), 0);
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ impl Stream {
             snapshot: self.mode,
             readers: 2,
             confirm_interval: Duration::from_secs(10),
+            finds_last_table: false,
             look_interval: Duration::from_millis(500),
         }
     }

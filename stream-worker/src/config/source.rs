@@ -72,6 +72,7 @@ impl SourceConfig {
             snapshot,
             readers,
             confirm_interval,
+            finds_last_table: false,
             look_interval: LOOK_INTERVAL,
         }
     }

@@ -1,0 +1,78 @@
+//! Whether a table's name still stands for what was copied, and whether the log has all its changes since.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::SnapshotMode;
+use super::capture::Captured;
+use crate::checkpoint::{Checkpoint, TableSync};
+use crate::error::{Error, ErrorKind};
+use crate::relation::TableName;
+use crate::table::Table;
+
+/// Tables that were copied before and of which the log lacks changes, because the name stands for another table
+/// since, or because nothing published the table for a while.
+///
+/// # Errors
+/// When there are such tables, and the stream copies none.
+pub(super) fn interrupted(
+    tables: &[Arc<Table>],
+    checkpoint: &Checkpoint,
+    mode: SnapshotMode,
+) -> Result<BTreeSet<TableName>, Error> {
+    let (found, reasons): (BTreeSet<_>, Vec<_>) = tables
+        .iter()
+        .filter_map(|table| {
+            let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
+            Some((table.name.clone(), format!("`{}` {reason}", table.name)))
+        })
+        .unzip();
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let problem = format!(
+        "changes of {} table(s) are missing since the stream began: {}",
+        found.len(),
+        reasons.join("; ")
+    );
+    if mode == SnapshotMode::Never {
+        return Err(Error::new(
+            ErrorKind::Permanent,
+            format!("{problem}; to have them copied, set `snapshotMode: initial` and start again"),
+        ));
+    }
+    tracing::warn!("{problem}: copying anew");
+    Ok(found)
+}
+
+/// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
+fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
+    let TableSync::Synced { origin, .. } = sync else { return None };
+    if origin.relation != table.id {
+        return Some("is another table than the one that was copied");
+    }
+    (!table.published_by.contains(&origin.published_by))
+        .then_some("was, or is, taken out of the publication")
+}
+
+/// Names tables that were captured under a name that no table has any more.
+pub(super) fn say_what_is_gone(captured: &Captured, checkpoint: &Checkpoint) {
+    let there: BTreeSet<_> = captured.all().map(|table| &table.name).collect();
+    for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
+        let renamed = match sync {
+            TableSync::Synced { origin, .. } => {
+                captured.all().find(|table| table.id == origin.relation)
+            }
+            TableSync::Copying => None,
+        };
+        let now = renamed.map_or_else(
+            || "not among the source's captured tables any more".to_owned(),
+            |table| {
+                format!("called `{}` at the source now, and copied under that name", table.name)
+            },
+        );
+        tracing::warn!(
+            "table `{name}` is {now}: what the target has of `{name}` stays as it is; drop it there if nobody needs it"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! What the configuration says of columns, keys and messages by name.
+//!
+//! Patterns are case-insensitive regular expressions that must match a whole name.
+
+use bytes::BytesMut;
+use regex::{Regex, RegexBuilder};
+
+use super::codec::{Codec, Scratch, ValueError};
+use super::hash::{Algorithm, Hash, HashVersion};
+use super::json::put_text;
+
+/// A rule that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// A pattern that is no regular expression, or of a kind that is not supported.
+    #[error(
+        "`{pattern}` is no regular expression that can be used: {reason}; write one without look-around and back-references"
+    )]
+    Pattern {
+        /// The pattern as it was written.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A rule for columns without its number.
+    #[error(
+        "`{entry}` does not say how many characters: write `N:regex`, for example `20:public\\.users\\.name`"
+    )]
+    NoNumber {
+        /// The entry as it was written.
+        entry: String,
+    },
+    /// An algorithm that is not known.
+    #[error("`{name}` is no hash algorithm that is known: use one of {known}", known = Algorithm::NAMES)]
+    Algorithm {
+        /// The name as it was written.
+        name: String,
+    },
+    /// Key columns in another form.
+    #[error(
+        "`{entry}` names no key columns: write `schema.table:column,column`, for example `public\\.orders:customer,number`"
+    )]
+    KeyColumns {
+        /// The entry as it was written.
+        entry: String,
+    },
+    /// Both lists of message prefixes are given.
+    #[error("message prefixes are both included and excluded: give one of the two lists")]
+    BothLists,
+}
+
+/// A pattern for whole names.
+fn pattern(text: &str) -> Result<Regex, RuleError> {
+    RegexBuilder::new(&format!("^(?:{})$", text.trim())).case_insensitive(true).build().map_err(
+        |error| RuleError::Pattern {
+            pattern: text.to_owned(),
+            reason: error.to_string().replace('\n', " "),
+        },
+    )
+}
+
+/// What is done to the values of columns, by patterns for `schema.table.column`.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnRules {
+    truncate: Vec<(Regex, usize)>,
+    mask: Vec<(Regex, usize)>,
+    hash: Vec<(Regex, Hash)>,
+}
+
+impl ColumnRules {
+    /// Cuts long values: `N:regex`.
+    ///
+    /// # Errors
+    /// [`RuleError::NoNumber`] and [`RuleError::Pattern`].
+    pub fn truncate(&mut self, entry: &str) -> Result<(), RuleError> {
+        self.truncate.push(numbered(entry)?);
+        Ok(())
+    }
+
+    /// Shows asterisks in place of values: `N:regex`.
+    ///
+    /// # Errors
+    /// [`RuleError::NoNumber`] and [`RuleError::Pattern`].
+    pub fn mask(&mut self, entry: &str) -> Result<(), RuleError> {
+        self.mask.push(numbered(entry)?);
+        Ok(())
+    }
+
+    /// Shows hashes in place of values.
+    ///
+    /// # Errors
+    /// [`RuleError::Algorithm`] and [`RuleError::Pattern`].
+    pub fn hash(
+        &mut self,
+        version: HashVersion,
+        algorithm: &str,
+        salt: &str,
+        columns: &str,
+    ) -> Result<(), RuleError> {
+        let algorithm = Algorithm::from_name(algorithm)
+            .ok_or_else(|| RuleError::Algorithm { name: algorithm.to_owned() })?;
+        self.hash.push((pattern(columns)?, Hash { version, algorithm, salt: salt.to_owned() }));
+        Ok(())
+    }
+
+    /// What is done to a column: of each kind, the first rule that matches.
+    pub(crate) fn treatment(&self, name: &str) -> Treatment {
+        fn first<T: Clone>(rules: &[(Regex, T)], name: &str) -> Option<T> {
+            rules.iter().find(|(columns, _)| columns.is_match(name)).map(|(_, what)| what.clone())
+        }
+        Treatment {
+            truncate: first(&self.truncate, name),
+            mask: first(&self.mask, name),
+            hash: first(&self.hash, name),
+        }
+    }
+}
+
+fn numbered(entry: &str) -> Result<(Regex, usize), RuleError> {
+    let parts = entry.split_once(':').map(|(number, columns)| (number.trim().parse(), columns));
+    match parts {
+        Some((Ok(number), columns)) => Ok((pattern(columns)?, number)),
+        _ => Err(RuleError::NoNumber { entry: entry.to_owned() }),
+    }
+}
+
+/// What is done to the values of one column. All of it applies, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Treatment {
+    truncate: Option<usize>,
+    mask: Option<usize>,
+    hash: Option<Hash>,
+}
+
+impl Treatment {
+    /// Whether values are hidden, and must be nowhere in an event.
+    pub(crate) const fn hides(&self) -> bool {
+        self.mask.is_some() || self.hash.is_some()
+    }
+
+    /// Whether anything is done at all.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Appends what is shown of a value; `None` is NULL. `length` is the one that the column declares.
+    pub(crate) fn put(
+        &self,
+        text: Option<&[u8]>,
+        codec: &Codec,
+        length: Option<usize>,
+        scratch: &mut Scratch,
+        out: &mut BytesMut,
+    ) -> Result<(), ValueError> {
+        let mut masked = Vec::new();
+        let mut text = text.map(|text| self.truncate.map_or(text, |limit| cut(text, codec, limit)));
+        if let Some(length) = self.mask {
+            masked.resize(length, b'*');
+            text = Some(&masked);
+        }
+        match (text, &self.hash) {
+            (None, _) => out.extend_from_slice(b"null"),
+            (Some(text), Some(hash)) => {
+                let text = std::str::from_utf8(text).map_err(|_| ValueError::NotUtf8)?;
+                hash.put(text, length, out);
+            }
+            (Some(text), None) if self.mask.is_some() => put_text(text, out)?,
+            (Some(text), None) => codec.put(text, scratch, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a value: as many UTF-16 units of text, or as many bytes. Other values stay whole.
+fn cut<'a>(text: &'a [u8], codec: &Codec, limit: usize) -> &'a [u8] {
+    match codec {
+        Codec::Text if text.len() > limit => {
+            let Ok(characters) = std::str::from_utf8(text) else { return text };
+            let mut units = 0;
+            let end = characters.char_indices().find(|(_, c)| {
+                units += c.len_utf16();
+                units > limit
+            });
+            end.map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
+        }
+        // After `\x`, two digits make a byte.
+        Codec::Bytes(_) => text.get(..limit.saturating_mul(2).saturating_add(2)).unwrap_or(text),
+        _ => text,
+    }
+}
+
+/// Which columns make the keys of tables that have others than their primary key's.
+#[derive(Clone, Debug, Default)]
+pub struct MessageKeys(Vec<(Regex, Vec<String>)>);
+
+impl MessageKeys {
+    /// Entries `schema.table:column,column`; one may hold several, separated by `;`.
+    ///
+    /// # Errors
+    /// [`RuleError::KeyColumns`] and [`RuleError::Pattern`].
+    pub fn new<S: AsRef<str>>(entries: &[S]) -> Result<Self, RuleError> {
+        let entries = entries.iter().flat_map(|entry| entry.as_ref().split(';'));
+        let entries = entries.map(str::trim).filter(|entry| !entry.is_empty());
+        let keys = entries.map(|entry| {
+            let malformed = || RuleError::KeyColumns { entry: entry.to_owned() };
+            let (table, columns) = entry.rsplit_once(':').ok_or_else(malformed)?;
+            let columns: Vec<_> =
+                columns.split(',').map(|column| column.trim().to_owned()).collect();
+            if table.trim().is_empty() || columns.iter().any(String::is_empty) {
+                return Err(malformed());
+            }
+            Ok((pattern(table)?, columns))
+        });
+        keys.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The key columns of a table, if it has any of its own.
+    pub(crate) fn of(&self, table: &str) -> Option<&[String]> {
+        self.0
+            .iter()
+            .find(|(tables, _)| tables.is_match(table))
+            .map(|(_, columns)| columns.as_slice())
+    }
+}
+
+/// Which messages are sent, by their prefix. The default sends all.
+#[derive(Clone, Debug, Default)]
+pub struct MessagePrefixes {
+    includes: Vec<Regex>,
+    excludes: Vec<Regex>,
+}
+
+impl MessagePrefixes {
+    /// One of two lists of patterns.
+    ///
+    /// # Errors
+    /// [`RuleError::BothLists`] and [`RuleError::Pattern`].
+    pub fn new<S: AsRef<str>>(includes: &[S], excludes: &[S]) -> Result<Self, RuleError> {
+        if !includes.is_empty() && !excludes.is_empty() {
+            return Err(RuleError::BothLists);
+        }
+        let patterns = |list: &[S]| -> Result<_, RuleError> {
+            list.iter().map(|text| pattern(text.as_ref())).collect()
+        };
+        Ok(Self { includes: patterns(includes)?, excludes: patterns(excludes)? })
+    }
+
+    /// Whether messages with this prefix are sent.
+    pub(crate) fn pass(&self, prefix: &str) -> bool {
+        let any = |list: &[Regex]| list.iter().any(|pattern| pattern.is_match(prefix));
+        (self.includes.is_empty() || any(&self.includes)) && !any(&self.excludes)
+    }
+}

@@ -1,0 +1,268 @@
+//! A table's columns as events show them: decided once for each description of the table, used for each row.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use stream_core::change::{OldTuple, Tuple, TupleData};
+use stream_core::filter::{ColumnDef, Selection, TableFilter};
+use stream_core::relation::{Column, Relation, ReplicaIdentity};
+use stream_core::table::Table;
+use stream_core::types::Types;
+
+use super::codec::{Codec, Scratch, ValueError};
+use super::json::put_string;
+use super::options::ValueOptions;
+use super::rules::{ColumnRules, MessageKeys, Treatment};
+use super::unavailable::{Placeholder, Unavailable};
+
+/// The first `pg_type.oid` that is not the same on every server.
+const FIRST_OWN_OID: u32 = 10_000;
+/// `pg_type.oid` of types whose modifier is their length plus 4.
+const WITH_LENGTH: [u32; 2] = [1042, 1043];
+
+/// What the tables of a stream are planned by.
+pub(crate) struct Rules<'a> {
+    pub(crate) values: &'a ValueOptions,
+    pub(crate) columns: &'a ColumnRules,
+    pub(crate) keys: &'a MessageKeys,
+    pub(crate) filter: &'a TableFilter,
+    pub(crate) types: &'a Types,
+}
+
+/// How the rows of a table are written.
+#[derive(Debug)]
+pub(crate) struct TablePlan {
+    pub(crate) relation: Arc<Relation>,
+    /// `schema.table`.
+    pub(crate) name: String,
+    columns: Vec<ColumnPlan>,
+    /// Places of the key's columns, in the key's order; empty without a key.
+    pub(crate) key: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct ColumnPlan {
+    is_shown: bool,
+    is_identity: bool,
+    /// `"name":`, with a comma before it.
+    label: BytesMut,
+    codec: Codec,
+    placeholder: Placeholder,
+    treatment: Treatment,
+    has_treatment: bool,
+    /// The length that the column declares.
+    length: Option<usize>,
+}
+
+/// A value that cannot be shown, and its column.
+pub(crate) struct ColumnError {
+    pub(crate) column: String,
+    pub(crate) problem: ValueError,
+}
+
+/// A value of a row's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyValue<'a> {
+    Known(&'a [u8]),
+    /// NULL, or not in the log.
+    Unknown,
+    /// As known, but it must be nowhere in an event.
+    Hidden(&'a [u8]),
+}
+
+impl TablePlan {
+    /// Decides. `table` is what the catalogue says of it, if it still has it.
+    pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
+        let name = relation.name.to_string();
+        let shown = shown(relation, table, rules.filter);
+        let columns = relation
+            .columns
+            .iter()
+            .zip(shown)
+            .map(|(column, is_shown)| ColumnPlan::new(&name, column, is_shown, rules))
+            .collect();
+        let key = key(relation, table, rules.keys.of(&name));
+        Self { relation: Arc::clone(relation), name, columns, key }
+    }
+
+    /// A type of the table's that neither every server has nor the catalogue, as far as it is known here.
+    pub(crate) fn unknown_type(relation: &Relation, types: &Types) -> Option<u32> {
+        let oids = relation.columns.iter().map(|column| column.type_oid);
+        oids.filter(|oid| *oid >= FIRST_OWN_OID).find(|oid| types.get(*oid).is_none())
+    }
+
+    /// Appends a row as an object. Values that `row` does not hold are taken from `before`, if that is the whole row.
+    pub(crate) fn put_row(
+        &self,
+        row: &Tuple,
+        before: Option<&Tuple>,
+        unavailable: &Unavailable,
+        scratch: &mut Scratch,
+        out: &mut BytesMut,
+    ) -> Result<(), ColumnError> {
+        let start = out.len();
+        let mut before = before.map(Tuple::iter);
+        for (column, value) in self.columns.iter().zip(row) {
+            let before = before.as_mut().and_then(Iterator::next);
+            if !column.is_shown {
+                continue;
+            }
+            out.extend_from_slice(&column.label);
+            let value = match (value, before) {
+                (TupleData::UnchangedToast, Some(before)) => before,
+                (value, _) => value,
+            };
+            column.put(value, unavailable, scratch, out).map_err(|problem| {
+                let label = String::from_utf8_lossy(&column.label);
+                ColumnError { column: label.trim_matches([',', ':', '"']).to_owned(), problem }
+            })?;
+        }
+        match out.get_mut(start) {
+            // The first comma.
+            Some(first) => *first = b'{',
+            None => out.put_u8(b'{'),
+        }
+        out.put_u8(b'}');
+        Ok(())
+    }
+
+    /// The values of a row's key, in the key's order. `only_identity`: the row holds nothing else.
+    pub(crate) fn key_values<'a>(
+        &'a self,
+        row: &'a Tuple,
+        only_identity: bool,
+    ) -> impl Iterator<Item = KeyValue<'a>> {
+        self.key.iter().map(move |&at| {
+            let column = self.columns.get(at);
+            let is_hidden = column.is_some_and(|column| column.treatment.hides());
+            let is_held = !only_identity || column.is_some_and(|column| column.is_identity);
+            match row.get(at).filter(|_| is_held) {
+                Some(TupleData::Text(text)) if is_hidden => KeyValue::Hidden(text),
+                Some(TupleData::Text(text)) => KeyValue::Known(text),
+                Some(TupleData::Null | TupleData::UnchangedToast | TupleData::Binary(_)) | None => {
+                    KeyValue::Unknown
+                }
+            }
+        })
+    }
+
+    /// Whether an update changed the key, as far as the log tells.
+    pub(crate) fn key_changed(&self, old: &OldTuple, new: &Tuple) -> bool {
+        let only_identity = matches!(old, OldTuple::Key(_));
+        let old = self.key_values(old.tuple(), only_identity);
+        let mut is_usable = !self.key.is_empty();
+        let mut is_changed = false;
+        for (old, new) in old.zip(self.key_values(new, false)) {
+            is_usable &= old != KeyValue::Unknown;
+            // A key that is stored apart and was not touched is the same.
+            is_changed |= new != KeyValue::Unknown && old != new;
+        }
+        is_usable && is_changed
+    }
+
+    /// Whether an update changed nothing that is shown. Without the whole old row nobody knows.
+    pub(crate) fn is_unchanged(&self, old: Option<&OldTuple>, new: &Tuple) -> bool {
+        let Some(OldTuple::Full(old)) = old else { return false };
+        let shown = self.columns.iter().map(|column| column.is_shown);
+        old.iter().zip(new).zip(shown).all(|((old, new), is_shown)| {
+            !is_shown || old == new || new == TupleData::UnchangedToast
+        })
+    }
+}
+
+impl ColumnPlan {
+    fn new(table: &str, column: &Column, is_shown: bool, rules: &Rules<'_>) -> Self {
+        let codec = Codec::new(column.type_oid, column.type_modifier, rules.types, rules.values);
+        let treatment = rules.columns.treatment(&format!("{table}.{}", column.name));
+        let mut label = BytesMut::from(&b","[..]);
+        put_string(&column.name, &mut label);
+        label.put_u8(b':');
+        let length = WITH_LENGTH.contains(&column.type_oid).then(|| column.type_modifier - 4);
+        Self {
+            is_shown: is_shown && (rules.values.include_unknown || !codec.is_unknown()),
+            is_identity: column.is_key,
+            label,
+            placeholder: Placeholder::of(column.type_oid, &codec),
+            codec,
+            has_treatment: !treatment.is_none(),
+            treatment,
+            length: length.and_then(|length| usize::try_from(length).ok()),
+        }
+    }
+
+    fn put(
+        &self,
+        value: TupleData<'_>,
+        unavailable: &Unavailable,
+        scratch: &mut Scratch,
+        out: &mut BytesMut,
+    ) -> Result<(), ValueError> {
+        match value {
+            TupleData::Text(text) if !self.has_treatment => self.codec.put(text, scratch, out),
+            TupleData::Null if !self.has_treatment => {
+                out.extend_from_slice(b"null");
+                Ok(())
+            }
+            TupleData::Text(text) => {
+                self.treatment.put(Some(text), &self.codec, self.length, scratch, out)
+            }
+            TupleData::Null => self.treatment.put(None, &self.codec, self.length, scratch, out),
+            TupleData::UnchangedToast => {
+                out.extend_from_slice(unavailable.get(self.placeholder));
+                Ok(())
+            }
+            TupleData::Binary(_) => Err(ValueError::Binary),
+        }
+    }
+}
+
+/// Which columns are shown: those that are captured. One that the catalogue did not have when it was read is judged as
+/// it would be there.
+fn shown(relation: &Relation, table: Option<&Table>, filter: &TableFilter) -> Vec<bool> {
+    let defs: Vec<_> = relation
+        .columns
+        .iter()
+        .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
+        .collect();
+    let names: Vec<_> = std::iter::once(&relation.name)
+        .chain(table.and_then(|table| table.root.as_ref()))
+        .collect();
+    let selection = filter.select(&names, &defs);
+    let is_selected = |at: usize| match &selection {
+        Selection::Whole => true,
+        Selection::NotCaptured => false,
+        Selection::Columns(kept) => kept.contains(&at),
+    };
+    let columns = relation.columns.iter().enumerate();
+    columns
+        .map(|(at, column)| match table {
+            Some(table) if table.left_out.contains(&column.name) => false,
+            Some(table) if table.columns.iter().any(|known| known.name == column.name) => true,
+            _ => is_selected(at),
+        })
+        .collect()
+}
+
+/// Places of the key's columns: those that somebody chose, or those by which the log finds rows, or the primary key.
+fn key(relation: &Relation, table: Option<&Table>, chosen: Option<&[String]>) -> Vec<usize> {
+    let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+    if let Some(chosen) = chosen {
+        return chosen.iter().filter_map(place).collect();
+    }
+    let primary: Option<Vec<_>> =
+        table.and_then(|table| table.primary_key.iter().map(place).collect());
+    let primary = primary.unwrap_or_default();
+    let flagged: Vec<_> = (0..)
+        .zip(&relation.columns)
+        .filter(|(_, column)| column.is_key)
+        .map(|(at, _)| at)
+        .collect();
+    match relation.replica_identity {
+        ReplicaIdentity::Full | ReplicaIdentity::Nothing => primary,
+        ReplicaIdentity::Default | ReplicaIdentity::Index => {
+            let is_same =
+                primary.len() == flagged.len() && flagged.iter().all(|at| primary.contains(at));
+            if is_same { primary } else { flagged }
+        }
+    }
+}

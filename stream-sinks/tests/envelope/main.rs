@@ -1,0 +1,7 @@
+//! Events: values of every type, and what changes become.
+
+mod cases;
+mod changes;
+mod server;
+mod transforms;
+mod values;
