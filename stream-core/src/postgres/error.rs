@@ -72,6 +72,14 @@ impl ServerError {
     pub fn is_retryable(&self) -> bool {
         may_pass(&self.code)
     }
+
+    /// Whether the server itself failed, with a file or with something that it did not expect of itself, and did not find
+    /// its data damaged: nothing that was asked of it is wrong.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        matches!(self.code.get(..2), Some("58" | "XX"))
+            && !matches!(self.code.as_str(), "XX001" | "XX002")
+    }
 }
 
 /// Whether what a server refused with this SQLSTATE may work later, without anybody changing anything: the connection

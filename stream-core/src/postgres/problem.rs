@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::connect::ConnectError;
-use super::error::WireError;
+use super::error::{ServerError, WireError};
 use super::preflight::SourceProblem;
 use super::query::QueryError;
 use super::slot;
@@ -99,6 +99,10 @@ pub(super) fn from_stream(error: WireError, slot: &str, publication: &str) -> Er
 }
 
 fn from_stream_step(doing: &str, error: WireError) -> Error {
+    if error.server().is_some_and(ServerError::is_internal) {
+        // As a subscriber of its own does: what a server cannot decode now it often can after a new start.
+        return Error::new(ErrorKind::Transient, format!("{doing}: {error}; see the server's log"));
+    }
     with_code(error, doing, |code| match code {
         "55006" => Some((
             ErrorKind::Transient,
@@ -142,4 +146,27 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
 /// A failure of what must not fail.
 pub(super) fn unexpected(what: impl Display) -> Error {
     Error::new(ErrorKind::Permanent, what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_fails_at_by_itself_is_tried_again() {
+        for (code, at_login, in_stream) in [
+            ("XX000", ErrorKind::Transient, ErrorKind::Transient),
+            ("58030", ErrorKind::Transient, ErrorKind::Transient),
+            ("XX001", ErrorKind::Configuration, ErrorKind::Permanent),
+            ("28P01", ErrorKind::Configuration, ErrorKind::Permanent),
+            ("53100", ErrorKind::Transient, ErrorKind::Transient),
+        ] {
+            let error = || Box::new(ServerError::parse(format!("C{code}\0").as_bytes()));
+            let (server, user) = ("h".to_owned(), "u".to_owned());
+            let login = from_connect(ConnectError::Refused { server, user, error: error() });
+            assert_eq!(login.kind(), at_login, "{code}");
+            let stream = from_stream(WireError::Server(error()), "slot", "publication");
+            assert_eq!(stream.kind(), in_stream, "{code}");
+        }
+    }
 }
