@@ -1,11 +1,13 @@
 //! How far the stream is, as its databases tell; blind while one of them is away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::postgres::{ConnectOptions, SqlClient};
 use tokio::time::timeout;
 
 use super::faults::Phase;
+use super::receiver::Receiver;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,25 +19,34 @@ SELECT epoch, coalesce((SELECT bool_and(synced_at IS NOT NULL) FROM sgstream.tab
 FROM sgstream.progress";
 const FOLLOWED: &str = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND NOT temporary AND slot_name LIKE 'default_%')";
 
+const STREAMED: &str =
+    "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state IN ('catchup', 'streaming'))";
+
 /// What is seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Grows with each start of a worker.
+    /// Grows with each start of a worker, or with each event of one.
     pub(super) epoch: i64,
     pub(super) phase: Phase,
     /// Whether the phase's work has begun.
     pub(super) at_work: bool,
 }
 
-/// Sessions with both ends, opened when they are needed.
+/// The end where changes arrive.
+pub(super) enum Watched {
+    Postgres(Session),
+    Receiver(Arc<Receiver>),
+}
+
+/// Looks at both ends.
 pub(super) struct Eyes {
     source: Session,
-    target: Session,
+    target: Watched,
 }
 
 impl Eyes {
-    pub(super) fn new(source: &ConnectOptions, target: &ConnectOptions) -> Self {
-        Self { source: Session::new(source), target: Session::new(target) }
+    pub(super) fn new(source: &ConnectOptions, target: Watched) -> Self {
+        Self { source: Session::new(source), target }
     }
 
     /// Looks; `None` when the stream has not begun, or a server does not answer.
@@ -44,10 +55,19 @@ impl Eyes {
     }
 
     async fn look_long(&mut self) -> Option<Seen> {
-        if !self.target.row(THERE).await?.get::<_, bool>(0) {
+        let target = match &mut self.target {
+            Watched::Postgres(target) => target,
+            Watched::Receiver(receiver) => {
+                let epoch = receiver.count().try_into().ok()?;
+                let followed: bool = self.source.row(STREAMED).await?.get(0);
+                let phase = if followed { Phase::Stream } else { Phase::Snapshot };
+                return Some(Seen { epoch, phase, at_work: true });
+            }
+        };
+        if !target.row(THERE).await?.get::<_, bool>(0) {
             return None;
         }
-        let row = self.target.row(PROGRESS).await?;
+        let row = target.row(PROGRESS).await?;
         let (epoch, synced, pending, made): (i64, bool, bool, bool) =
             (row.get(0), row.get(1), row.get(2), row.get(3));
         if !synced {

@@ -10,12 +10,14 @@
 //! In: seeds. Out: a table of faults and phases, and an exit code that is 0 only when no run lost, doubled or tore
 //! anything, and every target was identical to its source at the end.
 
+mod events;
 mod eyes;
 mod faults;
 mod lab;
 mod native;
 mod proxy;
 mod reader;
+mod receiver;
 mod report;
 mod run;
 mod worker;
@@ -24,17 +26,19 @@ mod writers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use fastrand::Rng;
 use stream_core::throwaway::Binaries;
 use tokio::task::JoinSet;
 
 use crate::postgres::{self, Wanted};
 use crate::workspace::Workspace;
-use faults::End;
+use faults::{End, Fault};
 use lab::Lab;
+use receiver::Receiver;
 use report::Report;
 use run::Record;
 use worker::Launch;
@@ -51,6 +55,9 @@ pub(crate) struct Args {
     /// How many run at once.
     #[arg(long, value_name = "J", default_value = "2")]
     jobs: u64,
+    /// Where the changes go.
+    #[arg(long, value_enum, default_value = "postgres")]
+    target: Target,
     /// Only faults whose name in the table contains this, such as `SIGKILL` or `target:`.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
@@ -59,11 +66,21 @@ pub(crate) struct Args {
     worker: Option<PathBuf>,
 }
 
+/// Where the changes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Target {
+    /// Another database.
+    Postgres,
+    /// An endpoint that fails, hangs and breaks off.
+    Http,
+}
+
 /// Runs all seeds; fails when one does.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let provided = postgres::provide(workspace, &Wanted::Any)?;
     let torture = Torture {
         only: args.only.clone(),
+        target: args.target,
         directory: workspace.target.join("torture"),
         programs: provided.directories(),
         server: provided.servers.into_iter().next().context("there is no server")?,
@@ -82,6 +99,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 struct Torture {
     /// What the names of faults contain.
     only: String,
+    target: Target,
     /// Where each seed has a directory, and the worker's program is.
     directory: PathBuf,
     programs: Vec<PathBuf>,
@@ -111,8 +129,8 @@ impl Torture {
     }
 
     async fn all(&self, args: &Args) -> Result<Report> {
-        let seeds = std::sync::Arc::new(Mutex::new(args.first_seed..args.first_seed + args.seeds));
-        let report = std::sync::Arc::new(Mutex::new(Report::default()));
+        let seeds = Arc::new(Mutex::new(args.first_seed..args.first_seed + args.seeds));
+        let report = Arc::new(Mutex::new(Report::default()));
         let mut jobs = JoinSet::new();
         for job in 0..args.jobs.max(1) {
             let (this, seeds, report) = (self.clone(), seeds.clone(), report.clone());
@@ -144,7 +162,6 @@ impl Torture {
                 std::fs::remove_dir_all(&directory)?;
             }
             std::fs::create_dir_all(&directory)?;
-            Launch::write_stream(&directory)?;
             let lab = match kept.take() {
                 Some(lab) => lab,
                 None => {
@@ -152,19 +169,31 @@ impl Torture {
                     Lab::start(&self.server, &std::env::temp_dir().join(name)).await?
                 }
             };
-            anyhow::Ok((directory, lab))
+            let receiver = match self.target {
+                Target::Postgres => None,
+                Target::Http => Some(Arc::new(Receiver::start(seed).await?)),
+            };
+            let launch = Launch {
+                program: self.program(),
+                directory,
+                variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
+                receiver,
+                programs: self.programs.clone(),
+            };
+            launch.write_stream()?;
+            anyhow::Ok((launch, lab))
         };
-        let (directory, mut lab) = match prepared.await {
+        let (launch, mut lab) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return (Record::default(), Err(error)),
         };
-        let launch = Launch {
-            program: self.program(),
-            directory,
-            variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
-            programs: self.programs.clone(),
-        };
-        let (record, ended) = run::run(&mut lab, &launch, seed, &self.only).await;
+        let disk = lab.has_disk();
+        let plan = faults::plan(&mut Rng::with_seed(seed), |fault| {
+            fault.name().contains(&self.only)
+                && (disk || !matches!(fault, Fault::DiskFull(_)))
+                && (self.target == Target::Postgres || fault.is_met_by_events())
+        });
+        let (record, ended) = run::run(&mut lab, &launch, seed, plan).await;
         if ended.is_ok() {
             *kept = Some(lab);
         } else {

@@ -1,17 +1,20 @@
 //! One run: a stream from its beginning to its end, through the faults of its seed.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use fastrand::Rng;
 use rustix::process::Signal;
 use stream_core::failpoint::Step;
+use stream_core::postgres::ConnectOptions;
 
-use super::eyes::Eyes;
-use super::faults::{self, End, Fault, Phase, Planned};
+use super::events;
+use super::eyes::{Eyes, Session, Watched};
+use super::faults::{End, Fault, Phase, Planned};
 use super::lab::{Lab, session};
 use super::reader::Reader;
+use super::receiver::Receiver;
 use super::worker::{Launch, Worker, died};
 use super::writers::Writers;
 use crate::compare::{self, Sequences};
@@ -34,7 +37,7 @@ pub(super) struct Record {
     pub(super) hits: Vec<(&'static str, Phase)>,
     /// Transactions that were committed at the source.
     pub(super) transactions: u64,
-    /// States of the target that were read and found right.
+    /// States of the target that were read and found right; events that an endpoint took.
     pub(super) states: u64,
     /// Workers that were started.
     pub(super) starts: u64,
@@ -45,36 +48,29 @@ pub(super) async fn run(
     lab: &mut Lab,
     launch: &Launch,
     seed: u64,
-    only: &str,
+    plan: Vec<Planned>,
 ) -> (Record, Result<()>) {
     let mut record = Record::default();
-    let ended = run_recorded(lab, launch, seed, only, &mut record).await;
+    let ended = match &launch.receiver {
+        None => to_postgres(lab, launch, seed, plan, &mut record).await,
+        Some(receiver) => to_receiver(lab, launch, seed, plan, receiver, &mut record).await,
+    };
     (record, ended)
 }
 
-async fn run_recorded(
+async fn to_postgres(
     lab: &mut Lab,
     launch: &Launch,
     seed: u64,
-    only: &str,
+    plan: Vec<Planned>,
     record: &mut Record,
 ) -> Result<()> {
     lab.prepare().await?;
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
     let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
-    let plan = faults::plan(&mut Rng::with_seed(seed), lab.has_disk(), only);
     let mut reader = Reader::new(&target);
-    let mut run = Run {
-        eyes: Eyes::new(&source, &target),
-        writers: Some(Writers::start(&source, seed)),
-        lab,
-        launch,
-        worker: None,
-        armed: false,
-        epoch: 0,
-        before: 0,
-        record,
-    };
+    let eyes = Eyes::new(&source, Watched::Postgres(Session::new(&target)));
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
     let ended = tokio::select! {
         wrong = reader.run() => Err(wrong),
         ended = run.whole(plan) => ended,
@@ -86,13 +82,7 @@ async fn run_recorded(
     ensure!(reader.states > 0, "no state of the target was read");
     let differences = compare::differences(&source, &target, Sequences::Compared).await?;
     ensure!(differences.is_empty(), "source and target differ:\n{}", differences.join("\n"));
-    let client = session(&source).await?;
-    let left =
-        "SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'default%') +
-        (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'default%')";
-    let left: i64 = client.query_one(left, &[]).await?.get(0);
-    client.close().await;
-    ensure!(left == 0, "a slot or a publication is left at the source");
+    nothing_is_left(&source).await?;
     if let Some(native) = native {
         native.check().await?;
     }
@@ -103,6 +93,38 @@ async fn run_recorded(
         "nobody else writes to the target: {}",
         diverged.unwrap_or_default()
     );
+    Ok(())
+}
+
+async fn to_receiver(
+    lab: &mut Lab,
+    launch: &Launch,
+    seed: u64,
+    plan: Vec<Planned>,
+    receiver: &Arc<Receiver>,
+    record: &mut Record,
+) -> Result<()> {
+    lab.prepare().await?;
+    let source = lab.direct(End::Source)?;
+    let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
+    run.whole(plan).await?;
+    drop(run);
+    let events = receiver.events();
+    record.states = events.len().try_into()?;
+    events::check(&events, &source).await?;
+    nothing_is_left(&source).await
+}
+
+/// A stream that is complete leaves neither slot nor publication behind.
+async fn nothing_is_left(source: &ConnectOptions) -> Result<()> {
+    let client = session(source).await?;
+    let left =
+        "SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'default%') +
+        (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'default%')";
+    let left: i64 = client.query_one(left, &[]).await?.get(0);
+    client.close().await;
+    ensure!(left == 0, "a slot or a publication is left at the source");
     Ok(())
 }
 
@@ -120,7 +142,18 @@ struct Run<'a> {
     record: &'a mut Record,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    const fn new(
+        lab: &'a mut Lab,
+        launch: &'a Launch,
+        eyes: Eyes,
+        writers: Writers,
+        record: &'a mut Record,
+    ) -> Self {
+        let (worker, armed, epoch, before) = (None, false, 0, 0);
+        Self { lab, launch, eyes, writers: Some(writers), worker, armed, epoch, before, record }
+    }
+
     async fn whole(&mut self, plan: Vec<Planned>) -> Result<()> {
         let (finishing, before): (Vec<_>, Vec<_>) =
             plan.into_iter().partition(|planned| planned.phase == Phase::Finishing);

@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +14,8 @@ use stream_core::failpoint::Step;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::receiver::Receiver;
+
 /// How a run starts its workers.
 pub(super) struct Launch {
     pub(super) program: PathBuf,
@@ -20,22 +23,13 @@ pub(super) struct Launch {
     pub(super) directory: PathBuf,
     /// The environment that says where the databases are.
     pub(super) variables: [(&'static str, String); 2],
+    /// The endpoint that events go to; `None`: the target is the second database.
+    pub(super) receiver: Option<Arc<Receiver>>,
     /// Where PostgreSQL's programs are.
     pub(super) programs: Vec<PathBuf>,
 }
 
 impl Launch {
-    /// The document of the stream between the two databases.
-    pub(super) const STREAM: &str = "\
-apiVersion: stackgres.io/v1alpha1
-kind: SGStream
-metadata: {name: torture}
-spec:
-  source: {type: SGCluster, sgCluster: {name: here, database: app, debeziumProperties: {snapshotMaxThreads: 2}}}
-  target: {type: SGCluster, sgCluster: {name: there, database: app}}
-  pods: {persistentVolume: {size: 1Gi}}
-";
-
     pub(super) fn log(&self) -> PathBuf {
         self.directory.join("worker.log")
     }
@@ -67,8 +61,29 @@ spec:
         Ok(Worker(child.with_context(|| format!("`{}` cannot be run", self.program.display()))?))
     }
 
-    pub(super) fn write_stream(directory: &Path) -> Result<()> {
-        Ok(std::fs::write(directory.join("stream.yaml"), Self::STREAM)?)
+    /// Writes the stream's document.
+    pub(super) fn write_stream(&self) -> Result<()> {
+        // An event a row is too much for the large tables.
+        let (more, target) = match &self.receiver {
+            None => (
+                String::new(),
+                "type: SGCluster, sgCluster: {name: there, database: app}".to_owned(),
+            ),
+            Some(receiver) => (
+                ", excludes: ['public.heap', 'public.files']".to_owned(),
+                format!(
+                    "type: CloudEvent, cloudEvent: {{http: {{url: '{}', mode: batched, batchSize: 50, maxInFlight: 8, \
+                     readTimeout: 1s, retryBackoffDelay: 1}}}}",
+                    receiver.url()
+                ),
+            ),
+        };
+        let yaml = format!(
+            "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: torture}}\nspec:\n  source: {{type: \
+             SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2}}{more}}}}}\n  \
+             target: {{{target}}}\n  pods: {{persistentVolume: {{size: 1Gi}}}}\n"
+        );
+        Ok(std::fs::write(self.directory.join("stream.yaml"), yaml)?)
     }
 }
 
