@@ -48,7 +48,8 @@ pub enum Completion {
 pub struct Checkpoint {
     /// Whose positions these are; `None` before the first start.
     pub source: Option<SourceIdentity>,
-    /// All below is durable at the target; `None` before the stream has a slot.
+    /// All below is durable at the target; `None` before the stream has a slot, and, with a `source`, when the position was
+    /// lost: then it is that of the slot.
     pub position: Option<Lsn>,
     /// The tables that the stream has taken up.
     pub tables: BTreeMap<TableName, TableSync>,
@@ -64,7 +65,7 @@ pub trait OffsetStore: Send + 'static {
     /// What was saved last; the default when nothing was.
     ///
     /// # Errors
-    /// When the store cannot be read. A store that is damaged is an error, never an empty checkpoint.
+    /// When the store cannot be read. A store that is damaged is never an empty checkpoint of a stream that has a slot.
     fn load(&mut self) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
 
     /// Saves that the stream belongs to `source` and starts at `position`.
@@ -77,8 +78,9 @@ pub trait OffsetStore: Send + 'static {
         position: Lsn,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Saves that all below `position` is durable at the target. Called after each `Sink::write` that
-    /// made it so, and before it is confirmed to the source.
+    /// Saves that all below `position` is durable at the target. Called after the `Sink::write` that made it so, while the next may
+    /// be under way already, and before it is confirmed to the source. Where saving takes longer than writing, only the last of
+    /// several positions is saved.
     ///
     /// # Errors
     /// When it could not be made durable.

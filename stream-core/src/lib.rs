@@ -27,6 +27,7 @@ pub mod checkpoint;
 pub mod copy;
 pub mod error;
 pub mod failpoint;
+pub mod file_store;
 pub mod filter;
 pub mod finding;
 pub mod lsn;
@@ -50,6 +51,7 @@ pub mod types;
 
 pub use checkpoint::{MemoryStore, OffsetStore};
 pub use error::{Error, ErrorKind};
+pub use file_store::FileStore;
 pub use pipeline::{Control, Outcome, Pipeline};
 pub use sink::Sink;
 pub use source::Source;

@@ -376,6 +376,11 @@ fn quoted(argument: &str) -> String {
     }
 }
 
+/// The value of an environment variable that a header asks for.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
 /// Whether `path` means the standard input.
 pub(crate) fn is_standard_input(path: &OsStr) -> bool {
     path == "-"

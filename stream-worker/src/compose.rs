@@ -1,10 +1,17 @@
 //! Source and sink put together: the one place that knows every pair of them.
 
-use stream_core::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::slot_problem::SlotProblem;
 use stream_core::postgres::{PostgresSource, PostgresSourceOptions};
 use stream_core::stats::Stats;
+use stream_core::{Error, ErrorKind, FileStore};
+use stream_sinks::cloudevent::encoder::EventOptions;
+use stream_sinks::cloudevent::options::EndpointOptions;
+use stream_sinks::cloudevent::sink::CloudEventSink;
 use stream_sinks::postgres::{PostgresSink, PostgresSinkOptions, TargetStore, begin_anew_sql};
 use tokio::sync::mpsc;
 
@@ -12,7 +19,15 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) enum Composition {
     /// From PostgreSQL to PostgreSQL.
-    Postgres { source: PostgresSourceOptions, sink: PostgresSinkOptions },
+    Postgres { source: Box<PostgresSourceOptions>, sink: Box<PostgresSinkOptions> },
+    /// From PostgreSQL to an HTTP endpoint.
+    CloudEvent {
+        source: Box<PostgresSourceOptions>,
+        events: Box<EventOptions>,
+        endpoint: Box<EndpointOptions>,
+        /// Where the position is kept.
+        directory: PathBuf,
+    },
 }
 
 /// A stream that can run, once.
@@ -22,6 +37,12 @@ pub(crate) enum Opened {
         pipeline: Box<Pipeline<PostgresSource, PostgresSink, TargetStore>>,
         /// The name under which the target keeps the stream's progress.
         stream: String,
+    },
+    /// From PostgreSQL to an HTTP endpoint.
+    CloudEvent {
+        pipeline: Box<Pipeline<PostgresSource, CloudEventSink, FileStore>>,
+        /// Where the position is kept.
+        directory: PathBuf,
     },
 }
 
@@ -36,11 +57,23 @@ impl Composition {
     pub(crate) async fn open(&self, stats: &Stats) -> Result<Opened, Error> {
         match self {
             Self::Postgres { source, sink } => {
-                let (target, store) = PostgresSink::connect(sink.clone()).await?;
-                let source = PostgresSource::new(source.clone());
+                let (target, store) =
+                    PostgresSink::connect(PostgresSinkOptions::clone(sink)).await?;
+                let source = PostgresSource::new(PostgresSourceOptions::clone(source));
                 let mut pipeline = Box::new(Pipeline::new(source, target, store));
                 pipeline.stats = stats.clone();
                 Ok(Opened::Postgres { pipeline, stream: sink.stream.clone() })
+            }
+            Self::CloudEvent { source, events, endpoint, directory } => {
+                let store = open_store(directory.clone(), events.name.clone()).await?;
+                let (events, endpoint) = (EventOptions::clone(events), endpoint.as_ref().clone());
+                let generation: Arc<AtomicU64> = store.generation();
+                let sink = CloudEventSink::new(events, endpoint, generation, stats.clone())
+                    .map_err(|error| error.into_error())?;
+                let source = PostgresSource::new(PostgresSourceOptions::clone(source));
+                let mut pipeline = Box::new(Pipeline::new(source, sink, store));
+                pipeline.stats = stats.clone();
+                Ok(Opened::CloudEvent { pipeline, directory: directory.clone() })
             }
         }
     }
@@ -57,24 +90,45 @@ impl Opened {
     pub(crate) async fn run(self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         match self {
             Self::Postgres { pipeline, stream } => {
-                Box::pin(pipeline.run(control)).await.map_err(|error| with_way_back(error, &stream))
+                Box::pin(pipeline.run(control)).await.map_err(|error| {
+                    let anew = begin_anew_sql(&stream);
+                    with_way_back(
+                        error,
+                        &format!(
+                            "run `{anew}` at the target, and the next start empties the stream's tables there and copies \
+                             them again"
+                        ),
+                    )
+                })
+            }
+            Self::CloudEvent { pipeline, directory } => {
+                Box::pin(pipeline.run(control)).await.map_err(|error| {
+                    let offsets = directory.join("offsets");
+                    with_way_back(
+                        error,
+                        &format!(
+                            "remove `{path}` and `{path}.backup`, and the next start reads the tables again",
+                            path = offsets.display()
+                        ),
+                    )
+                })
             }
         }
     }
 }
 
+/// Opens the file that keeps the position.
+async fn open_store(directory: PathBuf, stream: String) -> Result<FileStore, Error> {
+    let opened = tokio::task::spawn_blocking(move || FileStore::open(&directory, &stream));
+    let opened = opened.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+    opened.map_err(|error| error.into_error())
+}
+
 /// Adds to the error of a slot that misses changes how the stream begins anew.
-fn with_way_back(error: Error, stream: &str) -> Error {
+fn with_way_back(error: Error, anew: &str) -> Error {
     match error.reason::<SlotProblem>() {
         Some(problem) if problem.needs_snapshot() => {
-            let anew = begin_anew_sql(stream);
-            Error::new(
-                error.kind(),
-                format!(
-                    "{problem}: run `{anew}` at the target, and the next start empties the stream's tables there and \
-                     copies them again"
-                ),
-            )
+            Error::new(error.kind(), format!("{problem}: {anew}"))
         }
         _ => error,
     }

@@ -2,6 +2,8 @@
 //!
 //! In: a stream, the documents beside it, and the arguments. Out: [`Places`], and every reference that leads nowhere.
 
+mod endpoint;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,16 +16,36 @@ use tempfile::NamedTempFile;
 
 use crate::args::{Local, Logins, Passwords};
 use crate::config::problem::Found;
+pub(crate) use endpoint::EndpointSecrets;
 
 /// Where a stream reads and where it writes.
 pub(crate) struct Places {
     pub(crate) source: Place,
-    pub(crate) target: Place,
+    pub(crate) target: Target,
     /// Files that child processes read certificates from, while the stream runs.
     pub(crate) certificates: Vec<NamedTempFile>,
 }
 
-/// One end of a stream.
+impl Places {
+    /// Those that are servers.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Place> {
+        let target = match &self.target {
+            Target::Server(place) => Some(place),
+            Target::Endpoint(_) => None,
+        };
+        std::iter::once(&self.source).chain(target)
+    }
+}
+
+/// Where a stream writes.
+pub(crate) enum Target {
+    /// To a server.
+    Server(Place),
+    /// To an HTTP endpoint, with what Secrets hold for it.
+    Endpoint(EndpointSecrets),
+}
+
+/// A server at one end of a stream.
 pub(crate) enum Place {
     /// A server that is there.
     Given {
@@ -92,9 +114,12 @@ pub(crate) fn places(
                 password: cluster.password.as_ref(),
                 tls: cluster.tls.as_ref(),
             };
-            resolver.cluster(&cluster.name, &block)
+            resolver.cluster(&cluster.name, &block).map(Target::Server)
         }
-        Ok(TargetKind::CloudEvent(_) | TargetKind::PgLambda(_)) | Err(_) => None,
+        Ok(TargetKind::CloudEvent(http)) => {
+            endpoint::secrets(stream, documents, http, resolver.found).map(Target::Endpoint)
+        }
+        Ok(TargetKind::PgLambda(_)) | Err(_) => None,
     };
     let certificates = resolver.certificates;
     Some(Places { source: source?, target: target?, certificates })
@@ -102,9 +127,9 @@ pub(crate) fn places(
 
 /// Arguments that name a cluster which is not there are most often misspelt.
 pub(crate) fn check_names(places: &Places, args: &Local, found: &mut Found) {
-    let both = [&places.source, &places.target];
     let throw_away = |name: &str| {
-        both.iter()
+        places
+            .servers()
             .any(|place| matches!(place, Place::ThrowAway { cluster, .. } if cluster == name))
     };
     for name in args.init.keys().filter(|name| !throw_away(name)) {
@@ -114,7 +139,7 @@ pub(crate) fn check_names(places: &Places, args: &Local, found: &mut Found) {
         );
     }
     let given = |name: &str| {
-        both.iter().any(|place| matches!(place, Place::Given { title, .. } if title == name))
+        places.servers().any(|place| matches!(place, Place::Given { title, .. } if title == name))
     };
     for name in args.logins.clusters.keys().filter(|name| !given(name)) {
         found.add(

@@ -469,9 +469,8 @@ fn bad_input_is_named_with_a_remedy() {
     let login = source("username: {name: s, key: u}, password: {name: s, key: p}");
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {u: ann}\n";
     let two = base.clone() + "---\n" + &changed("one", "two");
-    let http = target("{type: CloudEvent, cloudEvent: {http: {url: 'http://x'}}}");
     let lambda = target("{type: PgLambda, pgLambda: {script: x}}");
-    let cases: [(&str, &[&str], &[&str]); 23] = [
+    let cases: [(&str, &[&str], &[&str]); 22] = [
         (&login, &given, &["Secret `default/s`", "sgCluster.username"]),
         (&(login.clone() + secret), &given, &["no key `p`", "its keys are `u`"]),
         (&source("databse: x"), &given, &["sgCluster.databse", "`database`"]),
@@ -486,7 +485,6 @@ fn bad_input_is_named_with_a_remedy() {
         (&base, &["--cluster", "a=@none"], &["cannot read `none`"]),
         (&base, &["--init", "a"], &["--init NAME="]),
         (&base, &[&given[..], &["--init", "a=x.sql"]].concat(), &["--init a", "no throw-away"]),
-        (&http, only_a, &["`CloudEvent` is not supported yet"]),
         (&lambda, only_a, &["`PgLambda` is not supported yet"]),
         (&property("publishViaPartitionRoot: true"), &given, &["publishViaPartitionRoot"]),
         (&property("snapshotMode: configuration_based"), &given, &["`configuration_based`"]),

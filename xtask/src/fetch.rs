@@ -22,6 +22,22 @@ pub(crate) fn wheel(package: &str, release: &str, scratch: &Path) -> Result<Path
     Ok(directory)
 }
 
+/// Installs `release` of `package`, with what it needs, for Python to import from `directory`. What is there is not fetched again.
+pub(crate) fn module(package: &str, release: &str, directory: &Path) -> Result<()> {
+    if directory.join(package).is_dir() {
+        return Ok(());
+    }
+    println!("fetching {package} {release} for Python");
+    let package = format!("{package}=={release}");
+    // Into the place itself only once it is whole.
+    let scratch = directory.with_extension("new");
+    let install = ["-m", "pip", "install", "--quiet", "--no-warn-conflicts", "--target"];
+    output(Command::new("python3").args(install).arg(&scratch).arg(&package))
+        .with_context(|| format!("`{package}` cannot be fetched"))?;
+    fs::rename(&scratch, directory)?;
+    Ok(())
+}
+
 /// Lets all files in `directory` be run: Python's zip module drops that permission.
 pub(crate) fn make_executable(directory: &Path) -> Result<()> {
     for program in fs::read_dir(directory)? {

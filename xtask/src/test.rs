@@ -6,11 +6,15 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::cluster::programs;
+use crate::fetch;
 use crate::postgres::{self, Wanted};
 use crate::workspace::{Workspace, output};
 
 /// What the path of a test that needs a Kubernetes API server contains.
 const ON_A_CLUSTER: &str = "on_a_cluster::";
+
+/// The release of the Python package that reads our requests in a test.
+const CLOUDEVENTS_SDK: &str = "2.2.0";
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -48,6 +52,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             Err(error) => eprintln!("error: no API server: {error:#}; or give `--no-cluster`"),
         }
     }
+    // The test that needs it fails, the others are of interest still.
+    let sdk = workspace.target.join("cloudevents-sdk");
+    if let Err(error) = fetch::module("cloudevents", CLOUDEVENTS_SDK, &sdk) {
+        eprintln!("error: no CloudEvents SDK: {error:#}");
+    }
+    cargo.env("STREAM_CLOUDEVENTS_SDK", &sdk);
     let mut child = cargo.spawn().context("`cargo` cannot be run")?;
     let output = child.stdout.take().context("`cargo test` has no output")?;
     let mut counted = Counted::default();

@@ -22,12 +22,13 @@ properties! {
         "errorsRetryDelayInitialMs" => errors_retry_delay_initial: Millis = "300", Ignored("not implemented yet: waits begin with half a second");
         /// How long to wait before a stream that broke starts again at most. In milliseconds. Default: 10000.
         "errorsRetryDelayMaxMs" => errors_retry_delay_max: Millis = "10000", Ignored("not implemented yet: waits grow up to a minute");
-        /// Transforms that each event goes through. By name: `type` and settings. Default: none.
+        /// Transforms that each event goes through, in the order of their names. By name: `type` and settings. A stream to an SGCluster
+        /// that sets it is refused. Default: none.
         /// Example: `{unwrap: {type: io.debezium.transforms.ExtractNewRecordState}}`.
-        "transforms" => transforms: BTreeMap<String, BTreeMap<String, String>> = "{}", Ignored("not implemented yet: changes are delivered as they are");
+        "transforms" => transforms: BTreeMap<String, BTreeMap<String, String>> = "{}", Honoured;
         /// Conditions that transforms refer to. By name: `type` and settings. Default: none.
         /// Example: `{orders: {type: org.apache.kafka.connect.transforms.predicates.TopicNameMatches, pattern: '.*orders'}}`.
-        "predicates" => predicates: BTreeMap<String, BTreeMap<String, String>> = "{}", Ignored("not implemented yet: there are no transforms so far");
+        "predicates" => predicates: BTreeMap<String, BTreeMap<String, String>> = "{}", Honoured;
         /// Threads that prepare changes for the target. Unset: as many as there are CPUs.
         "recordProcessingThreads": Integer = none, Ignored("one task reads and another one writes, whatever the number of CPUs");
         /// How long changes may take to be written when the stream stops, in milliseconds. Default: 1000.

@@ -29,55 +29,63 @@ properties! {
         /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
         "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && self.size() <= 63", "publicationName must be 1 to 63 characters");
         /// Leave out updates that change no captured column. Needs tables with `REPLICA IDENTITY FULL`. Default: false.
-        "skipMessagesWithoutChange" => skip_messages_without_change: bool = "false", Ignored("not implemented yet: such updates are delivered");
+        /// A PostgreSQL target gets them all.
+        "skipMessagesWithoutChange" => skip_messages_without_change: bool = "false", Honoured;
         /// How dates and times stand in events. A PostgreSQL target gets them as the source writes them. Default: `adaptive`.
-        "timePrecisionMode" => time_precision_mode: TimePrecisionMode = "adaptive", Ignored("not implemented yet: there are no events so far");
+        "timePrecisionMode" => time_precision_mode: TimePrecisionMode = "adaptive", Honoured;
         /// How `numeric` and `money` stand in events. A PostgreSQL target gets them as the source writes them. Default: `precise`.
-        "decimalHandlingMode" => decimal_handling_mode: DecimalHandlingMode = "precise", Ignored("not implemented yet: there are no events so far");
+        "decimalHandlingMode" => decimal_handling_mode: DecimalHandlingMode = "precise", Honoured;
         /// How `hstore` stands in events. A PostgreSQL target gets it as the source writes it. Default: `json`.
-        "hstoreHandlingMode" => hstore_handling_mode: HstoreHandlingMode = "json", Ignored("not implemented yet: there are no events so far");
+        "hstoreHandlingMode" => hstore_handling_mode: HstoreHandlingMode = "json", Honoured;
         /// How `interval` stands in events. A PostgreSQL target gets it as the source writes it. Default: `numeric`.
-        "intervalHandlingMode" => interval_handling_mode: IntervalHandlingMode = "numeric", Ignored("not implemented yet: there are no events so far");
+        "intervalHandlingMode" => interval_handling_mode: IntervalHandlingMode = "numeric", Honoured;
         /// Follow each delete with an empty record, for the compaction of a topic. Default: true.
         "tombstonesOnDelete": Boolean = "true", Ignored("a delete is one event here: there are no topics to compact");
         /// Text columns to cut to a length. Entries `N:regex`: N is the length in characters, the regular expression matches
         /// `schema.table.column`. Default: none. Example: `20:public\.users\.bio`.
-        "columnTruncateToLengthChars" => column_truncate_to_length_chars: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "columnTruncateToLengthChars" => column_truncate_to_length_chars: Vec<String> = "[]", Honoured;
         /// Text columns to replace by asterisks. Entries `N:regex`: N is how many, the regular expression matches `schema.table.column`.
         /// Default: none. Example: `10:public\.users\.phone`.
-        "columnMaskWithLengthChars" => column_mask_with_length_chars: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "columnMaskWithLengthChars" => column_mask_with_length_chars: Vec<String> = "[]", Honoured;
         /// Text columns to replace by a salted hash, first version. By algorithm and salt: regular expressions that match
         /// `schema.table.column`. Default: none. Example: `{SHA-256: {salt: ['public\.users\.email']}}`.
-        "columnMaskHash" => column_mask_hash: ColumnHashes = "{}", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "columnMaskHash" => column_mask_hash: ColumnHashes = "{}", Honoured;
         /// Text columns to replace by a salted hash, second version. As `columnMaskHash`, but the hash is over the plain UTF-8 text, so
         /// that other programs can compute it. Default: none.
-        "columnMaskHashV2" => column_mask_hash_v2: ColumnHashes = "{}", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "columnMaskHashV2" => column_mask_hash_v2: ColumnHashes = "{}", Honoured;
         /// Columns whose type is told in the schema of events. Regular expressions over `schema.table.column`. Default: `.*`.
         "columnPropagateSourceType": List = r#"[".*"]"#, Ignored("events carry no schemas that could tell a type");
         /// Types that are told in the schema of events. Regular expressions over `schema.table.TYPE`. Default: `.*`.
         "datatypePropagateSourceType": List = r#"[".*"]"#, Ignored("events carry no schemas that could tell a type");
         /// Columns that make the key of a table's events. Entries `table:columns`: a regular expression over `schema.table`, and column
         /// names with commas between. Default: none, the primary key. Example: `public\.orders:tenant,number`.
-        "messageKeyColumns" => message_key_columns: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "messageKeyColumns" => message_key_columns: Vec<String> = "[]", Honoured;
         /// Whether the publication is created, and for which tables. Default: `filtered`.
         "publicationAutocreateMode" => publication_autocreate_mode: PublicationAutocreateMode = "filtered", Honoured;
         /// Replica identities that tables are given. Entries `table:identity`: a regular expression over `schema.table`, and `DEFAULT`,
         /// `FULL`, `NOTHING` or `INDEX name`. Default: none. Example: `public\.orders:FULL`.
         "replicaIdentityAutosetValues" => replica_identity_autoset_values: Vec<String> = "[]", Ignored("not implemented yet: tables keep theirs, run `ALTER TABLE … REPLICA IDENTITY …` at the source");
         /// How `bytea` stands in events. A PostgreSQL target gets it as it is. Default: `bytes`.
-        "binaryHandlingMode" => binary_handling_mode: BinaryHandlingMode = "bytes", Ignored("not implemented yet: there are no events so far");
+        "binaryHandlingMode" => binary_handling_mode: BinaryHandlingMode = "bytes", Honoured;
         /// How names of schemas are fitted to other formats. Default: `none`.
         "schemaNameAdjustmentMode" => schema_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("events carry no schemas that have a name");
         /// How names of columns are fitted to other formats. Default: `none`.
         "fieldNameAdjustmentMode" => field_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("not implemented yet: columns keep their names");
         /// Digits after the point of `money` in events. From 0. Default: 2.
-        "moneyFractionDigits" => money_fraction_digits: u32 = "2", Ignored("not implemented yet: there are no events so far");
+        "moneyFractionDigits" => money_fraction_digits: u32 = "2", Honoured;
         /// Prefixes of the logical messages that become events. Regular expressions for whole prefixes; not together with
         /// `messagePrefixExcludeList`. Default: none, every message. Example: `audit.*`.
-        "messagePrefixIncludeList" => message_prefix_include_list: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "messagePrefixIncludeList" => message_prefix_include_list: Vec<String> = "[]", Honoured;
         /// Prefixes of the logical messages that are left out. Regular expressions for whole prefixes; not together with
         /// `messagePrefixIncludeList`. Default: none. Example: `debug.*`.
-        "messagePrefixExcludeList" => message_prefix_exclude_list: Vec<String> = "[]", Ignored("not implemented yet: a stream that sets it is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "messagePrefixExcludeList" => message_prefix_exclude_list: Vec<String> = "[]", Honoured;
         /// Converters of values: Java classes with their settings, by name.
         "converters": MapTree = none, Rejected("needs Java classes, which cannot run here: remove it");
         /// Isolation of the transaction that reads the snapshot. Default: `serializable`.
@@ -123,7 +131,7 @@ properties! {
         /// How long to wait before looking for changes again, in milliseconds. Default: 500.
         "pollIntervalMs": Integer = "500", Ignored("changes are passed on as they arrive");
         /// Put columns of types without a form of their own into events. They stand there as the bytes of their text. Default: true.
-        "includeUnknownDatatypes" => include_unknown_datatypes: bool = "true", Ignored("not implemented yet: there are no events so far");
+        "includeUnknownDatatypes" => include_unknown_datatypes: bool = "true", Honoured;
         /// SQL statements that each session at the source begins with. Default: none. Example: `SET work_mem = '64MB'`.
         "databaseInitialStatements" => database_initial_statements: Vec<String> = "[]", Ignored("not implemented yet: sessions begin with the settings of the engine only");
         /// How often the source is told what was delivered, in milliseconds. More often when the server's `wal_sender_timeout` asks for
@@ -149,9 +157,9 @@ properties! {
         "slotRetryDelayMs": Integer = "10000", Ignored("waits grow from half a second to a minute");
         /// What stands in events for a large value that did not change. The log leaves such values out; a PostgreSQL target keeps those it
         /// has. Default: `__debezium_unavailable_value`.
-        "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Ignored("not implemented yet: there are no events so far");
+        "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Honoured;
         /// Tell in each event its transaction and its place in it. Default: false.
-        "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Ignored("not implemented yet: there are no events so far");
+        "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Honoured;
         /// Publish changes of partitions under the name of their root. Truncating one partition then reaches no target. Default: false.
         "publishViaPartitionRoot" => publish_via_partition_root: bool = "false", Ignored("not implemented yet: `true` is refused, and rows arrive in the partitions of the same name");
         /// Let the source discard the log that was delivered. Default: true.
@@ -159,7 +167,8 @@ properties! {
         /// How long to wait before a stream that broke starts again, in milliseconds. Default: 10000.
         "retriableRestartConnectorWaitMs": Integer = "10000", Ignored("waits grow from half a second to a minute");
         /// Operations that are left out of the stream. Default: none, truncates are captured too. Example: `[t]`.
-        "skippedOperations" => skipped_operations: Vec<Operation> = "[]", Ignored("not implemented yet: any but `none` is refused");
+        /// A stream to an SGCluster that sets it is refused.
+        "skippedOperations" => skipped_operations: Vec<Operation> = "[]", Honoured;
         /// Table of the source through which signals come, as `schema.table`. It has the columns `id`, `type` and `data`; its rows are
         /// not delivered. Unset: none. Example: `public.signals`.
         "signalDataCollection" => signal_data_collection: Option<String> = none, Ignored("not implemented yet: signals are read from annotations only");

@@ -1,4 +1,9 @@
 //! The write half: writes, saves, and only then tells the read half.
+//!
+//! ```text
+//!  batches ─► write ─► saved last ─► tell        two loops, so that a store which takes its time
+//!                 └──► (the newest)              does not keep the target waiting
+//! ```
 
 use tokio::sync::{mpsc, watch};
 
@@ -19,35 +24,58 @@ pub(super) struct WriteHalf<K, O> {
 }
 
 impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
-    pub(super) async fn run(mut self) -> Result<(K, O), Error> {
-        while let Some(batch) = self.batches.recv().await {
-            self.sink.write(&batch).await?;
-            reached(Step::Written);
-            // Saved before it is confirmed: the source may forget it at once.
-            if let Some(position) = batch.ack {
-                self.offsets.save_position(position).await?;
+    pub(super) async fn run(self) -> Result<(K, O), Error> {
+        let Self { mut sink, mut offsets, mut batches, flushed, stats } = self;
+        let (written, unsaved) = watch::channel(*flushed.borrow());
+        let write = async {
+            // Taken along, so that the other loop ends when this one has.
+            let written = written;
+            while let Some(batch) = batches.recv().await {
+                sink.write(&batch).await?;
+                reached(Step::Written);
+                count(&batch, &stats);
+                written.send_modify(|written| {
+                    written.batches += 1;
+                    written.position = batch.ack.unwrap_or(written.position);
+                });
             }
-            reached(Step::Saved);
-            self.count(&batch);
-            self.flushed.send_modify(|flushed| {
-                flushed.batches += 1;
-                flushed.position = batch.ack.unwrap_or(flushed.position);
-            });
-        }
-        Ok((self.sink, self.offsets))
+            Ok(())
+        };
+        tokio::try_join!(write, save(&mut offsets, unsaved, &flushed))?;
+        Ok((sink, offsets))
     }
+}
 
-    fn count(&self, batch: &Batch) {
-        let commits = batch.entries.iter().filter_map(|entry| match entry {
-            Entry::Commit { transaction, .. } => Some(transaction.commit_time_us),
-            Entry::Begin(_) | Entry::Change { .. } => None,
-        });
-        let (count, last) = commits.fold((0, None), |(count, _), time| (count + 1, Some(time)));
-        let changes = u64::try_from(batch.changes()).unwrap_or(u64::MAX);
-        self.stats.update(|stats| {
-            stats.transactions += count;
-            stats.changes += changes;
-            stats.last_commit_time_us = last.unwrap_or(stats.last_commit_time_us);
-        });
+/// Saves the newest of the positions that were written, and tells it, again and again.
+async fn save<O: OffsetStore>(
+    offsets: &mut O,
+    mut written: watch::Receiver<Flushed>,
+    flushed: &watch::Sender<Flushed>,
+) -> Result<(), Error> {
+    let mut saved = flushed.borrow().position;
+    while written.changed().await.is_ok() {
+        let newest = *written.borrow_and_update();
+        // Saved before it is confirmed: the source may forget it at once.
+        if newest.position != saved {
+            offsets.save_position(newest.position).await?;
+            reached(Step::Saved);
+            saved = newest.position;
+        }
+        flushed.send_replace(newest);
     }
+    Ok(())
+}
+
+fn count(batch: &Batch, stats: &Stats) {
+    let commits = batch.entries.iter().filter_map(|entry| match entry {
+        Entry::Commit { transaction, .. } => Some(transaction.commit_time_us),
+        Entry::Begin(_) | Entry::Change { .. } => None,
+    });
+    let (count, last) = commits.fold((0, None), |(count, _), time| (count + 1, Some(time)));
+    let changes = u64::try_from(batch.changes()).unwrap_or(u64::MAX);
+    stats.update(|stats| {
+        stats.transactions += count;
+        stats.changes += changes;
+        stats.last_commit_time_us = last.unwrap_or(stats.last_commit_time_us);
+    });
 }

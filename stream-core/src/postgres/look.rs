@@ -12,6 +12,7 @@ use super::{
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
+use crate::lsn::Lsn;
 use crate::table::Table;
 use crate::types::Types;
 
@@ -71,7 +72,12 @@ pub(super) async fn slot(
     };
     // Positions of another server say nothing here.
     let same_server = checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
+    let is_lost = checkpoint.source.is_some() && checkpoint.position.is_none();
     let problem = match same_server {
+        // Whoever lost the position has only the slot's.
+        true if is_lost && state.is_none() => {
+            Some(SlotProblem::Dropped { slot: options.slot.clone(), stored: Lsn::default() })
+        }
         true => slot_problem::judge(state.as_ref(), &expected).err(),
         false => None,
     };

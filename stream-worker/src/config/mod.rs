@@ -3,6 +3,7 @@
 //! In: the resource. Out: a [`StreamConfig`], and every problem in it. Where servers are is not decided here, see
 //! `resolve`.
 
+mod events;
 pub(crate) mod problem;
 pub(crate) mod sink;
 pub(crate) mod source;

@@ -1,22 +1,46 @@
 //! `spec.target` in the engine's words.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use stream_api::properties::{InsertMode, PrimaryKeyMode, SinkProperties};
-use stream_api::{SGStream, TargetKind};
+use stream_api::{Http, SGStream, TargetKind, Timeout};
 use stream_core::postgres::ConnectOptions;
+use stream_sinks::cloudevent::encoder::EventOptions;
+use stream_sinks::cloudevent::options::EndpointOptions;
 use stream_sinks::postgres::{ImportOptions, PostgresSinkOptions};
 
-use super::parallelism;
 use super::problem::Found;
+use super::{events, parallelism};
 
 const PROPERTIES: &str = "spec.target.sgCluster.debeziumProperties";
+/// Path of the endpoint.
+pub(crate) const HTTP: &str = "spec.target.cloudEvent.http";
 
 /// How changes are delivered.
 #[derive(Debug)]
-pub(crate) struct SinkConfig {
+pub(crate) enum SinkConfig {
+    /// To PostgreSQL.
+    Postgres(PostgresConfig),
+    /// To an HTTP endpoint.
+    CloudEvent(Box<CloudEventConfig>),
+}
+
+/// How changes are delivered to PostgreSQL.
+#[derive(Debug)]
+pub(crate) struct PostgresConfig {
     import_schema: bool,
     index_jobs: usize,
+}
+
+/// How changes are delivered to an HTTP endpoint.
+#[derive(Debug)]
+pub(crate) struct CloudEventConfig {
+    /// What events look like.
+    pub(crate) events: EventOptions,
+    /// How the endpoint is called, but for what Secrets hold.
+    pub(crate) endpoint: EndpointOptions,
 }
 
 /// What a sink must know that stands elsewhere in the resource, or outside of it.
@@ -30,7 +54,7 @@ pub(crate) struct Surroundings {
     pub(crate) program_directories: Vec<PathBuf>,
 }
 
-impl SinkConfig {
+impl PostgresConfig {
     /// The options of a sink among `surroundings`.
     pub(crate) fn options(self, surroundings: Surroundings) -> PostgresSinkOptions {
         let Self { import_schema, index_jobs } = self;
@@ -42,21 +66,68 @@ impl SinkConfig {
 
 /// Translates `spec.target`; `None` when something was added to `found`.
 pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SinkConfig> {
-    let (kind, supported) = match found.keep(stream.spec.target.kind())? {
+    match found.keep(stream.spec.target.kind())? {
         TargetKind::SGCluster(block) => {
             refuse(&block.debezium_properties, found);
-            ("SGCluster", Some(!block.skip_ddl_import))
+            let import_schema = !block.skip_ddl_import;
+            Some(SinkConfig::Postgres(PostgresConfig { import_schema, index_jobs: parallelism() }))
         }
-        TargetKind::CloudEvent(_) => ("CloudEvent", None),
-        TargetKind::PgLambda(_) => ("PgLambda", None),
-    };
-    if supported.is_none() {
-        found.add(
-            "spec.target.type",
-            format!("`{kind}` is not supported yet: this version delivers to `SGCluster` only"),
-        );
+        TargetKind::CloudEvent(http) => cloud_event(stream, http, found),
+        TargetKind::PgLambda(_) => {
+            found.add(
+                "spec.target.type",
+                "`PgLambda` is not supported yet: this version delivers to `SGCluster` and `CloudEvent`",
+            );
+            None
+        }
     }
-    Some(SinkConfig { import_schema: supported?, index_jobs: parallelism() })
+}
+
+fn cloud_event(stream: &SGStream, http: &Http, found: &mut Found) -> Option<SinkConfig> {
+    let endpoint = endpoint(http);
+    if let Err(error) = endpoint.check() {
+        found.add(format!("{HTTP}.url"), error.to_string());
+    }
+    // What is wrong with the source is told where it is read.
+    let capture = stream.spec.source.kind().ok()?.capture();
+    let events = events::read(stream, &capture, http.mode, found)?;
+    Some(SinkConfig::CloudEvent(Box::new(CloudEventConfig { events, endpoint })))
+}
+
+/// How an endpoint is called, but for what Secrets hold.
+fn endpoint(http: &Http) -> EndpointOptions {
+    let Http {
+        url,
+        headers: _,
+        connect_timeout,
+        read_timeout,
+        retry_limit,
+        retry_backoff_delay,
+        skip_hostname_verification,
+        mode: _,
+        max_in_flight,
+        batch_size,
+        ca_secret: _,
+        headers_secret: _,
+    } = http;
+    let limit = |timeout: &Timeout| match timeout {
+        Timeout::Unlimited => None,
+        Timeout::After(time) => Some(*time),
+    };
+    EndpointOptions {
+        connect_timeout: limit(connect_timeout),
+        read_timeout: limit(read_timeout),
+        retry_limit: *retry_limit,
+        retry_backoff_delay: Duration::from_secs((*retry_backoff_delay).into()),
+        verify_hostname: !skip_hostname_verification,
+        max_in_flight: size(*max_in_flight),
+        batch_size: batch_size.map_or(EndpointOptions::BATCH_SIZE, size),
+        ..EndpointOptions::new(url)
+    }
+}
+
+fn size(number: NonZeroU32) -> NonZeroUsize {
+    NonZeroUsize::try_from(number).unwrap_or(NonZeroUsize::MAX)
 }
 
 /// Whether a stream that sets the property does not start.

@@ -5,27 +5,13 @@ use std::time::Duration;
 use stream_api::properties::{
     Operation, PublicationAutocreateMode, SnapshotMode as WrittenMode, SourceProperties,
 };
-use stream_api::{Capture, SGStream, names};
+use stream_api::{Capture, SGStream, TargetKind, names};
 use stream_core::filter::{FilterError, TableFilter};
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::postgres::{ConnectOptions, PostgresSourceOptions, SnapshotMode};
 
 use super::parallelism;
 use super::problem::Found;
-
-/// Properties that change what arrives at the target, and that the engine does not know yet: to ignore them would
-/// deliver what the user did not want.
-const REFUSED: [&str; 9] = [
-    "columnTruncateToLengthChars",
-    "columnMaskWithLengthChars",
-    "columnMaskHash",
-    "columnMaskHashV2",
-    "messageKeyColumns",
-    "messagePrefixIncludeList",
-    "messagePrefixExcludeList",
-    "snapshotIncludeCollectionList",
-    "snapshotSelectStatementOverrides",
-];
 
 /// What is captured, and how.
 #[derive(Debug)]
@@ -82,7 +68,7 @@ impl SourceConfig {
 pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig> {
     let capture = found.keep(stream.spec.source.kind())?.capture();
     let properties = capture.properties;
-    refuse(&capture, found);
+    refuse(stream, &capture, found);
     let filter = filter(&capture, found);
     let snapshot = snapshot(&capture, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
@@ -108,38 +94,86 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     })
 }
 
-/// Whether a stream that sets the property does not start.
-pub(super) fn is_refused(name: &str) -> bool {
-    REFUSED.contains(&name) || ["publishViaPartitionRoot", "skippedOperations"].contains(&name)
-}
-
-fn refuse(capture: &Capture<'_>, found: &mut Found) {
-    let SourceProperties { publish_via_partition_root, skipped_operations, .. } =
-        capture.properties;
-    let mut add = |name: &str, message: &str| {
+/// Refuses properties that change what arrives at the target, and that it does not know: to ignore them would deliver what the user
+/// did not want.
+fn refuse(stream: &SGStream, capture: &Capture<'_>, found: &mut Found) {
+    let properties = capture.properties;
+    let add = |name: &str, message: &str, found: &mut Found| {
         found.add(format!("{}.debeziumProperties.{name}", capture.path), message);
     };
-    if *publish_via_partition_root {
+    if properties.publish_via_partition_root {
         add(
             "publishViaPartitionRoot",
             "`true` is not supported yet: remove it, and rows arrive in the partitions of the same name",
+            found,
         );
     }
-    if skipped_operations.iter().any(|operation| *operation != Operation::None) {
+    let unknown =
+        "not supported yet, and without it other data would arrive at the target: remove it";
+    for (name, is_set) in [
+        ("snapshotIncludeCollectionList", !properties.snapshot_include_collection_list.is_empty()),
+        (
+            "snapshotSelectStatementOverrides",
+            !properties.snapshot_select_statement_overrides.is_empty(),
+        ),
+    ] {
+        if is_set {
+            add(name, unknown, found);
+        }
+    }
+    if !matches!(stream.spec.target.kind(), Ok(TargetKind::SGCluster(_))) {
+        return;
+    }
+    if properties.skipped_operations.iter().any(|operation| *operation != Operation::None) {
         add(
             "skippedOperations",
             "skipping operations is not supported yet: remove it, or name a publication of your own (`publicationName`) that leaves them out",
+            found,
         );
     }
-    for row in capture.properties.without_effect() {
-        if !REFUSED.contains(&row.name) {
-            continue;
+    if !stream.spec.debezium_engine_properties.transforms.is_empty() {
+        found.add("spec.debeziumEngineProperties.transforms", unknown);
+    }
+    for (name, is_set) in of_events(properties) {
+        if is_set {
+            add(name, unknown, found);
         }
-        add(
-            row.name,
-            "not supported yet, and without it other data would arrive at the target: remove it",
-        );
     }
+}
+
+/// Properties that only targets of events know.
+fn of_events(properties: &SourceProperties) -> [(&'static str, bool); 7] {
+    let SourceProperties {
+        column_truncate_to_length_chars,
+        column_mask_with_length_chars,
+        column_mask_hash,
+        column_mask_hash_v2,
+        message_key_columns,
+        message_prefix_include_list,
+        message_prefix_exclude_list,
+        ..
+    } = properties;
+    [
+        ("columnTruncateToLengthChars", !column_truncate_to_length_chars.is_empty()),
+        ("columnMaskWithLengthChars", !column_mask_with_length_chars.is_empty()),
+        ("columnMaskHash", !column_mask_hash.0.is_empty()),
+        ("columnMaskHashV2", !column_mask_hash_v2.0.is_empty()),
+        ("messageKeyColumns", !message_key_columns.is_empty()),
+        ("messagePrefixIncludeList", !message_prefix_include_list.is_empty()),
+        ("messagePrefixExcludeList", !message_prefix_exclude_list.is_empty()),
+    ]
+}
+
+/// Whether a stream that sets the property does not start.
+pub(super) fn is_refused(name: &str) -> bool {
+    let whole = [
+        "publishViaPartitionRoot",
+        "skippedOperations",
+        "snapshotIncludeCollectionList",
+        "snapshotSelectStatementOverrides",
+    ];
+    let of_events = of_events(&SourceProperties::default());
+    whole.contains(&name) || of_events.iter().any(|(refused, _)| *refused == name)
 }
 
 fn filter(capture: &Capture<'_>, found: &mut Found) -> Option<TableFilter> {

@@ -14,12 +14,14 @@ use std::process::ExitCode;
 use stream_api::{Documents, Problem, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
 use stream_core::{Error, ErrorKind};
+use stream_sinks::cloudevent::options::EndpointOptions;
 
 use crate::args::{Local, LogFormat};
 use crate::compose::Composition;
-use crate::config::{self, StreamConfig, problem::Found, sink::Surroundings};
+use crate::config::sink::{CloudEventConfig, SinkConfig, Surroundings};
+use crate::config::{self, StreamConfig, problem::Found};
 use crate::files;
-use crate::resolve::{self, Places};
+use crate::resolve::{self, EndpointSecrets, Places, Target};
 use crate::show::{Screen, say};
 use crate::supervise::{self, Ending, Plan, Signals};
 use servers::Servers;
@@ -113,22 +115,39 @@ async fn stream_through(
     screen: &Screen,
 ) -> Result<Ending, Error> {
     let Places { source, target, certificates: _certificates } = places;
-    for place in [&source, &target] {
-        say(&servers.introduce(place)?);
-    }
+    say(&servers.introduce(&source)?);
     let plan =
         Plan { max_retries: config.max_retries, complete: local.complete || config.tombstone };
     let source = servers.connect(&source)?;
-    let surroundings = Surroundings {
-        target: servers.connect(&target)?,
-        source: source.clone(),
-        stream: config.identity.clone(),
-        everything: config.source.everything,
-        program_directories: files::program_directories(&local.program_path),
-    };
-    let composition = Composition::Postgres {
-        source: config.source.options(source),
-        sink: config.sink.options(surroundings),
+    let composition = match (config.sink, target) {
+        (SinkConfig::Postgres(sink), Target::Server(place)) => {
+            say(&servers.introduce(&place)?);
+            let surroundings = Surroundings {
+                target: servers.connect(&place)?,
+                source: source.clone(),
+                stream: config.identity.clone(),
+                everything: config.source.everything,
+                program_directories: files::program_directories(&local.program_path),
+            };
+            let sink = Box::new(sink.options(surroundings));
+            Composition::Postgres { source: Box::new(config.source.options(source)), sink }
+        }
+        (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
+            let CloudEventConfig { events, endpoint } = *sink;
+            let mut source = Box::new(config.source.options(source));
+            // Events tell which row is the last of all.
+            source.finds_last_table = true;
+            Composition::CloudEvent {
+                source,
+                events: Box::new(events),
+                endpoint: Box::new(EndpointOptions { headers, ca, ..endpoint }),
+                directory: local.data_dir.clone(),
+            }
+        }
+        (SinkConfig::Postgres(_), Target::Endpoint(_))
+        | (SinkConfig::CloudEvent(_), Target::Server(_)) => {
+            return Err(bad_input("target and configuration are of different kinds: report it"));
+        }
     };
     let stats = Stats::default();
     let numbers = stats.subscribe();

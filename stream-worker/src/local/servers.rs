@@ -64,7 +64,7 @@ impl Servers {
             running.extend([started.map_err(failed)?]);
         }
         let servers = Self { running, _lock: Some(lock) };
-        for place in [&places.source, &places.target] {
+        for place in places.servers() {
             servers.furnish(place, local).await?;
         }
         Ok(servers)
@@ -142,8 +142,8 @@ impl Servers {
 
 /// The clusters to start, with their versions.
 fn versions(places: &Places) -> BTreeMap<String, String> {
-    [&places.source, &places.target]
-        .into_iter()
+    places
+        .servers()
         .filter_map(|place| match place {
             Place::Given { .. } => None,
             Place::ThrowAway { cluster, version, .. } => Some((cluster.clone(), version.clone())),

@@ -9,9 +9,10 @@ use stream_sinks::postgres::TargetSurvey;
 use super::captured;
 use super::report::Report;
 use crate::args::Validate;
-use crate::config::{StreamConfig, sink::Surroundings};
+use crate::config::StreamConfig;
+use crate::config::sink::{SinkConfig, Surroundings};
 use crate::files;
-use crate::resolve::{Place, Places};
+use crate::resolve::{Place, Places, Target};
 
 /// Looks at both ends of a stream, as far as they are there.
 pub(super) async fn look(
@@ -23,7 +24,13 @@ pub(super) async fn look(
     // Files that `pg_dump` reads, as long as it may run.
     let Places { source, target, certificates: _certificates } = places;
     let source = introduce("source", source, report);
-    let target = introduce("target", target, report);
+    let target = match target {
+        Target::Server(place) => introduce("target", place, report),
+        Target::Endpoint(_) => {
+            report.line("target: an HTTP endpoint, not called");
+            None
+        }
+    };
     let StreamConfig { identity, max_retries: _, paused: _, tombstone: _, source: capture, sink } =
         config;
     let everything = capture.everything;
@@ -45,7 +52,8 @@ pub(super) async fn look(
     let Some(found) = keep("source", survey(&options, &checkpoint).await, report) else { return };
     let Survey { findings, captured, rows, inspected } = found;
     tell("source", Some(findings), report);
-    if let (Some(survey), Some(target)) = (target_survey, target) {
+    if let (Some(survey), Some(target), SinkConfig::Postgres(sink)) = (target_survey, target, sink)
+    {
         let surroundings = Surroundings {
             target,
             source,

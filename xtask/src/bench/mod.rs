@@ -10,6 +10,8 @@
 
 mod copy;
 mod decode;
+mod http;
+mod receiver;
 mod report;
 mod servers;
 mod start;
@@ -69,6 +71,8 @@ enum Scenario {
     Idle,
     /// From the start of the process to the first row.
     Start,
+    /// To an HTTP endpoint: rates, delays, and memory when it takes nothing.
+    Http,
 }
 
 /// Everything a scenario needs.
@@ -128,6 +132,7 @@ impl Bench {
             Scenario::Giant => vec![stream::backlog(self, "giant", &stream::giant(self))?],
             Scenario::Idle => vec![start::idle(self)?],
             Scenario::Start => start::first_row(self)?,
+            Scenario::Http => http::all(self)?,
         })
     }
 

@@ -30,6 +30,7 @@ impl Programs {
         for (what, built) in [
             (["--package=stream-worker", "--bin=stream-worker"], "stream-worker"),
             (["--package=stream-core", "--example=discard"], "examples/discard"),
+            (["--package=stream-sinks", "--example=encode"], "examples/encode"),
         ] {
             let mut cargo = workspace.cargo(&["build", "--release", "--quiet"]);
             let status = cargo.args(what).status().context("`cargo` cannot be run")?;
@@ -64,6 +65,44 @@ impl Programs {
         command.arg("--data-dir").arg(self.directory.join("data"));
         command.env("STREAM_POSTGRES_DIRS", source.programs());
         Ok(command)
+    }
+
+    /// `stream-worker local` from `source` to the endpoint at `url`, as a new stream. `http` is more of its block.
+    pub(super) fn http(&self, source: &Host, url: &str, http: &str) -> Result<Command> {
+        // Positions of an earlier stream are of a slot that is gone.
+        let data = self.directory.join("data");
+        if data.exists() {
+            fs::remove_dir_all(data)?;
+        }
+        self.http_again(source, url, http)
+    }
+
+    /// As [`Self::http`], to go on with the same stream.
+    pub(super) fn http_again(&self, source: &Host, url: &str, http: &str) -> Result<Command> {
+        let file = self.directory.join("stream.yaml");
+        let yaml = format!(
+            "apiVersion: stackgres.io/v1alpha1\n\
+             kind: SGStream\n\
+             metadata: {{name: bench}}\n\
+             spec:\n\
+             \x20 source: {{type: SGCluster, sgCluster: {{name: source, database: {DATABASE}, \
+             debeziumProperties: {{snapshotMode: no_data}}}}}}\n\
+             \x20 target: {{type: CloudEvent, cloudEvent: {{http: {{url: '{url}'{http}}}}}}}\n\
+             \x20 maxRetries: 0\n\
+             \x20 pods: {{persistentVolume: {{size: 1Gi}}}}\n"
+        );
+        fs::write(&file, yaml)?;
+        let mut command = Command::new(self.directory.join("stream-worker"));
+        command.args(["local", "--log-format=json", "--file"]).arg(file);
+        command.args(["--cluster", "source=env:BENCH_SOURCE"]).env("BENCH_SOURCE", source.url());
+        command.arg("--data-dir").arg(self.directory.join("data"));
+        command.env("STREAM_POSTGRES_DIRS", source.programs());
+        Ok(command)
+    }
+
+    /// The program that only encodes events.
+    pub(super) fn encode(&self) -> PathBuf {
+        self.directory.join("encode")
     }
 
     /// Starts a program of ours, with its output in a file.

@@ -22,7 +22,7 @@ const LAYERS: [&[&str]; 6] = [
     &["pgoutput"],
     &["assemble", "filter", "transform", "batch", "progress"],
     &["source", "sink", "copy", "checkpoint", "signal", "stats", "retry", "error", "finding"],
-    &["snapshot", "postgres", "throwaway"],
+    &["snapshot", "postgres", "throwaway", "file_store"],
     &["pipeline", "testing"],
 ];
 

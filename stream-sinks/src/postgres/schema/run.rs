@@ -77,18 +77,18 @@ async fn attempt(
         execute(transaction, statement, "RELEASE SAVEPOINT stream_import").await?;
         return Ok(None);
     };
-    let refused = match &error {
-        SchemaError::Refused { source, .. } => source.code().cloned(),
-        _ => None,
-    };
-    let Some(code) = refused.filter(|code| statement.soft || is_duplicate(code)) else {
+    let SchemaError::Refused { kind, name, message, source } = &error else { return Err(error) };
+    let Some(code) = source.code().filter(|code| statement.soft || is_duplicate(code)) else {
         return Err(error);
     };
     execute(transaction, statement, "ROLLBACK TO SAVEPOINT stream_import").await?;
-    if is_duplicate(&code) {
+    if is_duplicate(code) {
         return Ok(None);
     }
-    Ok(Some(format!("{error}; its statement: {}", statement.sql)))
+    Ok(Some(format!(
+        "{kind} `{name}` was left out at the target: {message}; remove the cause and run `{}` there",
+        statement.sql.trim()
+    )))
 }
 
 fn is_duplicate(code: &SqlState) -> bool {

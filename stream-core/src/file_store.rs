@@ -1,0 +1,518 @@
+//! A checkpoint in a file, for targets that keep none.
+//!
+//! ```text
+//!  offsets          the checkpoint, written anew for each position
+//!  offsets.backup   the same without the newest positions, written when anything else changes
+//!  offsets.lock     locked by the process that runs the stream
+//! ```
+//!
+//! A file is a line with the format's version, a line with the checksum of what follows, and JSON. It is written beside its place, made
+//! durable, and moved there, so that a crash leaves the old one or the new one. One that was damaged all the same is moved aside;
+//! what the tables' copies have come to is then in the backup, and the position is the slot's own, which is never before
+//! what was delivered by more than was not yet confirmed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::error::{Error, ErrorKind};
+use crate::lsn::Lsn;
+use crate::relation::{RelationId, TableName};
+use crate::table::TableOrigin;
+
+const OFFSETS: &str = "offsets";
+const BACKUP: &str = "offsets.backup";
+const LOCK: &str = "offsets.lock";
+const MAGIC: &str = "stream offsets ";
+/// Raised when an older program would misread what a newer one writes.
+const VERSION: u32 = 1;
+
+/// Why a checkpoint in files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileStoreError {
+    /// Another process has the directory.
+    #[error(
+        "directory `{}` is used by another process: wait until it ends, or give this stream another directory (`--data-dir`)",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// It belongs to another stream.
+    #[error(
+        "directory `{}` holds the position of stream `{found}`, and this is stream `{expected}`: give it another directory \
+         (`--data-dir`), or remove `offsets` and `offsets.backup` there if nobody needs them",
+        directory.display()
+    )]
+    OtherStream {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// The stream that would use it.
+        expected: String,
+    },
+    /// The system refuses.
+    #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FileStoreError {
+    /// The error as the engine knows it.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        let kind = match self {
+            Self::Locked(_) => ErrorKind::Fenced,
+            Self::OtherStream { .. } | Self::Io { .. } => ErrorKind::Configuration,
+        };
+        Error::new(kind, self)
+    }
+}
+
+/// Keeps a checkpoint in a directory, which is its own as long as it lives.
+#[derive(Debug)]
+pub struct FileStore {
+    directory: PathBuf,
+    state: State,
+    generation: Arc<AtomicU64>,
+    /// Locked until it is closed.
+    _lock: File,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    stream: String,
+    system_id: Option<String>,
+    slot: Option<String>,
+    position: Option<u64>,
+    completion: Stage,
+    /// How many times tables that had a snapshot were given another.
+    generation: u64,
+    tables: Vec<TableState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    Open,
+    Delivered,
+    Completed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct TableState {
+    name: TableName,
+    /// `None` while it is copied.
+    synced: Option<Synced>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Synced {
+    lsn: u64,
+    relation: u32,
+    published_by: u32,
+}
+
+/// What was found in place of a checkpoint.
+enum Found {
+    Whole(State),
+    Nothing,
+    Damaged(String),
+}
+
+impl FileStore {
+    /// Opens the checkpoint of `stream` in `directory`, which is made if there is none. Blocks for the time of a few disk accesses.
+    ///
+    /// # Errors
+    /// [`FileStoreError`]. Files that are damaged are none: the position is the slot's then.
+    pub fn open(directory: &Path, stream: &str) -> Result<Self, FileStoreError> {
+        fs::create_dir_all(directory).map_err(failed("create", directory))?;
+        let lock_path = directory.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&lock_path);
+        let lock = lock.map_err(failed("open", &lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => FileStoreError::Locked(directory.to_owned()),
+            TryLockError::Error(error) => failed("lock", &lock_path)(error),
+        })?;
+        let state = Self::recall(directory)?.unwrap_or_else(|| State::new(stream));
+        if state.stream != stream {
+            let (found, expected) = (state.stream, stream.to_owned());
+            return Err(FileStoreError::OtherStream {
+                directory: directory.to_owned(),
+                found,
+                expected,
+            });
+        }
+        let generation = Arc::new(AtomicU64::new(state.generation));
+        Ok(Self { directory: directory.to_owned(), state, generation, _lock: lock })
+    }
+
+    /// How many snapshots somebody asked for after the first, as it is known when a snapshot begins: one that a crash
+    /// interrupted is not counted again.
+    #[must_use]
+    pub fn generation(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.generation)
+    }
+
+    /// Reads what is there, and sets damaged files aside.
+    fn recall(directory: &Path) -> Result<Option<State>, FileStoreError> {
+        let (main, backup) = (directory.join(OFFSETS), directory.join(BACKUP));
+        let problem = match read(&main)? {
+            Found::Whole(state) => return Ok(Some(state)),
+            Found::Nothing if !backup.exists() => return Ok(None),
+            Found::Nothing => "it is missing".to_owned(),
+            Found::Damaged(problem) => {
+                set_aside(&main)?;
+                problem
+            }
+        };
+        let path = main.display();
+        match read(&backup)? {
+            Found::Whole(mut state) => {
+                tracing::warn!(
+                    "position file `{path}` cannot be used ({problem}) and was set aside: the stream goes on at its slot's \
+                     position, and events that were not confirmed come again with the same ids"
+                );
+                state.position = None;
+                Ok(Some(state))
+            }
+            Found::Nothing | Found::Damaged(_) => {
+                if backup.exists() {
+                    set_aside(&backup)?;
+                }
+                tracing::warn!(
+                    "position file `{path}` and its backup cannot be used ({problem}) and were set aside: the stream goes on at its \
+                     slot's position, and tables are read anew, because nobody knows which were complete; events that \
+                     were delivered before come again with the same ids"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the checkpoint, and with `whole` its backup too.
+    async fn save(&self, whole: bool) -> Result<(), Error> {
+        let text = self.state.to_text()?;
+        let directory = self.directory.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            if whole {
+                write(&directory, BACKUP, &text)?;
+            }
+            write(&directory, OFFSETS, &text)
+        });
+        let written = written.await.map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        written.map_err(FileStoreError::into_error)
+    }
+}
+
+impl State {
+    fn new(stream: &str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            system_id: None,
+            slot: None,
+            position: None,
+            completion: Stage::Open,
+            generation: 0,
+            tables: Vec::new(),
+        }
+    }
+
+    fn to_text(&self) -> Result<String, Error> {
+        let body = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
+        Ok(format!("{MAGIC}{VERSION}\n{}\n{body}\n", checksum(&body)))
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut parts = text.splitn(3, '\n');
+        let version = parts.next().and_then(|line| line.strip_prefix(MAGIC));
+        let version: u32 = version
+            .and_then(|version| version.parse().ok())
+            .ok_or_else(|| "it is no file of positions".to_owned())?;
+        if version > VERSION {
+            return Err(format!(
+                "it has version {version}, and this program knows versions up to {VERSION}"
+            ));
+        }
+        let (sum, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let body = body.strip_suffix('\n').unwrap_or(body);
+        if checksum(body) != sum {
+            return Err("its checksum is wrong".to_owned());
+        }
+        serde_json::from_str(body).map_err(|error| error.to_string())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let source = self.system_id.clone().zip(self.slot.clone());
+        let tables = self.tables.iter().map(|table| {
+            let sync = match table.synced {
+                Some(Synced { lsn, relation, published_by }) => TableSync::Synced {
+                    lsn: Lsn::new(lsn),
+                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                },
+                None => TableSync::Copying,
+            };
+            (table.name.clone(), sync)
+        });
+        Checkpoint {
+            source: source.map(|(system_id, slot)| SourceIdentity { system_id, slot }),
+            position: self.position.map(Lsn::new),
+            tables: tables.collect(),
+            completion: match self.completion {
+                Stage::Open => Completion::Open,
+                Stage::Delivered => Completion::Delivered,
+                Stage::Completed => Completion::Completed,
+            },
+        }
+    }
+}
+
+impl OffsetStore for FileStore {
+    async fn load(&mut self) -> Result<Checkpoint, Error> {
+        Ok(self.state.checkpoint())
+    }
+
+    async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
+        self.state.system_id = Some(source.system_id.clone());
+        self.state.slot = Some(source.slot.clone());
+        self.state.position = Some(position.get());
+        self.save(true).await
+    }
+
+    async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
+        self.state.position = Some(position.get());
+        self.save(false).await
+    }
+
+    async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
+        let mut known: BTreeMap<_, _> =
+            self.state.tables.drain(..).map(|table| (table.name, table.synced)).collect();
+        let mut again = false;
+        for (name, sync) in tables {
+            let synced = match sync {
+                TableSync::Copying => None,
+                TableSync::Synced {
+                    lsn,
+                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                } => {
+                    let (relation, published_by) = (*relation, *published_by);
+                    Some(Synced { lsn: lsn.get(), relation, published_by })
+                }
+            };
+            let before = known.insert(name.clone(), synced).flatten();
+            again |= before.is_some() && synced.is_none();
+        }
+        self.state.tables =
+            known.into_iter().map(|(name, synced)| TableState { name, synced }).collect();
+        self.state.generation += u64::from(again);
+        self.generation.store(self.state.generation, Ordering::Relaxed);
+        self.save(true).await
+    }
+
+    async fn save_completion(&mut self, completion: Completion) -> Result<(), Error> {
+        self.state.completion = match completion {
+            Completion::Open => Stage::Open,
+            Completion::Delivered => Stage::Delivered,
+            Completion::Completed => Stage::Completed,
+        };
+        self.save(true).await
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let digest = Sha256::digest(body.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileStoreError {
+    let path = path.to_owned();
+    move |source| FileStoreError::Io { doing, path, source }
+}
+
+fn read(path: &Path) -> Result<Found, FileStoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let read = String::from_utf8(bytes).map_err(|error| error.to_string());
+    Ok(match read.and_then(|text| State::from_text(&text)) {
+        Ok(state) => Found::Whole(state),
+        Err(problem) => Found::Damaged(problem),
+    })
+}
+
+/// Moves a file away, without taking the place of another.
+fn set_aside(path: &Path) -> Result<(), FileStoreError> {
+    let aside = (1..)
+        .map(|number: u32| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".damaged-{number}"));
+            PathBuf::from(name)
+        })
+        .find(|aside| !aside.exists())
+        .unwrap_or_default();
+    fs::rename(path, aside).map_err(failed("move", path))
+}
+
+/// Replaces a file of `directory`, all or nothing.
+fn write(directory: &Path, name: &str, text: &str) -> Result<(), FileStoreError> {
+    let (path, beside) = (directory.join(name), directory.join(format!("{name}.new")));
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(failed("write", &beside))?;
+    fs::rename(&beside, &path).map_err(failed("replace", &path))?;
+    // Until the directory is written the old file may come back.
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed("write", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = "default.orders";
+
+    fn source() -> SourceIdentity {
+        SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned() }
+    }
+
+    fn synced(lsn: u64) -> TableSync {
+        let origin = TableOrigin { relation: RelationId(16_384), published_by: 7 };
+        TableSync::Synced { lsn: Lsn::new(lsn), origin }
+    }
+
+    /// A directory in which a stream has come to 0/20 with one table copied and one not.
+    async fn saved() -> (tempfile::TempDir, Checkpoint) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = FileStore::open(directory.path(), STREAM).unwrap();
+        assert_eq!(store.load().await.unwrap(), Checkpoint::default());
+        store.save_start(&source(), Lsn::new(10)).await.unwrap();
+        let tables = [
+            (TableName::new("s", "a\"b"), synced(11)),
+            (TableName::new("s", "b"), TableSync::Copying),
+        ];
+        store.save_tables(&tables).await.unwrap();
+        store.save_position(Lsn::new(0x20)).await.unwrap();
+        let checkpoint = store.load().await.unwrap();
+        (directory, checkpoint)
+    }
+
+    async fn load(directory: &Path) -> Checkpoint {
+        FileStore::open(directory, STREAM).unwrap().load().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_is_loaded() {
+        let (directory, saved) = saved().await;
+        assert_eq!(load(directory.path()).await, saved);
+        assert_eq!(saved.position, Some(Lsn::new(0x20)));
+        assert_eq!(saved.source, Some(source()));
+        let mut store = FileStore::open(directory.path(), STREAM).unwrap();
+        store.save_completion(Completion::Delivered).await.unwrap();
+        drop(store);
+        assert_eq!(load(directory.path()).await.completion, Completion::Delivered);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_gives_the_tables_and_leaves_the_position_to_the_slot() {
+        let newer = format!("{MAGIC}{}\nx\n{{}}\n", VERSION + 1);
+        for damage in ["", "\0\0\0\0\0\0", "nonsense", &newer] {
+            let (directory, saved) = saved().await;
+            let path = directory.path().join(OFFSETS);
+            fs::write(&path, damage).unwrap();
+            assert_eq!(load(directory.path()).await, Checkpoint { position: None, ..saved });
+            let aside = directory.path().join("offsets.damaged-1");
+            assert_eq!(fs::read_to_string(aside).unwrap(), damage);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_cut_anywhere_or_with_any_byte_changed_is_damaged() {
+        let (directory, saved) = saved().await;
+        let text = fs::read(directory.path().join(OFFSETS)).unwrap();
+        // The last byte is a line end that nothing depends on.
+        for end in 0..text.len() - 1 {
+            let cut = String::from_utf8(text[..end].to_vec()).unwrap();
+            assert!(State::from_text(&cut).is_err(), "cut at {end}");
+        }
+        for at in 0..text.len() - 1 {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            let read = State::from_text(&String::from_utf8(changed).unwrap());
+            assert!(read.is_err() || read.unwrap().checkpoint() == saved, "changed at {at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_backup_tables_are_copied_again() {
+        let (directory, _) = saved().await;
+        for name in [OFFSETS, BACKUP] {
+            fs::write(directory.path().join(name), [0; 300]).unwrap();
+        }
+        assert_eq!(load(directory.path()).await, Checkpoint::default());
+    }
+
+    #[tokio::test]
+    async fn a_position_file_that_was_removed_does_not_begin_the_stream_anew() {
+        let (directory, saved) = saved().await;
+        fs::remove_file(directory.path().join(OFFSETS)).unwrap();
+        assert_eq!(load(directory.path()).await, Checkpoint { position: None, ..saved });
+    }
+
+    #[tokio::test]
+    async fn a_crash_between_the_files_leaves_the_old_position() {
+        let (directory, saved) = saved().await;
+        fs::write(directory.path().join("offsets.new"), "half").unwrap();
+        assert_eq!(load(directory.path()).await, saved);
+    }
+
+    #[tokio::test]
+    async fn a_directory_belongs_to_one_process_and_one_stream() {
+        let (directory, _) = saved().await;
+        let store = FileStore::open(directory.path(), STREAM).unwrap();
+        let error = FileStore::open(directory.path(), STREAM).unwrap_err();
+        assert_eq!(error.into_error().kind(), ErrorKind::Fenced);
+        drop(store);
+        let error = FileStore::open(directory.path(), "default.other").unwrap_err().into_error();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let told = error.to_string();
+        assert!(told.contains(STREAM) && told.contains("default.other"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_tables_that_had_one_is_a_new_generation_and_a_crash_is_not() {
+        let (directory, _) = saved().await;
+        let mut store = FileStore::open(directory.path(), STREAM).unwrap();
+        let generation = store.generation();
+        let (a, b) = (TableName::new("s", "a\"b"), TableName::new("s", "b"));
+        let done = synced(12);
+        store.save_tables(&[(b.clone(), TableSync::Copying)]).await.unwrap();
+        store.save_tables(&[(b.clone(), done)]).await.unwrap();
+        assert_eq!(generation.load(Ordering::Relaxed), 0);
+        let both = [(a, TableSync::Copying), (b, TableSync::Copying)];
+        store.save_tables(&both).await.unwrap();
+        store.save_tables(&both).await.unwrap();
+        assert_eq!(generation.load(Ordering::Relaxed), 1);
+        drop(store);
+        let store = FileStore::open(directory.path(), STREAM).unwrap();
+        assert_eq!(store.generation().load(Ordering::Relaxed), 1);
+    }
+}

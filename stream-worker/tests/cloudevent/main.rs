@@ -1,0 +1,9 @@
+//! `stream-worker local` from real servers to an HTTP endpoint.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+
+mod fixture;
+mod kill;
+mod receiver;
+mod runs;
+mod trouble;

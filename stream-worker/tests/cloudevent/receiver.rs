@@ -1,0 +1,121 @@
+//! An endpoint that remembers what it took, and that fails now and then.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it fails: of a thousand requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// Answers with status 503, and takes nothing.
+    pub(crate) unavailable: u32,
+    /// Takes the events, and closes the connection without an answer.
+    pub(crate) reset: u32,
+}
+
+/// The endpoint. Its threads end with the test's process.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    taken: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Receiver {
+    pub(crate) fn start(faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let receiver = Self { address: listener.local_addr().unwrap(), taken: Arc::default() };
+        let taken = Arc::clone(&receiver.taken);
+        std::thread::spawn(move || {
+            for (number, socket) in listener.incoming().enumerate() {
+                let (socket, taken) = (socket.unwrap(), Arc::clone(&taken));
+                let random = fastrand::Rng::with_seed(number as u64);
+                std::thread::spawn(move || serve(socket, &taken, faults, random));
+            }
+        });
+        receiver
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// All events so far, in the order in which they came.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// The events as text, `c orders 7` each, once there are `number` of them.
+    pub(crate) fn lines(&self, number: usize) -> Vec<String> {
+        let start = Instant::now();
+        loop {
+            let lines: Vec<_> = self.events().iter().map(line).collect();
+            if lines.len() >= number {
+                assert_eq!(lines.len(), number, "{lines:?}");
+                return lines;
+            }
+            assert!(start.elapsed() < PATIENCE, "{number} events do not come: {lines:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Operation, subject and the first value of the row.
+fn line(event: &Value) -> String {
+    let data = &event["data"];
+    let row = ["after", "before"].iter().find_map(|name| data[name].as_object());
+    let key = row.and_then(|row| row.get("id")).map(ToString::to_string).unwrap_or_default();
+    let subject = event["subject"].as_str().unwrap().trim_start_matches("public.");
+    format!("{} {subject} {key}", data["op"].as_str().unwrap()).trim_end().to_owned()
+}
+
+fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut random: fastrand::Rng) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut socket = socket;
+    // One that was killed leaves half a request.
+    while let Some(body) = request(&mut reader) {
+        let fate = random.u32(..1000);
+        let mut status = "204 No Content";
+        if fate < faults.unavailable {
+            status = "503 Service Unavailable";
+        } else {
+            let mut taken = taken.lock().unwrap();
+            match serde_json::from_slice(&body).unwrap() {
+                Value::Array(events) => taken.extend(events),
+                event => taken.push(event),
+            }
+            if fate < faults.unavailable + faults.reset {
+                return;
+            }
+        }
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        if socket.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(body)
+}

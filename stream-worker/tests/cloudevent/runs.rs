@@ -1,0 +1,139 @@
+//! Streams that do what they are to do.
+
+use std::path::Path;
+
+use stream_core::postgres::SqlClient;
+
+use crate::fixture::{Bench, Worker, directory};
+use crate::receiver::{Faults, Receiver};
+
+const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text);
+    INSERT INTO orders SELECT n, 'old' FROM generate_series(1, 3) n";
+
+#[tokio::test]
+async fn the_example_runs_with_only_its_url_changed() {
+    let receiver = Receiver::start(Faults::default());
+    let directory = directory();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    for name in ["events-stream.yaml", "source-cluster.yaml", "orders.sql"] {
+        let text = std::fs::read_to_string(examples.join(name)).unwrap();
+        let text = text.replace("http://127.0.0.1:8080/", &receiver.url());
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let files = ["-f", "events-stream.yaml", "source-cluster.yaml"];
+    let init = ["--init", "source-cluster=orders.sql"];
+    let variables = [("TOKEN", "s3cret")];
+    let mut worker = Worker::start(directory.path(), &[&files[..], &init[..]].concat(), &variables);
+    let mut read = receiver.lines(5);
+    read.sort();
+    assert_eq!(
+        read,
+        ["r order_items", "r order_items", "r order_items", "r orders 1", "r orders 2"]
+    );
+    worker.says("\"phase\":\"streaming\"");
+    let output = worker.output();
+    let url = output.lines().find_map(|line| line.strip_prefix("source-cluster: ")).unwrap();
+    let url = url.split(' ').next().unwrap();
+    let client = SqlClient::connect(&url.parse().unwrap()).await.unwrap();
+    for statement in [
+        "INSERT INTO public.orders (customer, total) VALUES ('Linus', 1)",
+        "UPDATE public.orders SET total = 5 WHERE id = 3",
+        "UPDATE public.orders SET id = DEFAULT WHERE id = 3",
+        "DELETE FROM public.orders WHERE id = 4",
+        "TRUNCATE public.orders CASCADE",
+    ] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    let lines = receiver.lines(12);
+    assert_eq!(
+        lines[5..10],
+        ["c orders 3", "u orders 3", "d orders 3", "c orders 4", "d orders 4"]
+    );
+    let mut truncates = lines[10..].to_vec();
+    truncates.sort();
+    assert_eq!(truncates, ["t order_items", "t orders"]);
+    let output = worker.stops();
+    assert!(!output.contains("s3cret"), "{output}");
+}
+
+#[tokio::test]
+async fn deletes_messages_heartbeats_and_transaction_markers_stop_nothing() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    let properties = "heartbeatIntervalMs: 100, provideTransactionMetadata: true";
+    bench.write(&receiver.url(), "", properties);
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let sql = "DELETE FROM public.orders WHERE id = 1; SELECT pg_logical_emit_message(true, 'note', 'in');
+        SELECT pg_logical_emit_message(false, 'note', 'out'); INSERT INTO orders VALUES (4)";
+    bench.source.execute(sql).await.unwrap();
+    let lines = receiver.lines(7);
+    assert_eq!(lines[..3], ["r orders 1", "r orders 2", "r orders 3"]);
+    // The message outside of the transaction does not wait for its end.
+    let mut rest = lines[3..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["c orders 4", "d orders 1", "m note", "m note"]);
+    let events = receiver.events();
+    let markers: Vec<_> =
+        events[..3].iter().map(|event| &event["data"]["source"]["snapshot"]).collect();
+    assert_eq!(markers, ["first", "true", "last"]);
+    worker.stops();
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_a_stop_and_reads_nothing_again() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    for round in 0..3 {
+        let mut worker = bench.start(&[]);
+        let sql = format!("INSERT INTO orders VALUES ({})", 10 + round);
+        bench.source.execute(&sql).await.unwrap();
+        // One that is written while the snapshot is not yet taken is read.
+        let lines = receiver.lines(4 + round);
+        assert!(lines.last().unwrap().ends_with(&format!("orders {}", 10 + round)), "{lines:?}");
+        worker.says("\"phase\":\"streaming\"");
+        worker.stops();
+    }
+}
+
+#[tokio::test]
+async fn initial_only_and_complete_end_well_and_leave_no_slot() {
+    for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {
+        let bench = Bench::new(ORDERS).await;
+        let receiver = Receiver::start(Faults::default());
+        bench.write(&receiver.url(), ", mode: batched, maxInFlight: 4", properties);
+        for _ in 0..2 {
+            let (code, output) = bench.start(more).ends();
+            assert_eq!(code, Some(0), "{output}");
+            assert_eq!(receiver.lines(3), ["r orders 1", "r orders 2", "r orders 3"]);
+            assert_eq!(bench.slots().await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_without_a_key_have_ids_of_their_own_that_come_again() {
+    let sql = "CREATE TABLE log (note text); INSERT INTO log SELECT 'same' FROM generate_series(1, 200);
+        CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 200)";
+    let bench = Bench::new(sql).await;
+    let ids = |receiver: &Receiver| {
+        receiver.lines(400);
+        let events = receiver.events();
+        events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let receiver = Receiver::start(Faults::default());
+        bench.write(&receiver.url(), ", mode: batched", "snapshotMode: initial_only");
+        let (code, output) = bench.start(&[]).ends();
+        assert_eq!(code, Some(0), "{output}");
+        let mut ids = ids(&receiver);
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 400);
+        runs.push(ids);
+        std::fs::remove_dir_all(bench.directory.path().join("stream-data")).unwrap();
+    }
+    assert_eq!(runs[0], runs[1]);
+}
