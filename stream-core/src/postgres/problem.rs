@@ -75,6 +75,11 @@ pub(super) fn from_slot_creation(slot: &str, error: WireError) -> Error {
             ErrorKind::Configuration,
             "give the role the right with `ALTER ROLE … REPLICATION`",
         )),
+        // It was not there a moment ago.
+        "42710" => Some((
+            ErrorKind::Transient,
+            "another worker of the stream has just made it: starting again to see which of the two goes on",
+        )),
         _ => None,
     })
 }
@@ -151,6 +156,12 @@ pub(super) fn unexpected(what: impl Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_that_another_worker_makes_at_the_same_time_is_looked_at_again() {
+        let error = WireError::Server(Box::new(ServerError::parse(b"C42710\0Malready exists\0")));
+        assert_eq!(from_slot_creation("slot", error).kind(), ErrorKind::Transient);
+    }
 
     #[test]
     fn what_a_server_fails_at_by_itself_is_tried_again() {

@@ -44,7 +44,10 @@ impl Launch {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.program);
         command.args(["local", "--log-format", "text", "-f", "stream.yaml"]);
-        command.args(["--cluster", "here=env:SOURCE", "--cluster", "there=env:TARGET"]);
+        command.args(["--cluster", "here=env:SOURCE"]);
+        if self.receiver.is_none() {
+            command.args(["--cluster", "there=env:TARGET"]);
+        }
         for directory in &self.programs {
             command.arg("--postgres-dir").arg(directory);
         }
