@@ -1,9 +1,14 @@
 //! A small fixed set of `cargo xtask torture`: streams go through faults at moments that their seeds tell.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Each run has as many jobs as there are cores to test with.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Runs seeds of the harness with the worker that these tests were built with.
 fn torture(arguments: &[&str]) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--package", "xtask", "--", "torture", "--worker"]);
     cargo.arg(env!("CARGO_BIN_EXE_stream-worker")).args(arguments);
@@ -21,6 +26,16 @@ fn torture(arguments: &[&str]) {
 }
 
 #[test]
+fn a_worker_killed_at_any_moment_loses_nothing_and_doubles_nothing() {
+    torture(&["--seeds", "5", "--only", "worker: SIGKILL"]);
+}
+
+#[test]
 fn streams_through_faults_lose_nothing_and_double_nothing() {
-    torture(&["--seeds", "6", "--first-seed", "100", "--jobs", "2"]);
+    torture(&["--seeds", "4", "--first-seed", "100"]);
+}
+
+#[test]
+fn events_through_faults_arrive_in_order_and_repeat_only_with_their_id() {
+    torture(&["--seeds", "2", "--target", "http"]);
 }

@@ -34,7 +34,7 @@ pub(super) struct Seen {
 
 /// The end where changes arrive.
 pub(super) enum Watched {
-    Postgres(Session),
+    Postgres(Box<Session>),
     Receiver(Arc<Receiver>),
 }
 

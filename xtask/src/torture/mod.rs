@@ -75,6 +75,22 @@ enum Target {
     Http,
 }
 
+impl Target {
+    /// The name of a run's directory.
+    fn run(self, seed: u64) -> String {
+        match self {
+            Self::Postgres => seed.to_string(),
+            Self::Http => format!("http-{seed}"),
+        }
+    }
+
+    /// The arguments that repeat a run.
+    fn arguments(self, seed: u64) -> String {
+        let target = if self == Self::Http { " --target http" } else { "" };
+        format!("--seeds 1 --first-seed {seed}{target}")
+    }
+}
+
 /// Runs all seeds; fails when one does.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let provided = postgres::provide(workspace, &Wanted::Any)?;
@@ -124,6 +140,20 @@ impl Torture {
         Ok(std::fs::rename(unfinished, self.program())?)
     }
 
+    /// What to look at and what to run after a failure.
+    fn again(&self, seed: u64) -> String {
+        let log = self.directory.join(self.target.run(seed)).join("worker.log");
+        let only = match &*self.only {
+            "" => String::new(),
+            only => format!(" --only '{only}'"),
+        };
+        let arguments = self.target.arguments(seed);
+        format!(
+            "the worker's log: {}\n  again: cargo xtask torture {arguments}{only}",
+            log.display()
+        )
+    }
+
     fn program(&self) -> PathBuf {
         self.directory.join("stream-worker")
     }
@@ -142,7 +172,7 @@ impl Torture {
                     let began = Instant::now();
                     let (record, ended) = this.one(&mut lab, job, seed).await;
                     if let Ok(mut report) = report.lock() {
-                        report.add(seed, &record, ended, began.elapsed());
+                        report.add(seed, &record, ended, began.elapsed(), &this.again(seed));
                     }
                 }
             });
@@ -157,7 +187,7 @@ impl Torture {
     /// Runs a seed on the servers of a job; ones that are broken are replaced for the next.
     async fn one(&self, kept: &mut Option<Lab>, job: u64, seed: u64) -> (Record, Result<()>) {
         let prepared = async {
-            let directory = self.directory.join(seed.to_string());
+            let directory = self.directory.join(self.target.run(seed));
             if directory.exists() {
                 std::fs::remove_dir_all(&directory)?;
             }

@@ -24,7 +24,14 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds a run, and says how it was.
-    pub(super) fn add(&mut self, seed: u64, record: &Record, ended: Result<()>, took: Duration) {
+    pub(super) fn add(
+        &mut self,
+        seed: u64,
+        record: &Record,
+        ended: Result<()>,
+        took: Duration,
+        again: &str,
+    ) {
         let Record { hits, transactions, states, starts } = record;
         self.runs += 1;
         for hit in hits {
@@ -38,7 +45,7 @@ impl Report {
             Ok(()) => "ok".to_owned(),
             Err(error) => {
                 let reason = format!("{error:#}");
-                self.failed.insert(seed, reason.clone());
+                self.failed.insert(seed, format!("{reason}\n  {again}"));
                 format!("FAILED: {reason}")
             }
         };
@@ -70,7 +77,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\n{} runs, {} faults, {} workers, {} transactions, {} states read",
+            "\n{} runs, {} faults, {} workers, {} transactions, {} states or events read",
             grouped(self.runs),
             grouped(self.hits.values().sum()),
             grouped(self.starts),
@@ -85,11 +92,7 @@ impl fmt::Display for Report {
             self.failed.len()
         )?;
         for (seed, reason) in &self.failed {
-            writeln!(
-                f,
-                "\nseed {seed}: {reason}\n  the worker's log is target/torture/{seed}/worker.log; again: \
-                 cargo xtask torture --seeds 1 --first-seed {seed}"
-            )?;
+            writeln!(f, "\nseed {seed}: {reason}")?;
         }
         Ok(())
     }

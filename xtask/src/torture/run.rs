@@ -69,7 +69,7 @@ async fn to_postgres(
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
     let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
     let mut reader = Reader::new(&target);
-    let eyes = Eyes::new(&source, Watched::Postgres(Session::new(&target)));
+    let eyes = Eyes::new(&source, Watched::Postgres(Box::new(Session::new(&target))));
     let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
     let ended = tokio::select! {
         wrong = reader.run() => Err(wrong),
