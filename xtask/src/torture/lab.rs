@@ -45,9 +45,9 @@ struct Host {
 }
 
 impl Lab {
-    /// Starts two servers; the target's data is on a small disk of its own where one can be had at `mount`.
-    pub(super) async fn start(binaries: &Binaries, mount: &Path) -> Result<Self> {
-        let disk = Disk::mount(mount);
+    /// Starts two servers; the target's data is on a small disk of its own where one can be had.
+    pub(super) async fn start(binaries: &Binaries, job: u64) -> Result<Self> {
+        let disk = Disk::mount(job);
         let data = match &disk {
             Some(disk) => DataDirectory::Kept(disk.mount.join("server")),
             None => DataDirectory::Temporary,
@@ -222,6 +222,9 @@ impl Host {
     }
 }
 
+/// What the names of their directories begin with; then come the process and the job.
+const DISKS: &str = "sgstream-torture-";
+
 /// A file system in memory, that can be filled.
 struct Disk {
     mount: PathBuf,
@@ -232,17 +235,29 @@ impl Disk {
     const SIZE: &str = "size=900m,mode=755";
 
     /// Nothing where that is not allowed.
-    fn mount(mount: &Path) -> Option<Self> {
+    fn mount(job: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !cfg!(target_os = "linux") {
             return None;
         }
-        let disk = Self { mount: mount.to_owned() };
-        // Of a run that was killed.
-        disk.unmount();
-        std::fs::create_dir_all(mount).ok()?;
+        Self::unmount_stale();
+        let mount = std::env::temp_dir().join(format!("{DISKS}{}-{job}", std::process::id()));
+        let disk = Self { mount: mount.clone() };
+        std::fs::create_dir_all(&mount).ok()?;
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", Self::SIZE, "torture"]).arg(mount);
+        command.args(["-t", "tmpfs", "-o", Self::SIZE, "torture"]).arg(&mount);
         command.output().is_ok_and(|output| output.status.success()).then_some(disk)
+    }
+
+    /// Those of runs that were killed: their names tell the processes.
+    fn unmount_stale() {
+        let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let process = name.strip_prefix(DISKS).and_then(|rest| rest.split('-').next());
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                drop(Self { mount: entry.path() });
+            }
+        }
     }
 
     fn filler(&self) -> PathBuf {

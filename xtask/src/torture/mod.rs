@@ -105,6 +105,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(torture.all(args))?;
+    std::fs::remove_file(torture.program())?;
     println!("\n{report}");
     println!("{} s", began.elapsed().as_secs());
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -135,9 +136,8 @@ impl Torture {
             }
         };
         std::fs::create_dir_all(&self.directory)?;
-        let unfinished = self.directory.join("stream-worker.new");
-        std::fs::copy(built, &unfinished)?;
-        Ok(std::fs::rename(unfinished, self.program())?)
+        std::fs::copy(built, self.program())?;
+        Ok(())
     }
 
     /// What to look at and what to run after a failure.
@@ -155,7 +155,7 @@ impl Torture {
     }
 
     fn program(&self) -> PathBuf {
-        self.directory.join("stream-worker")
+        self.directory.join(format!("stream-worker-{}", std::process::id()))
     }
 
     async fn all(&self, args: &Args) -> Result<Report> {
@@ -194,10 +194,7 @@ impl Torture {
             std::fs::create_dir_all(&directory)?;
             let lab = match kept.take() {
                 Some(lab) => lab,
-                None => {
-                    let name = format!("sgstream-torture-{}-{job}", std::process::id());
-                    Lab::start(&self.server, &std::env::temp_dir().join(name)).await?
-                }
+                None => Lab::start(&self.server, job).await?,
             };
             let receiver = match self.target {
                 Target::Postgres => None,
