@@ -56,19 +56,24 @@ impl Node {
         if path.is_empty() {
             return (self, true);
         }
-        let child = match &self.data {
-            Data::Map(entries) => entries.iter().find_map(|(key, child)| {
-                let rest = path.strip_prefix(key.as_str())?;
-                let rest = if rest.starts_with('[') { rest } else { after_dot(rest)? };
-                Some((child, rest))
-            }),
+        let found = match &self.data {
+            // A key may have dots of its own, and another one may be the first part of it.
+            Data::Map(entries) => entries
+                .iter()
+                .filter_map(|(key, child)| {
+                    let rest = path.strip_prefix(key.as_str())?;
+                    let rest = if rest.starts_with('[') { rest } else { after_dot(rest)? };
+                    Some((child.nearest(rest), key.len()))
+                })
+                .max_by_key(|((_, exact), length)| (*exact, *length))
+                .map(|(found, _)| found),
             Data::List(items) => path.strip_prefix('[').and_then(|path| {
                 let (index, rest) = path.split_once(']')?;
-                Some((items.get(index.parse::<usize>().ok()?)?, after_dot(rest)?))
+                Some(items.get(index.parse::<usize>().ok()?)?.nearest(after_dot(rest)?))
             }),
             _ => None,
         };
-        child.map_or((self, false), |(child, rest)| child.nearest(rest))
+        found.unwrap_or((self, false))
     }
 }
 

@@ -18,6 +18,14 @@ pub(crate) fn structural(schema: &mut Schema) {
     if let Some(Value::String(text)) = node.get_mut("description") {
         *text = reflowed(text);
     }
+    for key in ["items", "additionalProperties"] {
+        // The text of a type is for those who read the code; the field says what its entries are. Words have no other place.
+        if let Some(Value::Object(entry)) = node.get_mut(key)
+            && !entry.contains_key("enum")
+        {
+            entry.remove("description");
+        }
+    }
     if node.get("additionalProperties") == Some(&Value::Bool(false)) {
         node.remove("additionalProperties");
     }

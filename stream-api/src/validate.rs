@@ -136,8 +136,21 @@ fn bounds(schema: &Value, node: &Node, path: &str, problems: &mut Vec<Problem>) 
             if let Some(most) = bound("maxProperties").filter(|most| size(entries.len()) > *most) {
                 add(format!("must have at most {most} items"));
             }
+            for name in
+                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
+            {
+                let is_there = |(key, child): &(String, Node)| {
+                    key == name && !matches!(child.data, Data::Null)
+                };
+                if !entries.iter().any(is_there) {
+                    problems.push(Problem::at(field_path(path, name), "required field is missing"));
+                }
+            }
             let fields = schema.get("properties").and_then(Value::as_object);
-            for (key, child) in entries {
+            // Who writes a stream has no say in its status.
+            for (key, child) in
+                entries.iter().filter(|(key, _)| !path.is_empty() || key != "status")
+            {
                 let path = field_path(path, key);
                 let known = fields.and_then(|fields| fields.get(key));
                 match (known.or_else(|| schema.get("additionalProperties")), fields) {

@@ -66,10 +66,11 @@ fn every_field_of_the_existing_resource_is_there() {
 fn every_field_is_described_in_a_line_first() {
     let mut count = 0;
     walk(&schema(), "", &mut |path, node, _| {
+        let text = node["description"].as_str().unwrap_or_default();
         if path.ends_with("[]") || path.ends_with(".*") {
+            assert!(text.is_empty() || node["enum"].is_array(), "`{path}`: {text}");
             return;
         }
-        let text = node["description"].as_str().unwrap_or_default();
         let end = [". ", ".\n", "\n"].iter().filter_map(|end| text.find(end)).min();
         let first = &text[..end.unwrap_or(text.len())];
         assert!(first.len() > 5, "`{path}`: {text}");
@@ -189,6 +190,39 @@ fn every_default_is_a_value_of_its_property() {
     check_defaults::<EngineProperties>(EngineProperties::PROPERTIES);
 }
 
+/// Whether `text` says that this is the default.
+fn says_default(text: &str, default: &str) -> bool {
+    let said = match default {
+        "[]" | "{}" => return text.contains("Default: none"),
+        list if list.starts_with('[') => list.trim_matches(['[', ']', '"']),
+        other => other,
+    };
+    [format!("Default: {said}."), format!("Default: `{said}`")]
+        .iter()
+        .any(|said| text.contains(said))
+}
+
+#[test]
+fn every_default_is_the_one_that_the_text_says() {
+    for property in tables().into_iter().flatten() {
+        let Some(default) = property.default else { continue };
+        let said = says_default(property.text.trim(), default);
+        assert!(said, "{}: {default}: {}", property.name, property.text);
+    }
+    let mut count = 0;
+    walk(&schema(), "", &mut |path, node, _| {
+        let default = match &node["default"] {
+            Value::String(text) if !text.is_empty() => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return,
+        };
+        let text = node["description"].as_str().unwrap_or_default().replace(", without end", ".");
+        assert!(says_default(&text, &default), "`{path}`: {default}: {text}");
+        count += 1;
+    });
+    assert!(count >= 15, "{count}");
+}
+
 #[test]
 fn names_get_their_dots() {
     let dotted = |name: &str| {
@@ -214,6 +248,10 @@ fn properties_that_are_set_in_vain_are_known() {
         "topicCacheSize": 5,
         "heartbeatIntervalMs": 1000,
         "readOnly": false,
+        "maxBatchSize": 2048,
+        "tombstonesOnDelete": true,
+        "topicDelimiter": ".",
+        "columnPropagateSourceType": [".*"],
     }))
     .unwrap();
     let names: Vec<_> = table.without_effect().iter().map(|property| property.name).collect();

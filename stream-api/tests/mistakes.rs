@@ -293,6 +293,34 @@ fn what_is_missing_is_named_once() {
 }
 
 #[test]
+fn all_that_is_missing_is_named() {
+    let head = "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {name: orders}\n";
+    assert_eq!(
+        told(&[("s.yaml", &format!("{head}spec: {{maxRetries: -2}}\n"))]),
+        "s.yaml:4: spec.source: required field is missing\n\
+         s.yaml:4: spec.pods: required field is missing\n\
+         s.yaml:4: spec.target: required field is missing\n\
+         s.yaml:4: spec.maxRetries: maxRetries must be greater or equal to -1"
+    );
+    // Types of Kubernetes' own are read as if nothing was required.
+    check(
+        "      size: 1Gi\n",
+        "      size: 1Gi\n    scheduling: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a}]}]}}}\n",
+        "s.yaml:24: spec.pods.scheduling.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator: required field is missing",
+    );
+}
+
+#[test]
+fn a_key_that_begins_as_another_one_is_told_once_and_hides_nothing() {
+    check(
+        "  pods:\n",
+        "  metadata:\n    labels:\n      pods:\n        app: x\n        app.example.com/name: 5\n    lables: {}\n  pods:\n",
+        "s.yaml:25: spec.metadata.labels.pods.app.example.com/name: expected a string, found an integer: put it in quotes\n\
+         s.yaml:26: spec.metadata.lables: unknown field `lables`, did you mean `labels`?",
+    );
+}
+
+#[test]
 fn the_head_of_a_document_is_checked() {
     for (from, to, expected) in [
         (

@@ -281,9 +281,16 @@ async fn a_server_that_cannot_be_asked_is_no_mistake_of_the_file() {
 #[tokio::test]
 async fn a_stream_into_its_own_source_is_refused() {
     let source = TestDatabase::create(testing::server(15)).await.unwrap();
-    source.execute("CREATE TABLE public.orders (id int PRIMARY KEY)").await.unwrap();
+    source
+        .execute(
+            "CREATE TABLE public.orders (id int PRIMARY KEY); INSERT INTO public.orders VALUES (1)",
+        )
+        .await
+        .unwrap();
     let output = Stream::between(source.url(), source.url(), "").connects().ends(2);
     tells(&output, &["error: target: source and target are the same database"]);
+    // What the target holds is the source's own.
+    assert!(!output.contains("TRUNCATE"), "{output}");
 }
 
 #[tokio::test]
@@ -303,7 +310,12 @@ async fn what_the_import_of_the_schema_would_meet_is_told() {
     let output = stream.connects().ends(0);
     tells(
         &output,
-        &["warning: target: FK CONSTRAINT `", "b_a_fkey", "is not imported", "ADD CONSTRAINT"],
+        &[
+            "warning: target: FK CONSTRAINT `",
+            "b_a_fkey",
+            "is not imported",
+            "`ALTER TABLE ONLY public.b ADD CONSTRAINT",
+        ],
     );
     if newest != 15 {
         tells(&output, &[&format!("role `{owner}` does not exist at the target")]);
@@ -361,6 +373,63 @@ spec:
         (18, "spec.pods.persistentVolume.size", "a number in Mi, Gi or Ti, as 1Gi"),
     ] {
         tells(&output, &[&format!("stream.yaml:{line}: {path}: "), remedy]);
+    }
+}
+
+#[test]
+fn a_field_that_nothing_reads_yet_is_warned_of_when_it_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let stream = |target: &str, more: &str| {
+        let yaml = format!(
+            "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: orders}}\nspec:\n  source: {{type: SGCluster, \
+             sgCluster: {{name: here}}}}\n  target: {{type: SGCluster, sgCluster: {{name: there{target}}}}}\n  pods: \
+             {{persistentVolume: {{size: 1Gi}}}}\n{more}"
+        );
+        std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+        validate(&directory, &["-f", "stream.yaml"], &[], &[]).ends(0)
+    };
+    let output = stream(
+        ", skipDropIndexesAndConstraints: true, skipDropPrimaryKeys: true, skipRestoreIndexesAfterSnapshot: true, \
+         ddlImportRoleSkipFilter: x",
+        "  reclaimPolicy: Delete\n",
+    );
+    assert_eq!(output.lines().count(), 5, "{output}");
+    for field in [
+        "target.sgCluster.skipDropIndexesAndConstraints",
+        "target.sgCluster.skipDropPrimaryKeys",
+        "target.sgCluster.skipRestoreIndexesAfterSnapshot",
+        "target.sgCluster.ddlImportRoleSkipFilter",
+        "reclaimPolicy",
+    ] {
+        tells(&output, &[&format!("warning: spec.{field}: no effect: not implemented yet: ")]);
+    }
+    assert_eq!(stream(", skipDropPrimaryKeys: false", "  reclaimPolicy: Retain\n"), "");
+}
+
+#[test]
+fn a_property_without_which_other_data_would_arrive_is_no_matter_of_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "\
+apiVersion: stackgres.io/v1alpha1
+kind: SGStream
+metadata: {name: orders}
+spec:
+  source: {type: SGCluster, sgCluster: {name: here, debeziumProperties: {fieldNameAdjustmentMode: avro}}}
+  target: {type: SGCluster, sgCluster: {name: there}}
+  pods: {persistentVolume: {size: 1Gi}}
+  debeziumEngineProperties: {transforms: {mask: {type: org.apache.kafka.connect.transforms.MaskField$Value}}}
+";
+    std::fs::write(directory.path().join("stream.yaml"), yaml).unwrap();
+    let servers = ["here", "there"].map(|name| format!("{name}=postgres://u@127.0.0.1:1/"));
+    let [here, there] = &servers;
+    let connect = ["-f", "stream.yaml", "--connect", "--cluster", here, "--cluster", there];
+    let output = validate(&directory, &connect, &[], &[]).ends(2);
+    for path in [
+        "spec.source.sgCluster.debeziumProperties.fieldNameAdjustmentMode",
+        "spec.debeziumEngineProperties.transforms",
+    ] {
+        tells(&output, &[&format!("{path}: not supported yet, and without it other data")]);
+        assert_eq!(output.matches(path).count(), 1, "{output}");
     }
 }
 

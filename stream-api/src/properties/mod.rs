@@ -135,6 +135,11 @@ fn parsed<T: DeserializeOwned>(default: &'static str) -> T {
         .expect("a default has the type of its row")
 }
 
+/// A row's default, as a value: JSON, or a text as it is.
+fn parsed_default(default: &str) -> Value {
+    serde_json::from_str(default).unwrap_or_else(|_| default.into())
+}
+
 /// The rows that have no effect although they are set. A value that is the default counts as not set.
 fn without_effect(
     rows: &'static [Property],
@@ -146,7 +151,12 @@ fn without_effect(
     let (set, default) = (values(serde_json::to_value(set)), values(serde_json::to_value(default)));
     rows.iter()
         .filter(|row| row.support != Support::Honoured)
-        .filter(|row| set.get(row.name).is_some_and(|value| Some(value) != default.get(row.name)))
+        .filter(|row| {
+            let written = || row.default.map(parsed_default);
+            set.get(row.name).is_some_and(|value| {
+                Some(value) != default.get(row.name) && Some(value) != written().as_ref()
+            })
+        })
         .collect()
 }
 

@@ -75,7 +75,7 @@ properties! {
         /// How names of schemas are fitted to other formats. Default: `none`.
         "schemaNameAdjustmentMode" => schema_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("events carry no schemas that have a name");
         /// How names of columns are fitted to other formats. Default: `none`.
-        "fieldNameAdjustmentMode" => field_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("not implemented yet: columns keep their names");
+        "fieldNameAdjustmentMode" => field_name_adjustment_mode: NameAdjustmentMode = "none", Ignored("not implemented yet: a stream that sets it is refused");
         /// Digits after the point of `money` in events. From 0. Default: 2.
         "moneyFractionDigits" => money_fraction_digits: u32 = "2", Honoured;
         /// Prefixes of the logical messages that become events. Regular expressions for whole prefixes; not together with

@@ -131,6 +131,10 @@ impl TargetSurvey {
         source: &Inspected,
         checkpoint: &Checkpoint,
     ) -> Result<Vec<Finding>, Error> {
+        // All else would follow from it, and to follow that would harm the source.
+        if let Some(same) = self.same_database(options, source).await? {
+            return Ok(vec![same]);
+        }
         let client = &self.client;
         let (tables, missing) = Tables::find(Arc::clone(client), source).await?;
         let known: BTreeSet<TableName> = checkpoint.tables.keys().cloned().collect();
@@ -138,7 +142,6 @@ impl TargetSurvey {
         let problems =
             check::problems(client, &tables, source, &self.target.user, &known, import.is_some());
         let mut findings: Vec<_> = problems.await?.into_iter().map(Finding::blocking).collect();
-        findings.extend(self.same_database(options, source).await?);
         if let (Some(import), false) = (import, missing.is_empty()) {
             findings.extend(self.schemas(&missing).await?);
             findings.extend(self.import(&options.source, import, source, checkpoint).await);
@@ -181,7 +184,7 @@ impl TargetSurvey {
         match import::plan(from, options, &self.client, source, checkpoint).await {
             Ok(Import { warnings, left_out, .. }) => {
                 let left_out = left_out.iter().map(|left_out| {
-                    let statement = left_out.statement.as_deref().unwrap_or_default();
+                    let statement = one_line(left_out.statement.as_deref().unwrap_or_default());
                     let add = if statement.is_empty() {
                         String::new()
                     } else {
@@ -224,4 +227,9 @@ impl TargetSurvey {
             ))
         }))
     }
+}
+
+/// A statement of several lines, to be copied from one.
+fn one_line(statement: &str) -> String {
+    statement.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

@@ -8,7 +8,7 @@ pub(crate) mod problem;
 pub(crate) mod sink;
 pub(crate) mod source;
 
-use stream_api::{Problem, SGStream, annotations, names};
+use stream_api::{Problem, ReclaimPolicy, SGStream, TargetKind, annotations, names};
 
 use problem::Found;
 use sink::SinkConfig;
@@ -66,7 +66,42 @@ pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
         source::is_refused(name) || sink::is_refused(name)
     };
     let properties = stream.spec.without_effect();
-    signals.chain(properties.into_iter().filter(|problem| !is_refused(&problem.path))).collect()
+    let properties = properties.into_iter().filter(|problem| !is_refused(&problem.path));
+    signals.chain(fields_without_effect(stream)).chain(properties).collect()
+}
+
+/// Fields beside the properties that are set and that nothing reads yet.
+fn fields_without_effect(stream: &SGStream) -> impl Iterator<Item = Problem> {
+    const KEPT: &str =
+        "indexes and keys that a table at the target has are always kept during the copy";
+    let mut set = Vec::new();
+    if let Ok(TargetKind::SGCluster(block)) = stream.spec.target.kind() {
+        set.extend(
+            [
+                (block.skip_drop_indexes_and_constraints, "skipDropIndexesAndConstraints", KEPT),
+                (block.skip_drop_primary_keys, "skipDropPrimaryKeys", KEPT),
+                (
+                    block.skip_restore_indexes_after_snapshot,
+                    "skipRestoreIndexesAfterSnapshot",
+                    "indexes are always built when the copy is done",
+                ),
+                (
+                    block.ddl_import_role_skip_filter.is_some(),
+                    "ddlImportRoleSkipFilter",
+                    "no role is brought over",
+                ),
+            ]
+            .map(|(is_set, name, reason)| (is_set, format!("target.sgCluster.{name}"), reason)),
+        );
+    }
+    set.push((
+        stream.spec.reclaim_policy != ReclaimPolicy::Retain,
+        "reclaimPolicy".to_owned(),
+        "slot and publication are dropped when the stream completes, and by nothing else",
+    ));
+    set.into_iter().filter(|(is_set, ..)| *is_set).map(|(_, field, reason)| {
+        Problem::at(format!("spec.{field}"), format!("no effect: not implemented yet: {reason}"))
+    })
 }
 
 /// How much is done at once where nobody says: more than four sessions keep a server busier than they are worth.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use stream_api::properties::{
-    Operation, PublicationAutocreateMode, SnapshotMode as WrittenMode, SourceProperties,
+    NameAdjustmentMode, Operation, PublicationAutocreateMode, SnapshotMode as WrittenMode,
+    SourceProperties,
 };
 use stream_api::{Capture, SGStream, TargetKind, names};
 use stream_core::filter::{FilterError, TableFilter};
@@ -111,6 +112,10 @@ fn refuse(stream: &SGStream, capture: &Capture<'_>, found: &mut Found) {
     let unknown =
         "not supported yet, and without it other data would arrive at the target: remove it";
     for (name, is_set) in [
+        (
+            "fieldNameAdjustmentMode",
+            properties.field_name_adjustment_mode != NameAdjustmentMode::None,
+        ),
         ("snapshotIncludeCollectionList", !properties.snapshot_include_collection_list.is_empty()),
         (
             "snapshotSelectStatementOverrides",
@@ -167,6 +172,7 @@ fn of_events(properties: &SourceProperties) -> [(&'static str, bool); 7] {
 /// Whether a stream that sets the property does not start.
 pub(super) fn is_refused(name: &str) -> bool {
     let whole = [
+        "fieldNameAdjustmentMode",
         "publishViaPartitionRoot",
         "skippedOperations",
         "snapshotIncludeCollectionList",

@@ -59,8 +59,7 @@ impl Writer<'_> {
                 self.line(depth, &format!("{name}:"));
                 self.fields(value, path, depth + 1);
             }
-            // A reference to another place is no secret.
-            Value::String(text) if path.contains(".headers.") && !text.contains("${") => {
+            Value::String(text) if path.contains(".headers.") && !is_reference(text) => {
                 self.line(depth, &format!("{name}: {}", word(REDACTED)));
             }
             _ => self.line(depth, &format!("{name}: {}", flow(value))),
@@ -77,7 +76,12 @@ impl Writer<'_> {
             };
             let derived = match *name {
                 "slotName" => Some(names::slot(self.stream)),
-                "publicationName" => Some(names::publication(self.stream)),
+                // One that is named is the user's own, and kept when the stream completes.
+                "publicationName" if !set.contains_key(*name) => {
+                    let publication = names::publication(self.stream);
+                    self.line(depth, &format!("# {name} is not set: {publication}; {effect}"));
+                    continue;
+                }
                 _ => None,
             };
             let value = match set.get(*name) {
@@ -97,6 +101,17 @@ impl Writer<'_> {
         self.text.push_str(line);
         self.text.push('\n');
     }
+}
+
+/// Whether a header's value only refers to another place, which is no secret: `${NAME}`, after a word such as `Bearer` or alone.
+fn is_reference(text: &str) -> bool {
+    const SCHEMES: [&str; 4] = ["", "Basic ", "Bearer ", "Token "];
+    text.split_once("${").is_some_and(|(scheme, rest)| {
+        let name = rest.strip_suffix('}').unwrap_or_default();
+        SCHEMES.contains(&scheme)
+            && !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
 }
 
 /// The table of the properties at `path`.
@@ -152,7 +167,7 @@ spec:
   target:
     type: CloudEvent
     cloudEvent:
-      http: {url: 'http://e', headers: {X-Key: s3cret, Authorization: 'Bearer ${TOKEN}'}}
+      http: {url: 'http://e', headers: {X-Key: s3cret, X-Mixed: 's3cret-${TOKEN}', X-Dollar: '$${x}s3cret', Authorization: 'Bearer ${TOKEN}'}}
   pods: {persistentVolume: {size: 1Gi}}
 ";
 
@@ -171,6 +186,7 @@ spec:
             "        snapshotMode: no_data  # honoured",
             "        slotName: shop_orders  # honoured",
             "        maxBatchSize: 2048  # ignored: ",
+            "        # publicationName is not set: shop_orders; honoured",
             "  maxRetries: -1",
             "          Authorization: \"Bearer ${TOKEN}\"",
         ] {
@@ -184,10 +200,15 @@ spec:
     #[test]
     fn what_is_written_reads_back_as_the_same_stream() {
         let yaml = STREAM.replace(", columnMaskHash: {SHA-256: {s4lt: [a.b.c]}}", "");
-        let yaml = yaml.replace("X-Key: s3cret, ", "");
+        let yaml = yaml
+            .replace("X-Key: s3cret, X-Mixed: 's3cret-${TOKEN}', X-Dollar: '$${x}s3cret', ", "");
         let (stream, text) = written(&yaml);
         let (again, _) = written(&text);
         assert_eq!(names::slot(&stream), names::slot(&again));
+        let publication = |stream: &SGStream| {
+            stream.spec.source.kind().unwrap().capture().properties.publication_name.clone()
+        };
+        assert_eq!(publication(&stream), publication(&again));
         assert_eq!(document(&stream).unwrap(), document(&again).unwrap());
     }
 }
