@@ -1,5 +1,7 @@
 //! A small fixed set of `cargo xtask torture`: streams go through faults at moments that their seeds tell.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
