@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::connect::ConnectError;
-use super::error::{ServerError, WireError};
+use super::error::WireError;
 use super::preflight::SourceProblem;
 use super::query::QueryError;
 use super::slot;
@@ -104,10 +104,6 @@ pub(super) fn from_stream(error: WireError, slot: &str, publication: &str) -> Er
 }
 
 fn from_stream_step(doing: &str, error: WireError) -> Error {
-    if error.server().is_some_and(ServerError::is_internal) {
-        // As a subscriber of its own does: what a server cannot decode now it often can after a new start.
-        return Error::new(ErrorKind::Transient, format!("{doing}: {error}; see the server's log"));
-    }
     with_code(error, doing, |code| match code {
         "55006" => Some((
             ErrorKind::Transient,
@@ -155,6 +151,7 @@ pub(super) fn unexpected(what: impl Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::ServerError;
     use super::*;
 
     #[test]
@@ -164,10 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_fails_at_by_itself_is_tried_again() {
+    fn a_login_that_the_server_itself_fails_at_is_tried_again() {
         for (code, at_login, in_stream) in [
-            ("XX000", ErrorKind::Transient, ErrorKind::Transient),
-            ("58030", ErrorKind::Transient, ErrorKind::Transient),
+            // A log that cannot be decoded once cannot be decoded the next time either.
+            ("XX000", ErrorKind::Transient, ErrorKind::Permanent),
+            ("58030", ErrorKind::Transient, ErrorKind::Permanent),
             ("XX001", ErrorKind::Configuration, ErrorKind::Permanent),
             ("28P01", ErrorKind::Configuration, ErrorKind::Permanent),
             ("53100", ErrorKind::Transient, ErrorKind::Transient),
