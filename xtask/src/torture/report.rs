@@ -10,7 +10,7 @@ use super::faults::{NAMES, Phase};
 use super::run::Record;
 use crate::compare::grouped;
 
-/// The error of a walsender of PostgreSQL 15.18, seen twice in some 150 runs after two slots were made under load with
+/// The error of a walsender of PostgreSQL 15.18, seen three times in some 190 runs on a slot that was made under load with
 /// `TRUNCATE`: it cannot decode its log from a new slot, at no later attempt either. Its cause is not found yet. The stream
 /// names it and stops, so that it is counted by itself and is no failure of the run.
 pub(super) const UNDECODABLE: &str = "could not map filenode";
