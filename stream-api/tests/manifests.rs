@@ -194,3 +194,13 @@ fn empty_documents_are_skipped() {
     assert_eq!(text(yaml).iter().count(), 1);
     assert_eq!(text("").iter().count(), 0);
 }
+
+#[test]
+fn transforms_keep_the_order_in_which_they_are_written() {
+    let yaml = read("events-stream.yaml").1
+        + "  debeziumEngineProperties:\n    transforms:\n      route: {type: a}\n      mask: {type: b}\n      add: {type: c}\n";
+    let documents = text(&yaml);
+    let stream = documents.streams().next().unwrap();
+    let names: Vec<_> = stream.spec.debezium_engine_properties.transforms.keys().collect();
+    assert_eq!(names, ["route", "mask", "add"]);
+}

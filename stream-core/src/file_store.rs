@@ -17,6 +17,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -99,7 +100,7 @@ struct State {
     slot: Option<String>,
     position: Option<u64>,
     completion: Stage,
-    /// How many times tables that had a snapshot were given another.
+    /// When the first file was begun, in microseconds, and one more each time tables that had a snapshot were given another.
     generation: u64,
     tables: Vec<TableState>,
 }
@@ -160,8 +161,8 @@ impl FileStore {
         Ok(Self { directory: directory.to_owned(), state, generation, _lock: lock })
     }
 
-    /// How many snapshots somebody asked for after the first, as it is known when a snapshot begins: one that a crash
-    /// interrupted is not counted again.
+    /// A number for the snapshot, as it is known when one begins: that of a snapshot that a crash interrupted stays the same, and no
+    /// other snapshot has it, not even one that is taken after the files were lost.
     #[must_use]
     pub fn generation(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.generation)
@@ -220,13 +221,16 @@ impl FileStore {
 
 impl State {
     fn new(stream: &str) -> Self {
+        // Not zero: nobody knows how many snapshots there were before the files were lost or removed, and a row that is as it was in
+        // one of them, and was another in between, must not have the id that it had there.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             stream: stream.to_owned(),
             system_id: None,
             slot: None,
             position: None,
             completion: Stage::Open,
-            generation: 0,
+            generation: u64::try_from(now.as_micros()).unwrap_or_default(),
             tables: Vec::new(),
         }
     }
@@ -498,21 +502,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_snapshot_after_the_files_were_lost_is_a_new_generation() {
+        let (directory, _) = saved().await;
+        let generation = || {
+            let store = FileStore::open(directory.path(), STREAM).unwrap();
+            store.generation().load(Ordering::Relaxed)
+        };
+        let first = generation();
+        assert_eq!(generation(), first);
+        for lose in [|path: &Path| fs::remove_file(path), |path: &Path| fs::write(path, [0; 300])] {
+            for name in [OFFSETS, BACKUP] {
+                lose(&directory.path().join(name)).unwrap();
+            }
+            assert!(generation() > first);
+            for name in [OFFSETS, BACKUP] {
+                fs::write(directory.path().join(name), "lost next").unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_snapshot_of_tables_that_had_one_is_a_new_generation_and_a_crash_is_not() {
         let (directory, _) = saved().await;
         let mut store = FileStore::open(directory.path(), STREAM).unwrap();
         let generation = store.generation();
+        let first = generation.load(Ordering::Relaxed);
         let (a, b) = (TableName::new("s", "a\"b"), TableName::new("s", "b"));
         let done = synced(12);
         store.save_tables(&[(b.clone(), TableSync::Copying)]).await.unwrap();
         store.save_tables(&[(b.clone(), done)]).await.unwrap();
-        assert_eq!(generation.load(Ordering::Relaxed), 0);
+        assert_eq!(generation.load(Ordering::Relaxed), first);
         let both = [(a, TableSync::Copying), (b, TableSync::Copying)];
         store.save_tables(&both).await.unwrap();
         store.save_tables(&both).await.unwrap();
-        assert_eq!(generation.load(Ordering::Relaxed), 1);
+        assert_eq!(generation.load(Ordering::Relaxed), first + 1);
         drop(store);
         let store = FileStore::open(directory.path(), STREAM).unwrap();
-        assert_eq!(store.generation().load(Ordering::Relaxed), 1);
+        assert_eq!(store.generation().load(Ordering::Relaxed), first + 1);
     }
 }

@@ -26,6 +26,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod copy;
 pub mod error;
+pub mod failpoint;
 pub mod file_store;
 pub mod filter;
 pub mod finding;

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::batch::Batcher;
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
+use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
 use crate::pipeline::read::ReadHalf;
 use crate::pipeline::write::WriteHalf;
@@ -128,6 +129,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
+        reached(Step::Prepared);
         // Known as worthless before the source forgets why.
         let again: Vec<_> = inspected
             .to_copy
@@ -140,9 +142,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             checkpoint.tables.extend(again);
         }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
+        reached(Step::SlotMade);
         if checkpoint.position.is_none() {
             self.offsets.save_start(&inspected.identity, beginning.start).await?;
         }
+        reached(Step::StartSaved);
         let taken_up = self.take_up(&beginning).await?;
         checkpoint.tables.extend(taken_up);
         if let Some(snapshot) = &beginning.snapshot {
@@ -171,6 +175,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             return Ok(StartUp::Deliver);
         }
         self.source.start(beginning.start, synced, self.sink.stream_format()).await?;
+        reached(Step::Started);
         Ok(StartUp::Stream(Started { start: beginning.start, consistent_at, complete_at }))
     }
 
@@ -198,15 +203,19 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             () = commands.stop() => return Ok(Outcome::Stopped),
             finished = self.sink.finish() => finished?,
         }
+        reached(Step::Finished);
         // Saved on both sides of the removal: before it, because what is half removed cannot be streamed again;
         // after it, because what was removed once may belong to another stream by the next start.
         self.offsets.save_completion(Completion::Delivered).await?;
+        reached(Step::DeliveredSaved);
         self.remove().await
     }
 
     async fn remove(mut self) -> Result<Outcome, Error> {
         self.source.remove().await?;
+        reached(Step::Removed);
         self.offsets.save_completion(Completion::Completed).await?;
+        reached(Step::CompletedSaved);
         self.stats.update(|stats| stats.phase = Phase::Completed);
         Ok(Outcome::Completed)
     }

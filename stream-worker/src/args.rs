@@ -162,11 +162,30 @@ struct ValidateFlags {
 
 /// Reads arguments and environment. Ends the process after `--help` and after arguments that nobody knows.
 pub(crate) fn parse() -> anyhow::Result<Task> {
+    #[cfg(feature = "failpoints")]
+    arm()?;
     let CommandLine { command } = CommandLine::parse();
     match command {
         Commands::Local(flags) => local(flags).map(Task::Local),
         Commands::Validate(flags) => validate(flags).map(Task::Validate),
     }
+}
+
+/// Reads `STREAM_FAILPOINT`, such as `Written 3`: the process dies when it comes by that step for the third time.
+#[cfg(feature = "failpoints")]
+fn arm() -> anyhow::Result<()> {
+    use stream_core::failpoint::{Step, arm};
+    let Some(value) = env::var_os("STREAM_FAILPOINT") else { return Ok(()) };
+    let value = value.to_string_lossy();
+    let parsed = value.split_once(' ').and_then(|(name, times)| {
+        let step = Step::ALL.into_iter().find(|step| format!("{step:?}") == name)?;
+        Some((step, times.parse().ok()?))
+    });
+    let (step, times) = parsed.with_context(|| {
+        format!("STREAM_FAILPOINT is `{value}`: write a step and a number, as in `Written 3`")
+    })?;
+    arm(step, times);
+    Ok(())
 }
 
 fn local(flags: LocalFlags) -> anyhow::Result<Local> {

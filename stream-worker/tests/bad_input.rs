@@ -523,7 +523,7 @@ async fn a_publication_dropped_in_mid_stream_loses_nothing_unsaid() {
         execute(&stream.source, &format!("DROP PUBLICATION {publication}")).await;
         execute(&stream.source, gap).await;
         // Made again by the second start, which does not help.
-        let outputs = [worker.ends(1), stream.start().ends(1)];
+        let outputs = [worker.ends(2), stream.start().ends(2)];
         for output in &outputs {
             assert!(
                 output.contains(&format!("publication `{publication}` did not exist")),

@@ -10,7 +10,6 @@
 //! In: the files of `docs/examples`, as a user would give them. Out: a report, and an exit code that is 0 only
 //! when source and target are identical.
 
-mod compare;
 mod watch;
 mod worker;
 mod writers;
@@ -22,6 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use stream_core::throwaway::{Binaries, Server, ServerOptions, reachable_directory};
 
+use crate::compare::{self, grouped};
 use crate::postgres::{self, Wanted};
 use crate::workspace::Workspace;
 use watch::Watch;
@@ -228,31 +228,9 @@ fn per_second(count: u64, time: Duration) -> u64 {
     count.saturating_mul(1000) / milliseconds
 }
 
-/// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_divided_by_commas() {
-        for (number, expected) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")]
-        {
-            assert_eq!(grouped(number), expected);
-        }
-    }
 
     #[test]
     fn rates_are_per_second_of_any_time() {

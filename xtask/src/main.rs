@@ -3,12 +3,14 @@
 mod bench;
 mod ci;
 mod cluster;
+mod compare;
 mod demo;
 mod fetch;
 mod gen_crds;
 mod postgres;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     GenCrds(gen_crds::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
+    /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
+    Torture(torture::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
     /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
@@ -57,6 +61,7 @@ fn main() -> Result<ExitCode> {
         Command::Tidy => tidy::run(&workspace),
         Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Torture(args) => torture::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),
     }

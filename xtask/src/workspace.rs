@@ -49,6 +49,14 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(&self.root).args(arguments);
+        // What `cargo run` tells this program about itself: crates that look at it would be built again.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| {
+                name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+            }) {
+                cargo.env_remove(name);
+            }
+        }
         cargo
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
+
 use super::{Boolean, Integer, Millis, Text, properties, words};
 
 properties! {
@@ -19,10 +21,10 @@ properties! {
         "errorsRetryDelayInitialMs" => errors_retry_delay_initial: Millis = "300", Ignored("not implemented yet: waits begin with half a second");
         /// How long to wait before a stream that broke starts again at most. In milliseconds. Default: 10000.
         "errorsRetryDelayMaxMs" => errors_retry_delay_max: Millis = "10000", Ignored("not implemented yet: waits grow up to a minute");
-        /// Transforms that each event goes through, in the order of their names. By name: `type` and settings. A stream to an SGCluster
-        /// that sets it is refused. Default: none.
+        /// Transforms of each event, in their order; a cluster sorts them by name. By name: `type` and settings. A stream
+        /// to an SGCluster that sets it is refused. Default: none.
         /// Example: `{unwrap: {type: io.debezium.transforms.ExtractNewRecordState}}`.
-        "transforms" => transforms: BTreeMap<String, BTreeMap<String, String>> = "{}", Honoured;
+        "transforms" => transforms: IndexMap<String, BTreeMap<String, String>> = "{}", Honoured;
         /// Conditions that transforms refer to. By name: `type` and settings. Default: none.
         /// Example: `{orders: {type: org.apache.kafka.connect.transforms.predicates.TopicNameMatches, pattern: '.*orders'}}`.
         "predicates" => predicates: BTreeMap<String, BTreeMap<String, String>> = "{}", Honoured;

@@ -7,6 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::batch::{Batch, Batcher};
 use crate::error::{Error, ErrorKind};
+use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
 use crate::pipeline::{Commands, Control, Flushed, Outcome, ReadEnd};
 use crate::progress::Progress;
@@ -73,6 +74,7 @@ impl<S: Source> ReadHalf<S> {
                     let batch = self.batcher.take();
                     self.progress.sent(batch.ack.unwrap_or_default());
                     permit.send(batch);
+                    reached(Step::Sent);
                     self.publish();
                 }
                 event = self.source.next(), if self.wants_more() => {
@@ -115,6 +117,7 @@ impl<S: Source> ReadHalf<S> {
             SourceEvent::Commit { transaction, end } => {
                 self.progress.received(end);
                 self.batcher.commit(transaction, end);
+                reached(Step::Received);
             }
             SourceEvent::Heartbeat { wal_end, reply } => {
                 // Inside of a transaction the server may be far beyond what it has sent.
@@ -167,7 +170,10 @@ impl<S: Source> ReadHalf<S> {
     async fn acknowledge(&mut self) -> Result<(), Error> {
         let position = self.flushed.borrow_and_update().position;
         self.progress.saved(position);
-        self.confirm().await
+        reached(Step::Confirming);
+        self.confirm().await?;
+        reached(Step::Confirmed);
+        Ok(())
     }
 
     async fn confirm(&mut self) -> Result<(), Error> {

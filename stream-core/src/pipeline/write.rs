@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::batch::{Batch, Entry};
 use crate::checkpoint::OffsetStore;
 use crate::error::Error;
+use crate::failpoint::{Step, reached};
 use crate::pipeline::Flushed;
 use crate::sink::Sink;
 use crate::stats::Stats;
@@ -31,6 +32,7 @@ impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
             let written = written;
             while let Some(batch) = batches.recv().await {
                 sink.write(&batch).await?;
+                reached(Step::Written);
                 count(&batch, &stats);
                 written.send_modify(|written| {
                     written.batches += 1;
@@ -56,6 +58,7 @@ async fn save<O: OffsetStore>(
         // Saved before it is confirmed: the source may forget it at once.
         if newest.position != saved {
             offsets.save_position(newest.position).await?;
+            reached(Step::Saved);
             saved = newest.position;
         }
         flushed.send_replace(newest);

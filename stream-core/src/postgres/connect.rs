@@ -126,7 +126,8 @@ impl ConnectError {
         match self {
             Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Lost { error, .. } => error.is_retryable(),
-            Self::Refused { error, .. } => error.is_retryable(),
+            // No login is refused for ever because the disk is full.
+            Self::Refused { error, .. } => error.is_retryable() || error.is_internal(),
             Self::TlsNotOffered { .. }
             | Self::TlsRefused { .. }
             | Self::TlsSetup(_)

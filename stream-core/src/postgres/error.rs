@@ -70,13 +70,29 @@ impl ServerError {
     /// resource is used up, or another transaction was in the way.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        let class = self.code.get(..2).unwrap_or_default();
-        // 08P01, a protocol violation, stays one.
-        (matches!(class, "08" | "53") && self.code != "08P01")
-            || matches!(
-                self.code.as_str(),
-                "57P01" | "57P02" | "57P03" | "40001" | "40P01" | "55P03"
-            )
+        may_pass(&self.code)
+    }
+
+    /// Whether the server itself failed, with a file or with something that it did not expect of itself, and did not find
+    /// its data damaged: nothing that was asked of it is wrong.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        matches!(self.code.get(..2), Some("58" | "XX"))
+            && !matches!(self.code.as_str(), "XX001" | "XX002")
+    }
+}
+
+/// Whether what a server refused with this SQLSTATE may work later, without anybody changing anything: the connection
+/// or the server is in trouble or told to stop, a resource is used up, the server is read-only as after a switch-over, or
+/// another session was in the way.
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+#[must_use]
+pub fn may_pass(sqlstate: &str) -> bool {
+    match sqlstate {
+        // A protocol violation, and a database that was dropped.
+        "08P01" | "57P04" => false,
+        "25006" | "40001" | "40P01" | "55006" | "55P03" => true,
+        other => matches!(other.get(..2), Some("08" | "53" | "57")),
     }
 }
 
@@ -156,7 +172,10 @@ mod tests {
             ("08P01", false),
             ("53300", true),
             ("57P03", true),
-            ("57014", false),
+            ("57014", true),
+            ("57P04", false),
+            ("25006", true),
+            ("23505", false),
             ("40001", true),
             ("28P01", false),
             ("", false),

@@ -37,7 +37,7 @@ mod wait;
 pub mod wire;
 
 pub use connect::{ConnectError, Session};
-pub use error::{ServerError, WireError};
+pub use error::{ServerError, WireError, may_pass};
 pub use exporter::SnapshotReader;
 pub use options::{ConnectOptions, Password, SslMode};
 pub use source::PostgresSource;

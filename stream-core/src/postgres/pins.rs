@@ -6,7 +6,7 @@
 
 /// Name and value of each pinned setting, sent when a session starts: what a session is started
 /// with wins over `ALTER ROLE … SET`, `ALTER DATABASE … SET` and `postgresql.conf`.
-pub const PINS: [(&str, &str); 17] = [
+pub const PINS: [(&str, &str); 20] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO,MDY"),
     ("IntervalStyle", "postgres"),
@@ -29,6 +29,10 @@ pub const PINS: [(&str, &str); 17] = [
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
+    // The session of a client whose machine is gone, and its locks, are gone a minute later, not two hours.
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
 ];
 
 /// The pins as the value of `PGOPTIONS`, for programs that use libpq.

@@ -75,6 +75,11 @@ pub(super) fn from_slot_creation(slot: &str, error: WireError) -> Error {
             ErrorKind::Configuration,
             "give the role the right with `ALTER ROLE … REPLICATION`",
         )),
+        // It was not there a moment ago.
+        "42710" => Some((
+            ErrorKind::Transient,
+            "another worker of the stream has just made it: starting again to see which of the two goes on",
+        )),
         _ => None,
     })
 }
@@ -142,4 +147,35 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
 /// A failure of what must not fail.
 pub(super) fn unexpected(what: impl Display) -> Error {
     Error::new(ErrorKind::Permanent, what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::ServerError;
+    use super::*;
+
+    #[test]
+    fn a_slot_that_another_worker_makes_at_the_same_time_is_looked_at_again() {
+        let error = WireError::Server(Box::new(ServerError::parse(b"C42710\0Malready exists\0")));
+        assert_eq!(from_slot_creation("slot", error).kind(), ErrorKind::Transient);
+    }
+
+    #[test]
+    fn a_login_that_the_server_itself_fails_at_is_tried_again() {
+        for (code, at_login, in_stream) in [
+            // A log that cannot be decoded once cannot be decoded the next time either.
+            ("XX000", ErrorKind::Transient, ErrorKind::Permanent),
+            ("58030", ErrorKind::Transient, ErrorKind::Permanent),
+            ("XX001", ErrorKind::Configuration, ErrorKind::Permanent),
+            ("28P01", ErrorKind::Configuration, ErrorKind::Permanent),
+            ("53100", ErrorKind::Transient, ErrorKind::Transient),
+        ] {
+            let error = || Box::new(ServerError::parse(format!("C{code}\0").as_bytes()));
+            let (server, user) = ("h".to_owned(), "u".to_owned());
+            let login = from_connect(ConnectError::Refused { server, user, error: error() });
+            assert_eq!(login.kind(), at_login, "{code}");
+            let stream = from_stream(WireError::Server(error()), "slot", "publication");
+            assert_eq!(stream.kind(), in_stream, "{code}");
+        }
+    }
 }

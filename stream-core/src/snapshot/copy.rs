@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::checkpoint::{OffsetStore, TableSync};
 use crate::copy::{Chunk, TableCopy};
 use crate::error::{Error, ErrorKind};
+use crate::failpoint::{Step, reached};
 use crate::relation::TableName;
 use crate::sink::Sink;
 
@@ -76,6 +77,7 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
                 let origin = origins.get(&table).copied().unwrap_or_default();
                 let synced = TableSync::Synced { lsn: snapshot.lsn, origin };
                 offsets.save_tables(&[(table.clone(), synced)]).await?;
+                reached(Step::TableSaved);
                 stats.update_table(&table, |progress| progress.done = true);
                 left.remove(&table);
             }
@@ -153,6 +155,7 @@ async fn copy_chunks<R: ChunkReader, K: Sink>(
             data: Box::pin(data),
         };
         sink.copy(copy).await.map_err(|error| error.context(doing()))?;
+        reached(Step::ChunkCommitted);
         if finished.send(table.name.clone()).await.is_err() {
             // The recorder failed; its error is the one that counts.
             return Ok(());

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use stream_core::batch::{Batch, Entry};
 use stream_core::change::{Change, Transaction};
+use stream_core::failpoint::{Step, reached};
 use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, RelationId};
 use stream_core::{Error, ErrorKind};
@@ -88,6 +89,7 @@ impl Applier {
             self.roll_back().await?;
             self.apply_carefully(batch).await?;
         }
+        reached(Step::Applied);
         match batch.ack {
             Some(position) => self.commit(position).await,
             None => {

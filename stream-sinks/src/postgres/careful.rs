@@ -159,7 +159,7 @@ impl Applier {
             | Change::Update { relation, new, .. } => self.refused_at(relation, new, error),
             Change::Delete { relation, old } => self.refused_at(relation, old.tuple(), error),
             Change::Truncate { .. } | Change::Message { .. } => Error::new(
-                ErrorKind::Permanent,
+                kind_of(error),
                 format!("the target refuses a TRUNCATE at {}: {error}", self.lsn()),
             ),
         }
@@ -168,9 +168,8 @@ impl Applier {
     fn refused_at(&self, relation: &Relation, row: &Tuple, error: &ServerError) -> Error {
         let key =
             self.plan_of(relation).map_or_else(|_| String::new(), |plan| key_text(&plan, row));
-        let kind = if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent };
         Error::new(
-            kind,
+            kind_of(error),
             format!(
                 "the target refuses row ({key}) of `{}` at {}: {error}; nothing after it was written: mend the \
                  cause at the target and start the stream again, it goes on from there",
@@ -179,6 +178,10 @@ impl Applier {
             ),
         )
     }
+}
+
+fn kind_of(error: &ServerError) -> ErrorKind {
+    if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent }
 }
 
 /// The key of a row for people: `id=5, region=eu`.

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use stream_core::copy::{CopyFormat, TableCopy};
+use stream_core::failpoint::{Step, reached};
 use stream_core::postgres::{Wire, WireError};
 use stream_core::relation::TableName;
 use stream_core::sql::{Ident, list};
@@ -71,6 +72,7 @@ pub(super) async fn run(
         wire.copy_in_write(&piece?.bytes).await.map_err(refused_copy)?;
     }
     let rows = wire.copy_in_finish().await.map_err(refused_copy)?;
+    reached(Step::ChunkCopied);
     wire.simple_query("COMMIT").await.map_err(from_wire)?;
     Ok(rows)
 }

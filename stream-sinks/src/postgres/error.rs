@@ -1,6 +1,6 @@
 //! What goes wrong at a PostgreSQL target, in the engine's terms.
 
-use stream_core::postgres::{ServerError, WireError};
+use stream_core::postgres::{ServerError, WireError, may_pass};
 use stream_core::{Error, ErrorKind};
 
 /// A session's failure: retryable ones start the stream again.
@@ -24,10 +24,8 @@ pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
     if code == super::progress::FENCED {
         return fenced();
     }
-    let transient = matches!(code.get(..2), Some("08" | "53" | "57"))
-        || matches!(code, "40001" | "40P01" | "55P03");
     let kind = match code {
-        _ if transient => ErrorKind::Transient,
+        _ if may_pass(code) => ErrorKind::Transient,
         "42501" => ErrorKind::Configuration,
         _ => ErrorKind::Permanent,
     };

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
+use stream_core::failpoint::{Step, reached};
 use stream_core::postgres::SqlClient;
 use stream_core::{Error, ErrorKind};
 
@@ -90,7 +91,9 @@ async fn run_one(
         )
         .await
         .map_err(|error| from_sql(doing, &error))?;
+    reached(Step::Built);
     transaction.commit().await.map_err(|error| from_sql(doing, &error))?;
+    reached(Step::BuildCommitted);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }

@@ -16,6 +16,8 @@ use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
 
+/// How long a claim waits for the end of another worker's transaction, before it says so and begins anew.
+const CLAIM_PATIENCE: &str = "2s";
 /// SQLSTATE of statements that find the stream taken over.
 pub(super) const FENCED: &str = "SGF01";
 
@@ -129,6 +131,12 @@ pub(super) async fn claim(
     if !is_there(client).await? {
         client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
     }
+    let failed = |error| from_sql("claim the stream", &error);
+    // A worker that hangs, or whose machine is gone, can hold its stream for hours: whoever waits for it says so.
+    client
+        .batch_execute(&format!("SET lock_timeout = '{CLAIM_PATIENCE}'"))
+        .await
+        .map_err(failed)?;
     let claim = client
         .query_one(
             "INSERT INTO sgstream.progress (stream, epoch) VALUES ($1, 1) \
@@ -136,8 +144,24 @@ pub(super) async fn claim(
             &[&stream],
         )
         .await
-        .map_err(|error| from_sql("claim the stream", &error))?;
+        .map_err(|error| held(error, stream))?;
+    client.batch_execute("SET lock_timeout = 0").await.map_err(failed)?;
     Ok(Ownership { stream: stream.to_owned(), epoch: claim.get(0) })
+}
+
+/// The stream cannot be claimed, perhaps because a worker of it is in the middle of a transaction.
+fn held(error: tokio_postgres::Error, stream: &str) -> Error {
+    if error.code().is_none_or(|code| code.code() != "55P03") {
+        return from_sql("claim the stream", &error);
+    }
+    Error::new(
+        ErrorKind::Transient,
+        format!(
+            "another worker of stream `{stream}` is in the middle of a transaction at the target: waiting for its end; if \
+             that worker hangs or is gone, end its session there with `SELECT pg_terminate_backend(pid) FROM pg_locks \
+             WHERE relation = 'sgstream.progress'::regclass AND pid <> pg_backend_pid()`"
+        ),
+    )
 }
 
 fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Error {

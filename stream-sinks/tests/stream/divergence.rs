@@ -2,6 +2,7 @@
 
 use stream_core::ErrorKind;
 use stream_core::pipeline::{Control, Outcome};
+use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
@@ -88,6 +89,25 @@ async fn a_collision_on_a_second_key_stops_and_goes_on_when_it_is_mended() {
             assert_eq!(rows(&stream.source, all).await, rows(&stream.target, all).await);
         }
     }
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_one_that_hangs_says_so() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let mut hanging = SqlClient::connect(&stream.target).await.unwrap();
+    let transaction = hanging.transaction().await.unwrap();
+    transaction.batch_execute("SELECT FROM sgstream.progress FOR UPDATE").await.unwrap();
+    let error = stream.pipeline().await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+    let error = error.to_string();
+    let remedy = error.split('`').find(|quoted| quoted.starts_with("SELECT")).unwrap();
+    execute(&stream.target, remedy).await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
 }
 
 #[tokio::test]

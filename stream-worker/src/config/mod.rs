@@ -53,7 +53,7 @@ pub(crate) fn problems(stream: &SGStream) -> Vec<Problem> {
     source::patterns(stream).into_problems()
 }
 
-/// What of `stream` is accepted and has no effect here, each with the reason.
+/// What of `stream` is accepted and has no effect here, or another in a cluster, each with the reason.
 pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
     let signals = annotations::signals(stream).filter(|(signal, _)| *signal != TOMBSTONE).map(
         |(signal, _)| {
@@ -67,7 +67,11 @@ pub(crate) fn without_effect(stream: &SGStream) -> Vec<Problem> {
     };
     let properties = stream.spec.without_effect();
     let properties = properties.into_iter().filter(|problem| !is_refused(&problem.path));
-    signals.chain(fields_without_effect(stream)).chain(properties).collect()
+    signals
+        .chain(fields_without_effect(stream))
+        .chain(properties)
+        .chain(transforms_order(stream))
+        .collect()
 }
 
 /// Fields beside the properties that are set and that nothing reads yet.
@@ -104,7 +108,50 @@ fn fields_without_effect(stream: &SGStream) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// What to say when a cluster, whose objects are sorted, would run the transforms in another order.
+fn transforms_order(stream: &SGStream) -> Option<Problem> {
+    let written = stream.spec.debezium_engine_properties.transforms.keys();
+    let list = |names: Vec<&String>| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (here, mut sorted) = (list(written.clone().collect()), written.clone().collect::<Vec<_>>());
+    sorted.sort();
+    (!written.is_sorted()).then(|| {
+        let message = format!(
+            "run in the order {here} here, and in the order {} in a cluster, which sorts them by name: give them names that sort as \
+             they are to run",
+            list(sorted)
+        );
+        Problem::at("spec.debeziumEngineProperties.transforms", message)
+    })
+}
+
 /// How much is done at once where nobody says: more than four sessions keep a server busier than they are worth.
 fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_transforms_that_a_cluster_would_not_keep_is_told() {
+        let told = |transforms: &str| {
+            let yaml = format!(
+                "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: a}}\nspec:\n  source: {{type: SGCluster, \
+                 sgCluster: {{name: a}}}}\n  target: {{type: CloudEvent, cloudEvent: {{http: {{url: 'http://e'}}}}}}\n  pods: \
+                 {{persistentVolume: {{size: 1Gi}}}}\n  debeziumEngineProperties: {{transforms: {{{transforms}}}}}\n"
+            );
+            let documents = stream_api::load(&[("s".to_owned(), yaml)]).unwrap();
+            let found = without_effect(documents.streams().next().unwrap());
+            found.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert_eq!(told("a: {type: k}, b: {type: m}"), "");
+        let found = told("b: {type: k}, a: {type: m}");
+        assert!(
+            found.contains("order `b`, `a` here, and in the order `a`, `b` in a cluster"),
+            "{found}"
+        );
+    }
 }

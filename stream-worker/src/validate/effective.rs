@@ -85,6 +85,11 @@ impl Writer<'_> {
                 _ => None,
             };
             let value = match set.get(*name) {
+                // Their order counts, and a JSON value has none.
+                Some(_) if *name == "transforms" => {
+                    serde_json::to_string(&self.stream.spec.debezium_engine_properties.transforms)
+                        .ok()
+                }
                 Some(value) if SALTED.contains(name) && *value != json!({}) => Some(word(REDACTED)),
                 Some(value) => Some(flow(value)),
                 None => derived.map(|name| word(&name)).or_else(|| Some(by_default((*default)?))),
@@ -195,6 +200,13 @@ spec:
         for secret in ["s3cret", "s4lt"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
+    }
+
+    #[test]
+    fn transforms_are_written_in_their_order() {
+        let transforms = "debeziumEngineProperties: {transforms: {b: {type: k}, a: {type: m}}}";
+        let (_, text) = written(&format!("{STREAM}  {transforms}\n"));
+        assert!(text.contains(r#"transforms: {"b":{"type":"k"},"a":{"type":"m"}}"#), "{text}");
     }
 
     #[test]

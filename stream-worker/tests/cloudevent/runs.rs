@@ -113,27 +113,33 @@ async fn initial_only_and_complete_end_well_and_leave_no_slot() {
 }
 
 #[tokio::test]
-async fn rows_without_a_key_have_ids_of_their_own_that_come_again() {
-    let sql = "CREATE TABLE log (note text); INSERT INTO log SELECT 'same' FROM generate_series(1, 200);
-        CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 200)";
-    let bench = Bench::new(sql).await;
-    let ids = |receiver: &Receiver| {
-        receiver.lines(400);
-        let events = receiver.events();
-        events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let mut runs = Vec::new();
-    for _ in 0..2 {
-        let receiver = Receiver::start(Faults::default());
-        bench.write(&receiver.url(), ", mode: batched", "snapshotMode: initial_only");
-        let (code, output) = bench.start(&[]).ends();
-        assert_eq!(code, Some(0), "{output}");
-        let mut ids = ids(&receiver);
-        ids.sort();
-        ids.dedup();
-        assert_eq!(ids.len(), 400);
-        runs.push(ids);
-        std::fs::remove_dir_all(bench.directory.path().join("stream-data")).unwrap();
+async fn rows_have_ids_of_their_own_that_come_again_after_a_failure_and_not_in_another_snapshot() {
+    for table in
+        ["log (note text)", "log (note text, id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY)"]
+    {
+        let rows = "INSERT INTO log SELECT 'same' FROM generate_series(1, 200)";
+        let bench = Bench::new(&format!("CREATE TABLE {table}; {rows}")).await;
+        let ids = |receiver: &Receiver| {
+            let events = receiver.events();
+            let ids = events.iter().map(|event| event["id"].as_str().unwrap().to_owned());
+            ids.collect::<std::collections::BTreeSet<_>>()
+        };
+        let mut runs = Vec::new();
+        for (reset, expected) in [(1000, 1), (0, 0), (0, 0)] {
+            let receiver = Receiver::start(Faults { unavailable: 0, reset });
+            let http = ", mode: batched, batchSize: 500, retryLimit: 0";
+            bench.write(&receiver.url(), http, "snapshotMode: initial_only");
+            let (code, output) = bench.start(&[]).ends();
+            assert_eq!(code, Some(expected), "{output}");
+            runs.push(ids(&receiver));
+            if code == Some(0) {
+                std::fs::remove_dir_all(bench.directory.path().join("stream-data")).unwrap();
+            }
+        }
+        // The last row is sent when all others were taken.
+        assert_eq!(runs.iter().map(|ids| ids.len()).collect::<Vec<_>>(), [199, 200, 200]);
+        assert!(runs[0].is_subset(&runs[1]), "they were taken, and no answer came");
+        // A row may have been another between two snapshots: who knew its id would take it for what it was before that.
+        assert!(runs[1].is_disjoint(&runs[2]));
     }
-    assert_eq!(runs[0], runs[1]);
 }

@@ -1,0 +1,22 @@
+-- What is there before the stream: writers change rows whose number, divided by 4, leaves their own.
+INSERT INTO accounts SELECT n, 1000, repeat('x', n % 50) FROM generate_series(0, 999) n;
+INSERT INTO counters SELECT n, -1 FROM generate_series(0, 3) n;
+INSERT INTO twins SELECT n, -1 FROM generate_series(0, 3) n;
+INSERT INTO products SELECT w || '-' || k || '-', k FROM generate_series(0, 3) w, generate_series(0, 49) k;
+INSERT INTO orders (writer, note) SELECT n % 4, 'old ' || n FROM generate_series(0, 1999) n;
+INSERT INTO lines SELECT o.id, g, o.writer || '-' || o.id % 50 || '-', g FROM orders o, generate_series(1, 2) g;
+INSERT INTO people SELECT n, NULL, 'name ' || n FROM generate_series(0, 399) n;
+INSERT INTO queue SELECT n, n, repeat(md5(n::text), 100) FROM generate_series(0, 399) n;
+INSERT INTO documents SELECT n, 'title', repeat(md5(n::text), 150), repeat(md5('e' || n), 100) FROM generate_series(0, 399) n;
+INSERT INTO copies SELECT * FROM documents;
+INSERT INTO places SELECT n % 4 || '/' || n, n, repeat(md5(n::text), 150) FROM generate_series(0, 399) n;
+INSERT INTO bag SELECT n % 4, 'same', '{"a": 1,  "a": 2}', 'NaN' FROM generate_series(0, 399) n;
+INSERT INTO events SELECT n, (ARRAY['a', 'b', 'c'])[1 + n % 3], n FROM generate_series(0, 9999) n;
+INSERT INTO measures (a, b) SELECT n, 'NaN' FROM generate_series(0, 999) n;
+INSERT INTO kinds (id) SELECT generate_series(0, 199);
+INSERT INTO "Odd ""Name" SELECT n, 'ä' || n FROM generate_series(0, 199) n;
+INSERT INTO parents SELECT generate_series(0, 9);
+INSERT INTO children (parent) SELECT n % 10 FROM generate_series(0, 99) n;
+INSERT INTO heap SELECT n, 0, md5(n::text) FROM generate_series(1, 40000) n;
+INSERT INTO files SELECT n, 'small' FROM generate_series(1, 5000) n;
+INSERT INTO files SELECT n, repeat('large', 60000) FROM generate_series(5001, 5070) n;

@@ -1,0 +1,384 @@
+//! One run: a stream from its beginning to its end, through the faults of its seed.
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use rustix::process::Signal;
+use stream_core::failpoint::Step;
+use stream_core::postgres::ConnectOptions;
+
+use super::events;
+use super::eyes::{Eyes, Session, Watched};
+use super::faults::{End, Fault, Phase, Planned};
+use super::lab::{Lab, session};
+use super::reader::Reader;
+use super::receiver::Receiver;
+use super::worker::{Launch, Worker, died};
+use super::writers::Writers;
+use crate::compare::{self, Sequences};
+
+/// How long any one thing may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a worker may come to a step at which it is to die.
+const DEATH_PATIENCE: Duration = Duration::from_secs(6);
+/// One seed of so many has a native subscription beside the stream.
+const NATIVE: u64 = 5;
+/// Exit codes of a worker that was told to stop, and of one that another has taken the stream from.
+const TERMINATED: i32 = 143;
+const FENCED: i32 = 3;
+
+/// What a run was.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Each fault's name, and the phase in which it struck.
+    pub(super) hits: Vec<(&'static str, Phase)>,
+    /// Transactions that were committed at the source.
+    pub(super) transactions: u64,
+    /// States of the target that were read and found right; events that an endpoint took.
+    pub(super) states: u64,
+    /// Workers that were started.
+    pub(super) starts: u64,
+}
+
+/// Runs a seed; tells what was done and whether all is well.
+pub(super) async fn run(
+    lab: &mut Lab,
+    launch: &Launch,
+    seed: u64,
+    plan: Vec<Planned>,
+) -> (Record, Result<()>) {
+    let mut record = Record::default();
+    let ended = match &launch.receiver {
+        None => to_postgres(lab, launch, seed, plan, &mut record).await,
+        Some(receiver) => to_receiver(lab, launch, seed, plan, receiver, &mut record).await,
+    };
+    (record, ended)
+}
+
+async fn to_postgres(
+    lab: &mut Lab,
+    launch: &Launch,
+    seed: u64,
+    plan: Vec<Planned>,
+    record: &mut Record,
+) -> Result<()> {
+    lab.prepare().await?;
+    let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
+    let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
+    let mut reader = Reader::new(&target);
+    let eyes = Eyes::new(&source, Watched::Postgres(Box::new(Session::new(&target))));
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
+    let ended = tokio::select! {
+        wrong = reader.run() => Err(wrong),
+        ended = run.whole(plan) => ended,
+    };
+    drop(run);
+    record.states = reader.states;
+    ended?;
+    reader.look().await?;
+    ensure!(reader.states > 0, "no state of the target was read");
+    let differences = compare::differences(&source, &target, Sequences::Compared).await?;
+    ensure!(differences.is_empty(), "source and target differ:\n{}", differences.join("\n"));
+    nothing_is_left(&source).await?;
+    if let Some(native) = native {
+        native.check().await?;
+    }
+    let log = std::fs::read_to_string(launch.log())?;
+    let diverged = log.lines().find(|line| line.contains("the target differs from the source"));
+    ensure!(
+        diverged.is_none(),
+        "nobody else writes to the target: {}",
+        diverged.unwrap_or_default()
+    );
+    Ok(())
+}
+
+async fn to_receiver(
+    lab: &mut Lab,
+    launch: &Launch,
+    seed: u64,
+    plan: Vec<Planned>,
+    receiver: &Arc<Receiver>,
+    record: &mut Record,
+) -> Result<()> {
+    lab.prepare().await?;
+    let source = lab.direct(End::Source)?;
+    let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
+    run.whole(plan).await?;
+    drop(run);
+    let events = receiver.events();
+    record.states = events.len().try_into()?;
+    events::check(&events, &source).await?;
+    nothing_is_left(&source).await
+}
+
+/// A stream that is complete leaves neither slot nor publication behind.
+async fn nothing_is_left(source: &ConnectOptions) -> Result<()> {
+    let client = session(source).await?;
+    let left =
+        "SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'default%') +
+        (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'default%')";
+    let left: i64 = client.query_one(left, &[]).await?.get(0);
+    client.close().await;
+    ensure!(left == 0, "a slot or a publication is left at the source");
+    Ok(())
+}
+
+struct Run<'a> {
+    lab: &'a mut Lab,
+    launch: &'a Launch,
+    eyes: Eyes,
+    writers: Option<Writers>,
+    worker: Option<Worker>,
+    /// Whether the worker was given a step to die at.
+    armed: bool,
+    /// The newest epoch that was seen, and the one before the worker started.
+    epoch: i64,
+    before: i64,
+    record: &'a mut Record,
+}
+
+impl<'a> Run<'a> {
+    const fn new(
+        lab: &'a mut Lab,
+        launch: &'a Launch,
+        eyes: Eyes,
+        writers: Writers,
+        record: &'a mut Record,
+    ) -> Self {
+        let (worker, armed, epoch, before) = (None, false, 0, 0);
+        Self { lab, launch, eyes, writers: Some(writers), worker, armed, epoch, before, record }
+    }
+
+    async fn whole(&mut self, plan: Vec<Planned>) -> Result<()> {
+        let (finishing, before): (Vec<_>, Vec<_>) =
+            plan.into_iter().partition(|planned| planned.phase == Phase::Finishing);
+        for planned in before {
+            self.launch.note(&format!("{planned:?}"))?;
+            match planned.fault {
+                Fault::Die(step, times) => self.die(planned.phase, step, times).await?,
+                fault => {
+                    let phase = self.reach(planned.phase, planned.after).await?;
+                    self.inject(fault, phase).await?;
+                }
+            }
+        }
+        self.launch.note("the writers stop")?;
+        if let Some(writers) = self.writers.take() {
+            self.record.transactions = writers.stop().await?;
+        }
+        self.stop_worker().await?;
+        for planned in finishing {
+            self.launch.note(&format!("{planned:?}"))?;
+            self.finish_with(planned).await?;
+        }
+        if self.worker.is_none() {
+            self.start(true, None).await?;
+        }
+        self.launch.note("the rest without a fault")?;
+        loop {
+            let Some(mut worker) = self.worker.take() else { return Ok(()) };
+            let status = worker.ends(PATIENCE).await?;
+            if status.success() {
+                return Ok(());
+            }
+            self.judge(status)?;
+            self.start(true, None).await?;
+        }
+    }
+
+    async fn start(&mut self, complete: bool, die: Option<(Step, u64)>) -> Result<()> {
+        // The next epoch is this worker's.
+        if let Some(seen) = self.eyes.look().await {
+            self.epoch = self.epoch.max(seen.epoch);
+        }
+        self.before = self.epoch;
+        self.worker = Some(self.launch.start(complete, die)?);
+        self.armed = die.is_some();
+        self.record.starts += 1;
+        Ok(())
+    }
+
+    /// Stops the worker as a cluster does, if one runs.
+    async fn stop_worker(&mut self) -> Result<()> {
+        let Some(mut worker) = self.worker.take() else { return Ok(()) };
+        if let Some(status) = worker.ended()? {
+            return self.judge(status);
+        }
+        worker.signal(Signal::TERM)?;
+        let status = worker.ends(PATIENCE).await?;
+        // It may have been about to end by itself.
+        if status.code() == Some(TERMINATED) { Ok(()) } else { self.judge(status) }
+    }
+
+    /// A worker may end by itself only where it was told to, and when the stream is complete.
+    fn judge(&mut self, status: ExitStatus) -> Result<()> {
+        let is_complete = self.writers.is_none() && status.success();
+        ensure!(is_complete || self.armed && died(status), "the worker ended by itself ({status})");
+        self.armed = false;
+        Ok(())
+    }
+
+    /// Waits until the worker is at work in `wanted` or beyond, and `after` transactions longer; gives its phase.
+    async fn reach(&mut self, wanted: Phase, after: u64) -> Result<Phase> {
+        let start = Instant::now();
+        let mut due = None;
+        loop {
+            if let Some(worker) = &mut self.worker
+                && let Some(status) = worker.ended()?
+            {
+                self.judge(status)?;
+                self.worker = None;
+            }
+            if self.worker.is_none() {
+                self.start(false, None).await?;
+            }
+            let commits = self.commits()?;
+            let seen = self.eyes.look().await.filter(|seen| seen.epoch > self.before);
+            if let Some(seen) = seen {
+                self.epoch = self.epoch.max(seen.epoch);
+                let beyond = seen.phase > wanted;
+                if beyond || seen.phase == wanted && seen.at_work {
+                    let due = *due.get_or_insert(commits + after);
+                    if commits >= due || beyond && wanted < Phase::Stream {
+                        return Ok(seen.phase);
+                    }
+                }
+            }
+            ensure!(start.elapsed() < PATIENCE, "the worker did not come to the {wanted} in time");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// How many transactions are committed.
+    fn commits(&mut self) -> Result<u64> {
+        let Some(writers) = &mut self.writers else { return Ok(0) };
+        writers.check()?;
+        Ok(writers.commits())
+    }
+
+    async fn inject(&mut self, fault: Fault, phase: Phase) -> Result<()> {
+        self.record.hits.push((fault.name(), phase));
+        match fault {
+            Fault::Kill => {
+                if let Some(worker) = self.worker.take() {
+                    worker.kill().await?;
+                }
+            }
+            Fault::Terminate => self.stop_worker().await?,
+            Fault::Pause(time) => {
+                self.signal(Signal::STOP)?;
+                tokio::time::sleep(time).await;
+                self.signal(Signal::CONT)?;
+            }
+            Fault::Second => self.second(phase).await?,
+            Fault::Die(..) => {}
+            Fault::Crash(end) => self.lab.crash(end)?,
+            Fault::Restart(end) => self.lab.restart(end)?,
+            Fault::Reset(end, bytes) => {
+                self.lab.proxy(end).reset_after(bytes);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                self.lab.proxy(end).heal();
+            }
+            Fault::Stall(end, time) => self.lab.proxy(end).stall(time).await,
+            Fault::EndSessions(end) => self.lab.to_sessions(end, "pg_terminate_backend").await?,
+            Fault::CancelStatements => {
+                self.lab.to_sessions(End::Target, "pg_cancel_backend").await?;
+            }
+            Fault::ReadOnly(time) => self.lab.read_only(time).await?,
+            Fault::Lock(time) => self.lab.lock(time).await?,
+            Fault::DiskFull(time) => self.lab.fill_disk(time).await?,
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        let Some(worker) = &mut self.worker else { return Ok(()) };
+        match worker.ended()? {
+            Some(status) => self.judge(status),
+            None => worker.signal(signal),
+        }
+    }
+
+    /// A worker dies at a step, if it comes there.
+    async fn die(&mut self, phase: Phase, step: Step, times: u64) -> Result<()> {
+        self.stop_worker().await?;
+        self.start(phase == Phase::Finishing, Some((step, times))).await?;
+        let start = Instant::now();
+        let status = loop {
+            let Some(worker) = &mut self.worker else { return Ok(()) };
+            if let Some(status) = worker.ended()? {
+                break status;
+            }
+            if start.elapsed() > DEATH_PATIENCE {
+                return Ok(());
+            }
+            self.commits()?;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        self.worker = None;
+        if phase == Phase::Finishing && status.success() {
+            return Ok(());
+        }
+        self.judge(status)?;
+        self.record.hits.push((Fault::Die(step, times).name(), phase));
+        Ok(())
+    }
+
+    /// A second worker for the stream, while the first is stopped; one of them has to go.
+    async fn second(&mut self, phase: Phase) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let Some(first) = self.worker.take() else { return Ok(()) };
+        self.start(phase == Phase::Finishing, None).await?;
+        let Some(mut second) = self.worker.take() else { return Ok(()) };
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        first.signal(Signal::CONT)?;
+        let mut first = first;
+        let start = Instant::now();
+        let ended = loop {
+            let ended = [first.ended()?, second.ended()?];
+            if ended.iter().any(Option::is_some) {
+                break ended;
+            }
+            ensure!(start.elapsed() < PATIENCE, "two workers share a stream");
+            self.commits()?;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        for status in ended.into_iter().flatten() {
+            let fine =
+                status.code() == Some(FENCED) || phase == Phase::Finishing && status.success();
+            ensure!(fine, "one of two workers ended with {status}");
+        }
+        self.worker = match ended {
+            [None, _] => Some(first),
+            [Some(_), None] => Some(second),
+            [Some(_), Some(_)] if phase == Phase::Finishing => None,
+            [Some(_), Some(_)] => bail!("both of two workers ended"),
+        };
+        Ok(())
+    }
+
+    /// Lets the stream complete, with a fault on the way.
+    async fn finish_with(&mut self, planned: Planned) -> Result<()> {
+        if let Fault::Die(step, times) = planned.fault {
+            // The one that runs may be complete by now.
+            if let Some(worker) = self.worker.take() {
+                worker.kill().await?;
+            }
+            return self.die(Phase::Finishing, step, times).await;
+        }
+        if self.worker.is_none() {
+            self.start(true, None).await?;
+        }
+        let Some(worker) = &mut self.worker else { return Ok(()) };
+        if let Some(status) = worker.ends_within(Duration::from_millis(planned.after)).await? {
+            ensure!(status.success(), "the worker ended with {status}");
+            return Ok(());
+        }
+        self.inject(planned.fault, Phase::Finishing).await
+    }
+}
