@@ -4,8 +4,6 @@
 //! fields and with the same sentences. Types, words and unknown fields are not looked at again: reading finds them, and says
 //! more. Both come from the one definition of the resource, so that there is no rule here.
 
-use std::sync::LazyLock;
-
 use kube::CustomResourceExt as _;
 use kube::core::cel::{ErrorKind, Validator};
 use serde_json::{Map, Number, Value};
@@ -14,19 +12,21 @@ use crate::node::{Data, Node};
 use crate::problem::{Problem, advice, nearest};
 use crate::stream::SGStream;
 
-/// The schema of the resource.
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+/// The schema of the resource. Made for each validation: it is needed once at the start of a worker, and as large as an
+/// idle worker may be in all.
+fn schema() -> Value {
     let versions = SGStream::crd().spec.versions.into_iter();
     let schemas = versions.filter_map(|version| version.schema?.open_api_v3_schema);
     schemas.filter_map(|schema| serde_json::to_value(schema).ok()).next().unwrap_or_default()
-});
+}
 
 /// Adds to `problems` what else is wrong with the stream `node`.
 pub(crate) fn validate(node: &Node, problems: &mut Vec<Problem>) {
+    let schema = schema();
     let mut found = Vec::new();
-    bounds(&SCHEMA, node, "", &mut found);
+    bounds(&schema, node, "", &mut found);
     let object = value(node, "", problems).unwrap_or_default();
-    let broken = Validator::new().validate(&SCHEMA, &object, None).err();
+    let broken = Validator::new().validate(&schema, &object, None).err();
     found.extend(broken.into_iter().flat_map(|errors| errors.into_vec()).filter_map(|error| {
         // Where a value that was told about is missing, a rule may find nothing to look at.
         let is_certain = error.kind == ErrorKind::ValidationFailure || problems.is_empty();
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_schema_asks_for_nothing_that_nobody_looks_at() {
         let mut nodes = 0;
-        walk(&SCHEMA, "", &mut |path, key| {
+        walk(&schema(), "", &mut |path, key| {
             nodes += 1;
             let is_known = LOOKED_AFTER.contains(&key) || key.starts_with("x-kubernetes-");
             assert!(is_known, "`{key}` at `{path}`");
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_rule_can_be_compiled_here() {
-        let compiled = kube::core::cel::compile_schema(&SCHEMA);
+        let compiled = kube::core::cel::compile_schema(&schema());
         assert!(!compiled.has_errors(), "{:?}", compiled.compilation_errors());
     }
 }
