@@ -29,7 +29,7 @@ pub mod testing;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use binaries::{Binaries, Client};
+pub use binaries::{Binaries, Client, directories};
 pub use directory::reachable_directory;
 pub use options::{DataDirectory, ServerOptions, Shutdown};
 pub use server::Server;

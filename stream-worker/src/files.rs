@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use stream_core::throwaway::Binaries;
+use stream_core::throwaway;
 use stream_core::{Error, ErrorKind};
 
 use crate::args;
@@ -37,8 +37,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
 
 /// Where `pg_dump` is looked for: in the directories of `program_path`, and where servers are installed.
 pub(crate) fn program_directories(program_path: &OsStr) -> Vec<PathBuf> {
-    let mut directories: Vec<_> = std::env::split_paths(program_path).collect();
-    directories.extend(Binaries::find_all(Some(program_path)).into_iter().map(|found| found.dir));
+    let mut directories = throwaway::directories(Some(program_path));
     let mut seen = HashSet::new();
     directories.retain(|directory| seen.insert(directory.clone()));
     directories

@@ -119,7 +119,10 @@ impl Client {
     }
 }
 
-fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {
+/// Where programs of PostgreSQL may be: the directories of `path`, then those of the system's packages. Runs none of them, which takes
+/// longer than the start of a stream may.
+#[must_use]
+pub fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {
     // An empty entry would mean whatever directory the process happens to stand in.
     let entries = path.map(std::env::split_paths).into_iter().flatten();
     let mut directories: Vec<_> = entries.filter(|entry| !entry.as_os_str().is_empty()).collect();
