@@ -28,8 +28,9 @@ fn torture(arguments: &[&str]) {
 }
 
 #[test]
+/// More than 30 kills.
 fn a_worker_killed_at_any_moment_loses_nothing_and_doubles_nothing() {
-    torture(&["--seeds", "5", "--only", "worker: SIGKILL"]);
+    torture(&["--seeds", "7", "--only", "worker: SIGKILL"]);
 }
 
 #[test]
