@@ -38,13 +38,19 @@ const VERSION: u32 = 1;
 /// Why a checkpoint in files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
-    /// Another process has the directory.
+    /// Another process has the directory: most often a second worker of the stream.
+    ///
+    /// Remedy: nothing, if the other worker is the right one. Else end that one first (`fuser <directory>/offsets.lock` tells its pid), or give
+    /// this stream a directory of its own with `--data-dir`.
     #[error(
         "directory `{}` is used by another process: wait until it ends, or give this stream another directory (`--data-dir`)",
         .0.display()
     )]
     Locked(PathBuf),
-    /// It belongs to another stream.
+    /// The directory holds the position of a stream of another name. Its position would be wrong for this one.
+    ///
+    /// Remedy: give each stream a directory of its own (`--data-dir`). Was the stream renamed, name it as before; or remove `offsets` and
+    /// `offsets.backup`, and the tables are read again.
     #[error(
         "directory `{}` holds the position of stream `{found}`, and this is stream `{expected}`: give it another directory \
          (`--data-dir`), or remove `offsets` and `offsets.backup` there if nobody needs them",
@@ -58,7 +64,9 @@ pub enum FileStoreError {
         /// The stream that would use it.
         expected: String,
     },
-    /// The system refuses.
+    /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
+    ///
+    /// Remedy: mend what the message says: rights of the directory, a full disk, a volume that is read-only. Then start the stream again.
     #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
     Io {
         /// What was tried.

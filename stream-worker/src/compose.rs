@@ -124,7 +124,9 @@ async fn open_store(directory: PathBuf, stream: String) -> Result<FileStore, Err
     opened.map_err(|error| error.into_error())
 }
 
-/// Adds to the error of a slot that misses changes how the stream begins anew.
+/// The slot misses changes (see the messages about replication slots), so that the stream can only begin anew.
+///
+/// Remedy: what the message says, at the end for this target: the next start empties the stream's tables at the target and copies them again.
 fn with_way_back(error: Error, anew: &str) -> Error {
     match error.reason::<SlotProblem>() {
         Some(problem) if problem.needs_snapshot() => {

@@ -6,6 +6,7 @@
 mod scan;
 mod words;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,10 +60,7 @@ const SECTIONS: [(&str, &[(&str, End)]); 8] = [
     ),
     (
         "Source: what a stream needs there",
-        &[
-            ("stream-core/src/filter", End::BadInput),
-            ("stream-core/src/postgres", End::BadInput),
-        ],
+        &[("stream-core/src/filter", End::BadInput), ("stream-core/src/postgres", End::BadInput)],
     ),
     ("Source: the log", &[("stream-core/src", End::Failed)]),
     (
@@ -74,10 +72,7 @@ const SECTIONS: [(&str, &[(&str, End)]); 8] = [
     ),
     ("PostgreSQL target", &[("stream-sinks/src/postgres", End::BadInput)]),
     ("HTTP endpoint and events", &[("stream-sinks/src", End::BadInput)]),
-    (
-        "Worker and throw-away servers",
-        &[("stream-worker/src", End::BadInput)],
-    ),
+    ("Worker and throw-away servers", &[("stream-worker/src", End::BadInput)]),
 ];
 
 /// Parts whose errors no operator meets.
@@ -123,7 +118,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// The page, and the errors that are not explained.
 fn page(root: &Path) -> Result<(String, Vec<String>)> {
     let mut sections: [String; SECTIONS.len()] = Default::default();
-    let mut unexplained = Vec::new();
+    let (mut unexplained, mut all, mut ends) = (Vec::new(), Vec::new(), HashMap::new());
     for member in ["stream-core", "stream-sinks", "stream-worker"] {
         let mut files = Vec::new();
         collect(&root.join(member).join("src"), &mut files)?;
@@ -131,11 +126,15 @@ fn page(root: &Path) -> Result<(String, Vec<String>)> {
             let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
             let Some((section, end)) = section(&name) else { continue };
             let text = fs::read_to_string(&file).with_context(|| name.clone())?;
-            for entry in scan::scan(&text).with_context(|| name.clone())? {
-                unexplained.extend(lacks(&name, &entry));
-                let _ = write!(sections[section], "{}", shown(&entry, end));
-            }
+            let found = scan::scan(&text).with_context(|| name.clone())?;
+            unexplained.extend(found.entries.iter().filter_map(|entry| lacks(&name, entry)));
+            all.extend(found.entries.into_iter().map(|entry| (section, end, entry)));
+            ends.extend(found.ends);
         }
+    }
+    for (section, of_file, entry) in all {
+        let end = entry.end.or_else(|| ends.get(&entry.name).copied()).unwrap_or(of_file);
+        sections[section].push_str(&shown(&entry, end));
     }
     let mut page = HEAD.to_owned();
     for ((heading, _), text) in SECTIONS.iter().zip(&sections) {
@@ -189,7 +188,7 @@ fn lacks(file: &str, entry: &Entry) -> Option<String> {
 }
 
 /// An error as the page shows it.
-fn shown(entry: &Entry, of_file: End) -> String {
+fn shown(entry: &Entry, end: End) -> String {
     let mut text = String::new();
     let mut messages = entry.messages.clone();
     messages.dedup();
@@ -197,7 +196,7 @@ fn shown(entry: &Entry, of_file: End) -> String {
     let words::Explanation { cause, remedy, .. } = &entry.explanation;
     let _ = writeln!(text, "- Cause: {}", cause.as_deref().unwrap_or("?"));
     let _ = writeln!(text, "- Remedy: {}", remedy.as_deref().unwrap_or("?"));
-    let worker = match entry.end.unwrap_or(of_file) {
+    let worker = match end {
         End::Retries => "tries again.",
         End::StartsAgain => "looks again.",
         End::Failed => "ends with 1.",
@@ -222,6 +221,16 @@ mod tests {
         assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
         let written = fs::read_to_string(workspace.root.join(PAGE)).unwrap();
         assert!(written == page, "`{PAGE}` differs: run `cargo xtask gen-errors`");
+    }
+
+    #[test]
+    fn an_error_without_a_remedy_is_named() {
+        let text = "/// It is gone.\nfn gone() -> Error { Error::new(ErrorKind::Permanent, \"it is gone\") }";
+        let found = scan::scan(text).unwrap();
+        let lack = lacks("a.rs", &found.entries[0]).unwrap();
+        assert!(lack.starts_with("a.rs: `gone` has no remedy"), "{lack}");
+        let found = scan::scan(&text.replace("gone.", "gone.\n///\n/// Remedy: none.")).unwrap();
+        assert_eq!(lacks("a.rs", &found.entries[0]), None);
     }
 
     #[test]

@@ -153,14 +153,20 @@ impl SnapshotReader {
         if text(&then) == text(&now) {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Changed,
-            format!(
-                "table `{}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one",
-                table.name
-            ),
-        ))
+        Err(rewritten(&table.name))
     }
+}
+
+/// An `ALTER TABLE` wrote the table anew between the snapshot and its copy. PostgreSQL shows such a table as empty to older snapshots.
+///
+/// Remedy: nothing, the table is copied from a new snapshot. Wait with such statements until the first copy is complete.
+fn rewritten(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "table `{table}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one"
+        ),
+    )
 }
 
 impl ChunkReader for SnapshotReader {

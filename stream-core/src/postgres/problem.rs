@@ -123,6 +123,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
     })
 }
 
+/// The server refused to make a slot or to stream from it, for a cause whose way out is known.
+///
+/// Message: `<what was done>`: `<the server's words>`; `<remedy>`
+///
+/// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now. 55000: the slot was
+/// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,
     doing: &str,
@@ -135,7 +142,9 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began: it starts again to take them up.
+/// Tables came after the stream began, and match what is captured.
+///
+/// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
     let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
     Error::new(
@@ -145,6 +154,10 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
 }
 
 /// A failure of what must not fail.
+///
+/// Message: `<what failed>`
+///
+/// Remedy: start the stream again, and report it.
 pub(super) fn unexpected(what: impl Display) -> Error {
     Error::new(ErrorKind::Permanent, what.to_string())
 }

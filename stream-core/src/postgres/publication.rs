@@ -154,7 +154,9 @@ pub struct Ensured {
 /// Why there is no publication to stream from.
 #[derive(Debug, thiserror::Error)]
 pub enum PublicationError {
-    /// We may not make it so. Once it is, the stream goes on by itself.
+    /// The role may not make the publication, or not for these tables. The stream waits.
+    ///
+    /// Remedy: run the statement of the message as the owner of the tables; the stream goes on by itself.
     #[error(
         "publication `{name}` has to be made by the owner of its tables ({reason}): run `{sql}` as \
          that user, on the primary; the stream goes on by itself then"
@@ -167,7 +169,9 @@ pub enum PublicationError {
         /// The server's refusal.
         reason: String,
     },
-    /// It is not there, and the mode leaves it to the user.
+    /// It is not there, and `publicationAutocreateMode: disabled` leaves it to you. The stream waits.
+    ///
+    /// Remedy: run the statement of the message; the stream goes on by itself.
     #[error(
         "publication `{name}` does not exist, and `publicationAutocreateMode` is `disabled`: run \
          `{sql}`; the stream goes on by itself then"
@@ -178,7 +182,9 @@ pub enum PublicationError {
         /// The statement to run.
         sql: String,
     },
-    /// Somebody else changes it all the time.
+    /// Somebody else changes the publication all the time.
+    ///
+    /// Remedy: give each stream a publication of its own (`publicationName`).
     #[error(
         "publication `{name}` is changed by somebody else while it is set up: see that only one \
          stream uses this name"
@@ -187,7 +193,9 @@ pub enum PublicationError {
         /// The publication.
         name: String,
     },
-    /// The server did not answer.
+    /// The server did not answer, or refused, when the publication was looked at.
+    ///
+    /// Remedy: what the server's words say.
     #[error("publication `{name}`: {source}")]
     Query {
         /// The publication.

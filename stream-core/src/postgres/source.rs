@@ -136,12 +136,9 @@ impl PostgresSource {
 
     fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
         let size = body.len();
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-        };
         let message =
-            pgoutput::decode(body, Framing::Whole).map_err(|error| failed(error.into()))?;
-        let Some(assembled) = self.assembler.push(message).map_err(|error| failed(error.into()))?
+            pgoutput::decode(body, Framing::Whole).map_err(|error| undecodable(&error))?;
+        let Some(assembled) = self.assembler.push(message).map_err(|error| undecodable(&error))?
         else {
             return Ok(None);
         };
@@ -161,6 +158,23 @@ impl PostgresSource {
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size)),
         }
     }
+}
+
+/// A piece of the log is not what a stream asked for. Nothing of its transaction was written.
+///
+/// Remedy: what the last part of the message says, each of which is explained on this page.
+fn undecodable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
+}
+
+/// The server shuts down in order, and has sent all that was committed.
+///
+/// Remedy: nothing, the stream goes on once the server is back.
+fn shut_down() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "the source ended the replication stream: its server shuts down",
+    )
 }
 
 /// Which of `tables` a run with this checkpoint copies.
@@ -256,7 +270,7 @@ impl Source for PostgresSource {
 
     async fn reader(&mut self) -> Result<SnapshotReader, Error> {
         let Some(exporter) = &self.exporter else {
-            return Err(Error::new(ErrorKind::Permanent, "there is no snapshot to read"));
+            return Err(problem::unexpected("there is no snapshot to read: report it"));
         };
         exporter.reader(&self.options.connect).await
     }
@@ -306,10 +320,7 @@ impl Source for PostgresSource {
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
-                    return Err(Error::new(
-                        ErrorKind::Transient,
-                        "the source ended the replication stream: its server shuts down",
-                    ));
+                    return Err(shut_down());
                 }
             }
         }

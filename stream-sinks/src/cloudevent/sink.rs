@@ -223,6 +223,9 @@ fn placed(tuple: Tuple) -> Row {
     Row { place, tuple: rest }
 }
 
+/// The parts of the stream were used in a wrong order.
+///
+/// Remedy: report it.
 fn unprepared() -> Error {
     Error::new(ErrorKind::Permanent, "the sink is used before it was prepared: report it")
 }

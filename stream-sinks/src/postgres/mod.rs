@@ -36,6 +36,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stream_core::Error;
 use stream_core::batch::Batch;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::copy::{CopyFormat, TableCopy};
@@ -45,7 +46,6 @@ use stream_core::relation::TableName;
 use stream_core::sink::Sink;
 use stream_core::source::{Inspected, Snapshot};
 use stream_core::table::Table;
-use stream_core::{Error, ErrorKind};
 
 use apply::Applier;
 use pipe::Pipe;
@@ -123,9 +123,7 @@ impl PostgresSink {
     }
 
     fn tables(&self) -> Result<&Arc<Tables>, Error> {
-        self.tables
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, "the target was not prepared"))
+        self.tables.as_ref().ok_or_else(error::unprepared)
     }
 
     async fn applier(&mut self) -> Result<&mut Applier, Error> {
@@ -137,9 +135,7 @@ impl PostgresSink {
             let independent = independent && !tables.watched;
             self.applier = Some(Applier::new(pipe, tables, ownership, independent));
         }
-        self.applier
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, "there is no session with the target"))
+        self.applier.as_mut().ok_or_else(error::unprepared)
     }
 }
 

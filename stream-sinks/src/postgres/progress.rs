@@ -149,7 +149,10 @@ pub(super) async fn claim(
     Ok(Ownership { stream: stream.to_owned(), epoch: claim.get(0) })
 }
 
-/// The stream cannot be claimed, perhaps because a worker of it is in the middle of a transaction.
+/// The stream cannot be claimed, because another worker of it is in the middle of a transaction at the target.
+///
+/// Remedy: nothing, if that worker is well: its transaction ends, and this worker takes the stream over. If it hangs or its machine is gone, run
+/// the statement of the message at the target.
 fn held(error: tokio_postgres::Error, stream: &str) -> Error {
     if error.code().is_none_or(|code| code.code() != "55P03") {
         return from_sql("claim the stream", &error);
@@ -171,7 +174,9 @@ fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Erro
     from_sql("create the progress tables", error)
 }
 
-/// What the role needs to make schema `sgstream`.
+/// The target's role may not make schema `sgstream`, in which a stream keeps its progress.
+///
+/// Remedy: run the statement of the message as the database's owner, or create the schema for the role.
 pub(super) fn needs_schema(target: &ConnectOptions) -> String {
     let (database, role) = (Ident(&target.database), Ident(&target.user));
     format!(
@@ -323,6 +328,9 @@ const fn completion_word(completion: Completion) -> &'static str {
     }
 }
 
+/// A newer version wrote the stream's progress at the target, or somebody changed it.
+///
+/// Remedy: run the version that wrote it.
 fn parse_completion(word: &str) -> Result<Completion, Error> {
     [Completion::Open, Completion::Delivered, Completion::Completed]
         .into_iter()

@@ -77,7 +77,7 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
         return Err(error);
     }
     let (Some(config), Some(places)) = (config, places) else {
-        return Err(bad_input("the stream cannot be read"));
+        return Err(supervise::unexpected("the stream cannot be read: report it"));
     };
     for Problem { path, message, .. } in config::without_effect(stream) {
         tracing::warn!(name = path, reason = message, "accepted, and without effect here");
@@ -146,7 +146,9 @@ async fn stream_through(
         }
         (SinkConfig::Postgres(_), Target::Endpoint(_))
         | (SinkConfig::CloudEvent(_), Target::Server(_)) => {
-            return Err(bad_input("target and configuration are of different kinds: report it"));
+            return Err(supervise::unexpected(
+                "target and configuration are of different kinds: report it",
+            ));
         }
     };
     let stats = Stats::default();
@@ -200,25 +202,28 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
     let streams: Vec<_> = documents.streams().collect();
     match *streams.as_slice() {
         [stream] => Ok(stream),
-        [] => Err(bad_input(
-            "no document is an SGStream: add one to the files, or name its file with `-f`",
-        )),
+        [] => Err(files::no_stream()),
         [..] => {
             let names: Vec<_> = streams
                 .iter()
                 .map(|stream| format!("`{}/{}`", names::namespace(stream), names::name(stream)))
                 .collect();
-            Err(bad_input(format!(
-                "more than one document is an SGStream: {}; a process runs one stream: start one for each, with files of \
-                 its own and a `--data-dir` of its own",
-                names.join(", ")
-            )))
+            Err(several_streams(&names.join(", ")))
         }
     }
 }
 
-fn bad_input(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Configuration, message.into())
+/// A process runs one stream, and the files have several.
+///
+/// Remedy: start a worker for each, with files and a `--data-dir` of its own.
+fn several_streams(names: &str) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "more than one document is an SGStream: {names}; a process runs one stream: start one for each, with files of its own \
+             and a `--data-dir` of its own"
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -54,31 +54,26 @@ impl End {
     }
 }
 
-/// Functions that make an error of words, and the end that it means.
-const MAKERS: [(&str, End); 2] = [("bad_input", End::BadInput), ("unexpected", End::Failed)];
-/// Methods of an error type that say what each variant means.
-const JUDGES: [&str; 3] = ["is_retryable", "into_error", "kind"];
+/// A function that makes an error of words for others, and the end that it means.
+const MAKER: (&str, End) = ("bad_input", End::BadInput);
 /// A shorter text in a function that is explained is no message.
 const SHORTEST_MESSAGE: usize = 30;
 
 /// Reads a file.
-pub(super) fn scan(text: &str) -> Result<Vec<Entry>> {
+pub(super) fn scan(text: &str) -> Result<Found> {
     let file = syn::parse_file(text).context("no Rust")?;
     let mut found = Found::default();
     found.visit_file(&file);
-    for entry in &mut found.entries {
-        if let Some(end) = found.ends.get(&entry.name) {
-            entry.end = Some(*end);
-        }
-    }
-    Ok(found.entries)
+    Ok(found)
 }
 
+/// What a file has.
 #[derive(Default)]
-struct Found {
-    entries: Vec<Entry>,
-    /// What judges say, by the name of the variant.
-    ends: HashMap<String, End>,
+pub(super) struct Found {
+    /// Its errors, in their order.
+    pub(super) entries: Vec<Entry>,
+    /// What is decided about variants, of other files too, by their names.
+    pub(super) ends: HashMap<String, End>,
 }
 
 impl Found {
@@ -88,7 +83,7 @@ impl Found {
         let mut message = explanation.message.clone();
         for attribute in attributes.iter().filter(|one| one.path().is_ident("error")) {
             let Ok(list) = attribute.meta.require_list() else { continue };
-            if list.tokens.to_string() == "transparent" {
+            if ["transparent", "\"{0}\""].contains(&list.tokens.to_string().as_str()) {
                 // What it holds is printed, and explained there.
                 return;
             }
@@ -103,7 +98,12 @@ impl Found {
     }
 
     /// A function, if it makes an error of words of its own or is explained.
-    fn function(&mut self, name: String, attributes: &[Attribute], block: &syn::Block) {
+    fn function(&mut self, of: &str, name: &str, attributes: &[Attribute], block: &syn::Block) {
+        let mut arms =
+            Arms { of: of.to_owned(), retryable: name == "is_retryable", found: Vec::new() };
+        arms.visit_block(block);
+        self.ends.extend(arms.found);
+        let name = if of.is_empty() { name.to_owned() } else { format!("{of}::{name}") };
         let mut made = Made::default();
         made.visit_block(block);
         let explanation = words::explanation(attributes);
@@ -120,15 +120,6 @@ impl Found {
         let end = end.or((!made.ends.is_empty()).then_some(End::Depends));
         self.entries.push(Entry { name, messages, explanation, end });
     }
-
-    /// The arms of a judge of type `of`.
-    fn judge(&mut self, of: &str, function: &syn::ImplItemFn) {
-        let mut arms = Arms::default();
-        arms.visit_block(&function.block);
-        for (variant, end) in arms.0 {
-            self.ends.entry(format!("{of}::{variant}")).or_insert(end);
-        }
-    }
 }
 
 impl<'ast> Visit<'ast> for Found {
@@ -144,7 +135,9 @@ impl<'ast> Visit<'ast> for Found {
                 self.add(item.ident.to_string(), &item.attrs, &item.fields);
             }
             Item::Mod(item) if item.attrs.iter().any(|one| one.path().is_ident("cfg")) => {}
-            Item::Fn(item) => self.function(item.sig.ident.to_string(), &item.attrs, &item.block),
+            Item::Fn(item) => {
+                self.function("", &item.sig.ident.to_string(), &item.attrs, &item.block)
+            }
             other => visit::visit_item(self, other),
         }
     }
@@ -157,11 +150,7 @@ impl<'ast> Visit<'ast> for Found {
         let of = of.unwrap_or_default();
         for function in &item.items {
             let syn::ImplItem::Fn(function) = function else { continue };
-            let name = function.sig.ident.to_string();
-            if JUDGES.contains(&name.as_str()) {
-                self.judge(&of, function);
-            }
-            self.function(format!("{of}::{name}"), &function.attrs, &function.block);
+            self.function(&of, &function.sig.ident.to_string(), &function.attrs, &function.block);
         }
     }
 }
@@ -220,14 +209,14 @@ impl<'ast> Visit<'ast> for Made {
         let Expr::Path(path) = &*call.func else { return };
         let path: Vec<_> = path.path.segments.iter().map(|one| one.ident.to_string()).collect();
         let path: Vec<_> = path.iter().map(String::as_str).collect();
-        let maker = MAKERS.into_iter().find(|(name, _)| path.last() == Some(name));
-        if maker.is_none() && !path.ends_with(&["Error", "new"]) {
+        let maker = path.last() == Some(&MAKER.0);
+        if !maker && path != ["Error", "new"] {
             return;
         }
         let Some(text) = call.args.last().and_then(|text| self.text(text)) else { return };
         self.messages.push(text);
-        let kind = call.args.first().and_then(kind_of);
-        self.ends.push(maker.map(|(_, end)| end).or(kind).unwrap_or(End::Depends));
+        let kind = call.args.first().and_then(kind_of).unwrap_or(End::Depends);
+        self.ends.push(if maker { MAKER.1 } else { kind });
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
@@ -240,10 +229,6 @@ impl<'ast> Visit<'ast> for Made {
 fn kind_of(expression: &Expr) -> Option<End> {
     match expression {
         Expr::Path(path) => End::of_kind(&path.path.segments.last()?.ident.to_string()),
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Bool(value) => value.value.then_some(End::Retries),
-            _ => None,
-        },
         Expr::Block(block) => match block.block.stmts.as_slice() {
             [syn::Stmt::Expr(only, None)] => kind_of(only),
             _ => None,
@@ -253,31 +238,43 @@ fn kind_of(expression: &Expr) -> Option<End> {
 }
 
 /// What the arms of a `match` or a `matches!` say of each variant.
-#[derive(Default)]
-struct Arms(Vec<(String, End)>);
+struct Arms {
+    /// The type that `Self` is.
+    of: String,
+    /// Whether the answer is whether to try again, else an `ErrorKind`.
+    retryable: bool,
+    found: Vec<(String, End)>,
+}
 
 impl Arms {
     fn add(&mut self, pattern: &Pat, end: End) {
         let path = match pattern {
             Pat::Or(several) => return several.cases.iter().for_each(|one| self.add(one, end)),
+            Pat::Guard(one) => return self.add(&one.pat, End::Depends),
             Pat::Struct(one) => &one.path,
             Pat::TupleStruct(one) => &one.path,
             Pat::Path(one) => &one.path,
             _ => return,
         };
-        if let (Some(first), Some(last)) = (path.segments.first(), path.segments.last())
-            && first.ident == "Self"
-        {
-            self.0.push((last.ident.to_string(), end));
+        let names: Vec<_> = path.segments.iter().map(|one| one.ident.to_string()).collect();
+        if let [of, variant] = names.as_slice() {
+            let of = if of == "Self" { &self.of } else { of };
+            self.found.push((format!("{of}::{variant}"), end));
         }
     }
 }
 
 impl<'ast> Visit<'ast> for Arms {
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
-        let never = matches!(&*arm.body, Expr::Lit(one) if matches!(&one.lit, Lit::Bool(no) if !no.value));
-        if !never {
-            self.add(&arm.pat, kind_of(&arm.body).unwrap_or(End::Depends));
+        let end = match &*arm.body {
+            Expr::Lit(syn::ExprLit { lit: Lit::Bool(yes), .. }) if self.retryable => {
+                yes.value.then_some(End::Retries)
+            }
+            _ if self.retryable => Some(End::Depends),
+            body => kind_of(body),
+        };
+        if let Some(end) = end {
+            self.add(&arm.pat, end);
         }
     }
 
@@ -287,7 +284,8 @@ impl<'ast> Visit<'ast> for Arms {
             input.parse::<syn::Token![,]>()?;
             Pat::parse_multi(input)
         });
-        if let (true, Ok(pattern)) = (call.path.is_ident("matches"), pattern) {
+        if let (true, true, Ok(pattern)) = (self.retryable, call.path.is_ident("matches"), pattern)
+        {
             self.add(&pattern, End::Retries);
         }
     }
@@ -296,4 +294,75 @@ impl<'ast> Visit<'ast> for Arms {
 /// A string literal at the beginning of tokens.
 pub(super) fn literal(input: syn::parse::ParseStream<'_>) -> syn::Result<String> {
     Ok(input.parse::<LitStr>()?.value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_found_wherever_it_is_made_with_what_is_said_of_it() {
+        let found = scan(
+            r#"
+/// Not at the target.
+///
+/// # Errors
+/// Remedy: not this one.
+fn silent(name: &str) -> Error {
+    let text = format!("table `{name}` is not there: \
+                        create it");
+    Error::new(ErrorKind::Configuration, text)
+}
+/// Gone.
+///
+/// Remedy: take `snapshot`,
+/// a new one.
+fn told(slot: &Slot) -> Error { Error::new(ErrorKind::Permanent, format!("slot {} is {{gone}}", slot.name())) }
+fn no_error() -> String { format!("a long text that is never made to an error") }
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// It hangs.
+    #[error("`{}` hangs for {0} s, {why}", .path.display(), why = reason())]
+    Hangs { path: PathBuf },
+    #[error(transparent)]
+    Other(Told),
+    /// It ends.
+    ///
+    /// Message: it `<ends>`
+    ///
+    /// Remedy: none.
+    #[error("{}", words())]
+    Ends(u8),
+}
+impl Problem {
+    fn is_retryable(&self) -> bool { matches!(self, Self::Hangs { .. }) }
+}
+fn kind(problem: &Problem) -> ErrorKind {
+    match problem { Problem::Ends(7) => ErrorKind::Fenced, other if true => ErrorKind::Permanent }
+}
+#[cfg(test)]
+mod tests { fn told() { Error::new(ErrorKind::Permanent, "a test") } }
+"#,
+        )
+        .unwrap();
+        let entries: Vec<_> = found
+            .entries
+            .iter()
+            .map(|one| {
+                (one.name.as_str(), one.messages.join("|"), one.explanation.remedy.as_deref())
+            })
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                ("silent", "table `<name>` is not there: create it".to_owned(), None),
+                ("told", "slot <slot> is {gone}".to_owned(), Some("take `snapshot`, a new one.")),
+                ("Problem::Hangs", "`<path>` hangs for <path> s, <why>".to_owned(), None),
+                ("Problem::Ends", "it <ends>".to_owned(), Some("none.")),
+            ]
+        );
+        assert_eq!(found.entries[0].end, Some(End::BadInput));
+        assert_eq!(found.ends["Problem::Hangs"], End::Retries);
+        assert_eq!(found.ends["Problem::Ends"], End::Fenced);
+    }
 }

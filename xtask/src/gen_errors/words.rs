@@ -38,7 +38,8 @@ pub(super) fn explanation(attributes: &[Attribute]) -> Explanation {
         if let Some(remedy) = paragraph.strip_prefix("Remedy: ") {
             found.remedy = Some(remedy.to_owned());
         } else if let Some(message) = paragraph.strip_prefix("Message: ") {
-            found.message = Some(message.to_owned());
+            // In a comment, what is not between backquotes would be taken for HTML.
+            found.message = Some(message.replace("`<", "<").replace(">`", ">"));
         } else if !paragraph.is_empty() && !paragraph.starts_with("Source: ") {
             let cause = found.cause.get_or_insert_default();
             if !cause.is_empty() {
