@@ -161,7 +161,7 @@ pub(crate) struct Plan {
 /// # Cancel safety
 /// As a crash: what is confirmed is delivered.
 pub(crate) async fn run(
-    composition: &Composition,
+    composition: &mut Composition,
     plan: Plan,
     stats: &Stats,
     signals: &Signals,
@@ -222,7 +222,7 @@ pub(crate) fn tenths(time: Duration) -> f64 {
 }
 
 async fn attempt(
-    composition: &Composition,
+    composition: &mut Composition,
     complete: bool,
     stats: &Stats,
     signals: &Signals,

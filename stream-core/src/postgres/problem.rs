@@ -43,7 +43,19 @@ pub fn from_query(error: QueryError) -> Error {
 /// The slot cannot be used; unless it is in use, only a person can change that.
 #[must_use]
 pub fn from_slot(problem: SlotProblem) -> Error {
-    Error::new(transient_or(problem.is_retryable(), ErrorKind::Configuration), problem)
+    let kind = match &problem {
+        SlotProblem::InUse { .. } => ErrorKind::Transient,
+        SlotProblem::TakenOver { .. } => ErrorKind::Fenced,
+        SlotProblem::Dropped { .. }
+        | SlotProblem::Lost { .. }
+        | SlotProblem::Unpublished { .. }
+        | SlotProblem::Ahead { .. }
+        | SlotProblem::ServerBehind { .. }
+        | SlotProblem::Physical { .. }
+        | SlotProblem::WrongPlugin { .. }
+        | SlotProblem::OtherDatabase { .. } => ErrorKind::Configuration,
+    };
+    Error::new(kind, problem)
 }
 
 /// Says the problems of a source that can be lived with; the others are an error, all at once.

@@ -108,6 +108,23 @@ pub enum SlotProblem {
         /// Where the server's log ends.
         server: Lsn,
     },
+    /// A second worker of the stream reads from the slot, and has come further than this one: it took the stream over while this one was away.
+    ///
+    /// Remedy: nothing, if the other worker is the right one. Else end it, and begin anew: what it has read does not come again.
+    #[error(
+        "another worker has taken over replication slot `{slot}`: process {pid} reads from it, and has confirmed {confirmed}, \
+         beyond {stored}, the last position saved here; this worker stops without writing anything more"
+    )]
+    TakenOver {
+        /// The slot.
+        slot: String,
+        /// The server process that reads from it.
+        pid: i32,
+        /// Where the slot stands.
+        confirmed: Lsn,
+        /// The last saved position.
+        stored: Lsn,
+    },
     /// Another session streams from the slot: a second worker, or one whose connection the server has not given up yet.
     ///
     /// Remedy: nothing, if a worker has just ended: the server notices within `wal_sender_timeout`. Else end the other one; `SELECT
@@ -182,6 +199,7 @@ impl SlotProblem {
             | Self::Ahead { .. }
             | Self::ServerBehind { .. } => true,
             Self::InUse { .. }
+            | Self::TakenOver { .. }
             | Self::Physical { .. }
             | Self::WrongPlugin { .. }
             | Self::OtherDatabase { .. } => false,
@@ -226,7 +244,11 @@ pub fn judge(state: Option<&SlotState>, expected: &Expected<'_>) -> Result<(), S
     if let (Some(stored), Some(confirmed)) = (expected.stored, state.confirmed_flush)
         && confirmed > stored
     {
-        return Err(SlotProblem::Ahead { slot: slot(), confirmed, stored });
+        // What a session of ours confirmed was saved before, even if the server has not noticed yet that we are gone.
+        return Err(match state.active_pid {
+            Some(pid) => SlotProblem::TakenOver { slot: slot(), pid, confirmed, stored },
+            None => SlotProblem::Ahead { slot: slot(), confirmed, stored },
+        });
     }
     match state.active_pid {
         Some(pid) => Err(SlotProblem::InUse { slot: slot(), pid }),
@@ -297,6 +319,11 @@ mod tests {
         let cases = [
             (None, Some(100), "is gone, and the changes after 0/64"),
             (Some(healthy()), Some(99), "stands at 0/64, beyond 0/63"),
+            (
+                Some(SlotState { active_pid: Some(7), ..healthy() }),
+                Some(99),
+                "another worker has taken over replication slot `s`: process 7",
+            ),
             (Some(healthy()), Some(201), "log ends at 0/C8"),
             (None, Some(201), "log ends at 0/C8"),
             (

@@ -50,7 +50,7 @@ use stream_core::table::Table;
 use apply::Applier;
 use pipe::Pipe;
 use progress::Ownership;
-pub use progress::{TargetStore, begin_anew_sql};
+pub use progress::{Claim, TargetStore, begin_anew_sql};
 pub use survey::TargetSurvey;
 use tables::Tables;
 
@@ -98,14 +98,19 @@ struct Shared {
 }
 
 impl PostgresSink {
-    /// Connects to the target and takes the stream over: an older worker of it writes nothing more.
+    /// Connects to the target and takes the stream over: an older worker of it writes nothing more. With the `claim` of an
+    /// earlier connection it goes on instead, unless a worker that came later has taken the stream over.
     ///
     /// # Errors
-    /// When the target cannot be reached, or does not let its progress be kept.
-    pub async fn connect(options: PostgresSinkOptions) -> Result<(Self, TargetStore), Error> {
+    /// When the target cannot be reached, or does not let its progress be kept; of kind
+    /// [`Fenced`](stream_core::ErrorKind::Fenced) when another worker took the stream over.
+    pub async fn connect(
+        options: PostgresSinkOptions,
+        claim: &mut Claim,
+    ) -> Result<(Self, TargetStore), Error> {
         let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
         let client = Arc::new(client);
-        let ownership = progress::claim(&client, &options.target, &options.stream).await?;
+        let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
         let shared = Arc::new(Shared { options, client, ownership });
         Ok((Self::with(shared, None), store))

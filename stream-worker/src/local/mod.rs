@@ -15,6 +15,7 @@ use stream_api::{Documents, Problem, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
 use stream_core::{Error, ErrorKind};
 use stream_sinks::cloudevent::options::EndpointOptions;
+use stream_sinks::postgres::Claim;
 
 use crate::args::{Local, LogFormat};
 use crate::compose::Composition;
@@ -119,7 +120,7 @@ async fn stream_through(
     let plan =
         Plan { max_retries: config.max_retries, complete: local.complete || config.tombstone };
     let source = servers.connect(&source)?;
-    let composition = match (config.sink, target) {
+    let mut composition = match (config.sink, target) {
         (SinkConfig::Postgres(sink), Target::Server(place)) => {
             say(&servers.introduce(&place)?);
             let surroundings = Surroundings {
@@ -130,7 +131,8 @@ async fn stream_through(
                 program_directories: files::program_directories(&local.program_path),
             };
             let sink = Box::new(sink.options(surroundings));
-            Composition::Postgres { source: Box::new(config.source.options(source)), sink }
+            let source = Box::new(config.source.options(source));
+            Composition::Postgres { source, sink, claim: Claim::default() }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
@@ -154,7 +156,7 @@ async fn stream_through(
     let stats = Stats::default();
     let numbers = stats.subscribe();
     let ended = tokio::select! {
-        ended = supervise::run(&composition, plan, &stats, signals) => ended,
+        ended = supervise::run(&mut composition, plan, &stats, signals) => ended,
         never = screen.show(numbers.clone()) => match never {},
     };
     screen.clear();

@@ -206,7 +206,7 @@ pub enum SchemaError {
     },
     /// The target's server does not offer extensions that imported objects need.
     ///
-    /// Message: extension `<extension>` is not offered by the target's server, and <objects> need(s) it: install it there, or exclude the
+    /// Message: extension `<extension>` is not offered by the target's server, and `<objects>` need(s) it: install it there, or exclude the
     /// table
     ///
     /// Remedy: install them there (the operating system's package, not only `CREATE EXTENSION`), or exclude the table.
