@@ -50,6 +50,15 @@ impl Receiver {
         self.taken.lock().unwrap().clone()
     }
 
+    /// Waits for an event.
+    pub(crate) fn until(&self, is_it: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        while !self.events().iter().any(&is_it) {
+            assert!(start.elapsed() < PATIENCE, "an event does not come: {:?}", self.events());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The events as text, `c orders 7` each, once there are `number` of them.
     pub(crate) fn lines(&self, number: usize) -> Vec<String> {
         let start = Instant::now();

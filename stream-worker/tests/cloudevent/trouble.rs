@@ -84,6 +84,46 @@ async fn a_data_directory_is_for_one_process_and_one_stream() {
 }
 
 #[tokio::test]
+async fn of_two_workers_with_directories_of_their_own_the_slot_lets_one_read() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut first = bench.start(&[]);
+    first.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    // The second waits, and takes over when the first is cut off.
+    let mut second = bench.start(&["--data-dir", "other"]);
+    second.says("is in use by process");
+    bench.source.execute("INSERT INTO orders VALUES (4)").await.unwrap();
+    receiver.lines(4);
+    first.signal("STOP");
+    let slot = "FROM pg_replication_slots WHERE database = current_database()";
+    bench.number(&format!("SELECT count(pg_terminate_backend(active_pid)) {slot}")).await;
+    // It has no position: it reads the tables again, and goes on from where the slot stands.
+    bench.until(&format!("SELECT count(*) {slot} AND active_pid IS NOT NULL"), 1).await;
+    bench.source.execute("INSERT INTO orders VALUES (5)").await.unwrap();
+    let is_row = |id: i32| move |event: &serde_json::Value| event["data"]["after"]["id"] == id;
+    receiver.until(is_row(5));
+    let confirmed = format!("SELECT (confirmed_flush_lsn - '0/0')::int8 {slot}");
+    let passed = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+    bench.until(&format!("SELECT (({confirmed}) >= {passed})::int::int8"), 1).await;
+    first.signal("CONT");
+    let (code, output) = first.ends();
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("another worker has taken over replication slot"), "{output}");
+    bench.source.execute("INSERT INTO orders VALUES (6)").await.unwrap();
+    receiver.until(is_row(6));
+    let created: Vec<_> = receiver
+        .events()
+        .iter()
+        .filter(|event| event["data"]["op"] == "c")
+        .map(|event| event["data"]["after"]["id"].clone())
+        .collect();
+    assert_eq!(created, [4, 5, 6]);
+    second.stops();
+}
+
+#[tokio::test]
 async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
     for damage in [&b""[..], &[0; 400], b"stream offsets 99\nx\n{}\n", b"half of a lin"] {
         let bench = Bench::new(ORDERS).await;
