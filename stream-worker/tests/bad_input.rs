@@ -445,6 +445,36 @@ async fn a_pg_dump_older_than_the_source_is_refused() {
     stream.is_identical().await;
 }
 
+#[tokio::test]
+async fn a_pg_dump_that_fails_half_way_leaves_nothing_at_the_target() {
+    let [source, target] = databases().await;
+    let stream = Stream::between(&source, &target);
+    stream.write("", "  maxRetries: 0\n");
+    let real = testing::client("pg_dump", testing::oldest_major()).path;
+    let program = stream.directory.path().join("pg_dump");
+    // Half of the archive, and then an end that says so, one by a signal, and one that does not say so.
+    for (end, said) in [
+        ("echo 'connection lost' >&2; exit 1", "connection lost"),
+        ("kill -9 $$", "signal: 9"),
+        ("exit 0", "cannot be read at byte"),
+    ] {
+        let script = format!(
+            "#!/bin/sh\ntest \"$1\" = --version && exec {0} --version\n{0} \"$@\" > whole || exit 7\n\
+             head -c $(($(wc -c < whole) / 2)) whole\n{end}\n",
+            real.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let arguments = ["--complete", "--postgres-dir", "."];
+        let output = stream.start_with(&stream.source, &stream.target, &arguments).ends(1);
+        assert!(output.contains(said) && output.contains("pg_dump"), "{output}");
+        let tables = "SELECT count(*)::text FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(text(&stream.target, tables).await, "0", "left at the target: {output}");
+    }
+    std::fs::remove_file(program).unwrap();
+    stream.completes().await;
+}
+
 /// Where the stream's slot is named at the source.
 const SLOT: &str =
     "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()";
@@ -507,6 +537,39 @@ async fn a_lost_slot_is_told_with_the_way_back() {
     execute(&stream.source, drop).await;
     execute(&stream.target, anew).await;
     stream.completes().await;
+}
+
+#[tokio::test]
+async fn a_slot_lost_while_the_target_stands_still_is_told_with_the_way_back() {
+    for major in testing::majors() {
+        let settings =
+            [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
+        let server = testing::private_server(major, &settings);
+        let [source, target] = on(&server, &server).await;
+        let stream = Stream::between(&source, &target);
+        let mut worker = stream.start();
+        worker.streams();
+        let holder = connect(&stream.target).await;
+        holder.batch_execute("BEGIN; LOCK TABLE public.orders").await.unwrap();
+        let lost = "SELECT (wal_status = 'lost')::text FROM pg_replication_slots";
+        let start = Instant::now();
+        while text(&stream.source, lost).await != "true" {
+            assert!(start.elapsed() < PATIENCE, "the slot is not lost: {}", worker.output());
+            let wal = "INSERT INTO public.orders (note) VALUES ('gap'); SELECT pg_switch_wal()";
+            execute(&stream.source, wal).await;
+            execute(&stream.source, "CHECKPOINT").await;
+        }
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        holder.close().await;
+        let output = worker.ends(2);
+        assert!(output.contains("is lost"), "PostgreSQL {major}: {output}");
+        assert!(output.contains("raise `max_slot_wal_keep_size`"), "{output}");
+        let lines: String = output.lines().filter(|line| line.starts_with("error: ")).collect();
+        let [drop, anew] = statements(&lines)[..] else { panic!("{output}") };
+        execute(&stream.source, drop).await;
+        execute(&stream.target, anew).await;
+        stream.completes().await;
+    }
 }
 
 #[tokio::test]
