@@ -7,6 +7,7 @@ mod fixture;
 mod keys;
 mod large;
 mod lifecycle;
+mod long_life;
 mod mishaps;
 mod resume;
 mod tables;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use stream_core::throwaway::testing::TestDatabase;
+
 use crate::fixture::Bench;
 use crate::receiver::{Faults, Receiver};
 
@@ -81,6 +83,58 @@ async fn a_data_directory_is_for_one_process_and_one_stream() {
     let (code, output) = bench.start(&[]).ends();
     assert_eq!(code, Some(2), "{output}");
     assert!(output.contains(&format!("the position of stream `default.{}`", bench.name())));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_longer_than_the_servers_timeout_costs_no_connection() {
+    let bench = Bench::new(ORDERS).await;
+    let timeout = format!("ALTER DATABASE {} SET wal_sender_timeout = '1s'", bench.source.name());
+    bench.source.execute(&timeout).await.unwrap();
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    let walsender =
+        "SELECT active_pid::int8 FROM pg_replication_slots WHERE database = current_database()";
+    let before = bench.number(walsender).await;
+    receiver.stall(true);
+    // More than all buffers on the way hold: the log is not read any more.
+    let rows =
+        "INSERT INTO orders SELECT n, repeat(md5(n::text), 320) FROM generate_series(4, 4000) n";
+    bench.source.execute(rows).await.unwrap();
+    let since = bench.number("SELECT extract(epoch FROM now())::int8").await;
+    bench.until(&format!("SELECT (extract(epoch FROM now()) > {since} + 5)::int::int8"), 1).await;
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    receiver.stall(false);
+    receiver.until(|event| event["data"]["after"]["id"] == 4000);
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    assert_eq!(receiver.events().len(), 4000, "an event came twice");
+    worker.stops();
+}
+
+#[tokio::test]
+async fn an_idle_stream_to_an_endpoint_pins_no_log_while_others_write() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let other = TestDatabase::create(bench.source.server()).await.unwrap();
+    for round in 0..3 {
+        let busy = format!(
+            "CREATE TABLE busy_{round} AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)"
+        );
+        other.execute(&busy).await.unwrap();
+        let written = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+        let passed = format!(
+            "SELECT (confirmed_flush_lsn - '0/0' >= {written})::int::int8 FROM pg_replication_slots \
+             WHERE database = current_database()"
+        );
+        bench.until(&passed, 1).await;
+    }
+    receiver.lines(3);
+    worker.stops();
 }
 
 #[tokio::test]
