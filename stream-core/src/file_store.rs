@@ -17,12 +17,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
@@ -231,7 +232,7 @@ impl State {
     fn new(stream: &str) -> Self {
         // Not zero: nobody knows how many snapshots there were before the files were lost or removed, and a row that is as it was in
         // one of them, and was another in between, must not have the id that it had there.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             stream: stream.to_owned(),
             system_id: None,

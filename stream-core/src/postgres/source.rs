@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::clock;
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
@@ -124,14 +125,7 @@ impl PostgresSource {
             // The sort keeps the order among the others.
             chunks.sort_by_key(|chunk| Some(&chunk.table) == last.as_ref());
         }
-        Ok(Snapshot {
-            lsn: exporter.lsn,
-            tables,
-            chunks,
-            last,
-            taken_at: SystemTime::now(),
-            readers,
-        })
+        Ok(Snapshot { lsn: exporter.lsn, tables, chunks, last, taken_at: clock::now(), readers })
     }
 
     fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -119,7 +119,7 @@ impl Sink for CloudEventSink {
         let (Some(encoder), Some((facts, markers))) = (encoder, snapshot) else {
             return Err(unprepared());
         };
-        encoder.set_clock(SystemTime::now());
+        encoder.set_clock(stream_core::clock::now());
         let table = Arc::clone(&copy.table);
         let mut reading = Reading {
             encoder,
@@ -172,7 +172,7 @@ impl Sink for CloudEventSink {
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
         let Self { endpoint, encoder, .. } = self;
         let encoder = encoder.as_mut().ok_or_else(unprepared)?;
-        encoder.set_clock(SystemTime::now());
+        encoder.set_clock(stream_core::clock::now());
         let mut delivery = Delivery::new(endpoint);
         let mut buffer = Buffer::default();
         for entry in &batch.entries {
