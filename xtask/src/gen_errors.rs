@@ -51,7 +51,7 @@ const SECTIONS: [(&str, &[(&str, End)]); 8] = [
             ("stream-core/src/postgres/options", End::BadInput),
             ("stream-core/src/postgres/tls", End::BadInput),
             ("stream-core/src/postgres/error", End::Failed),
-            ("stream-core/src/postgres/query", End::Failed),
+            ("stream-core/src/postgres/query", End::Depends),
         ],
     ),
     (
@@ -202,6 +202,7 @@ fn shown(entry: &Entry, end: End) -> String {
         End::Failed => "ends with 1.",
         End::BadInput => "ends with 2.",
         End::Fenced => "ends with 3.",
+        End::GoesOn => "goes on: it is a warning.",
         End::Depends => {
             "tries again where it may pass by itself (a lost connection, a server that stops or is full, a lock); else it ends with 1 or 2."
         }

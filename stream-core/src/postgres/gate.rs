@@ -135,7 +135,7 @@ impl Gate {
 
 /// A table was renamed at this point of the log.
 ///
-/// Remedy: nothing, the stream looks at the catalogue again. A PostgreSQL target keeps the old name until you rename the table there.
+/// Remedy: nothing, the table is copied under its new name. What was copied under the old one stays at the target until you drop it.
 fn renamed(name: &TableName, now: &TableName) -> Error {
     Error::new(
         ErrorKind::Changed,

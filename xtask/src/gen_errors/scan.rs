@@ -38,6 +38,8 @@ pub(super) enum End {
     Fenced,
     /// It depends on what a server said.
     Depends,
+    /// It is a warning.
+    GoesOn,
 }
 
 impl End {
@@ -99,8 +101,12 @@ impl Found {
 
     /// A function, if it makes an error of words of its own or is explained.
     fn function(&mut self, of: &str, name: &str, attributes: &[Attribute], block: &syn::Block) {
-        let mut arms =
-            Arms { of: of.to_owned(), retryable: name == "is_retryable", found: Vec::new() };
+        let answers = match name {
+            "is_retryable" => Answers::Retryable,
+            "is_blocking" => Answers::Blocking,
+            _ => Answers::Kind,
+        };
+        let mut arms = Arms { of: of.to_owned(), answers, found: Vec::new() };
         arms.visit_block(block);
         self.ends.extend(arms.found);
         let name = if of.is_empty() { name.to_owned() } else { format!("{of}::{name}") };
@@ -237,12 +243,33 @@ fn kind_of(expression: &Expr) -> Option<End> {
     }
 }
 
+/// What a function answers of an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// Whether to try again.
+    Retryable,
+    /// Whether it is more than a warning.
+    Blocking,
+    /// An `ErrorKind`, if anything.
+    Kind,
+}
+
+impl Answers {
+    /// What the answer `yes` means; `None`: nothing beyond what the file says.
+    const fn end(self, yes: bool) -> Option<End> {
+        match (self, yes) {
+            (Self::Retryable, true) => Some(End::Retries),
+            (Self::Blocking, false) => Some(End::GoesOn),
+            (Self::Retryable | Self::Blocking | Self::Kind, _) => None,
+        }
+    }
+}
+
 /// What the arms of a `match` or a `matches!` say of each variant.
 struct Arms {
     /// The type that `Self` is.
     of: String,
-    /// Whether the answer is whether to try again, else an `ErrorKind`.
-    retryable: bool,
+    answers: Answers,
     found: Vec<(String, End)>,
 }
 
@@ -267,10 +294,8 @@ impl Arms {
 impl<'ast> Visit<'ast> for Arms {
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
         let end = match &*arm.body {
-            Expr::Lit(syn::ExprLit { lit: Lit::Bool(yes), .. }) if self.retryable => {
-                yes.value.then_some(End::Retries)
-            }
-            _ if self.retryable => Some(End::Depends),
+            Expr::Lit(syn::ExprLit { lit: Lit::Bool(yes), .. }) => self.answers.end(yes.value),
+            _ if self.answers == Answers::Retryable => Some(End::Depends),
             body => kind_of(body),
         };
         if let Some(end) = end {
@@ -284,9 +309,9 @@ impl<'ast> Visit<'ast> for Arms {
             input.parse::<syn::Token![,]>()?;
             Pat::parse_multi(input)
         });
-        if let (true, true, Ok(pattern)) = (self.retryable, call.path.is_ident("matches"), pattern)
-        {
-            self.add(&pattern, End::Retries);
+        let is_it = call.path.is_ident("matches");
+        if let (true, Ok(pattern), Some(end)) = (is_it, pattern, self.answers.end(true)) {
+            self.add(&pattern, end);
         }
     }
 }
