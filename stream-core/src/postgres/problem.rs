@@ -154,14 +154,17 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began, and match what is captured.
+/// Tables came after the stream began, and match what is captured; or partitions were detached or attached.
 ///
 /// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
     let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
     Error::new(
         ErrorKind::Changed,
-        format!("new at the source: {}; starting again to take them up", names.join(", ")),
+        format!(
+            "new at the source, or attached anew: {}; starting again to take them up",
+            names.join(", ")
+        ),
     )
 }
 

@@ -121,12 +121,21 @@ impl Publication {
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
-    /// one of them stays, no change of the table is missing.
+    /// one of them stays, no change of the table is missing. An entry of an ancestor covers a partition only while it is one: it
+    /// counts as another entry once the partition was detached and attached again.
     pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
-        let names: Vec<_> = table.ancestors.iter().rev().chain([&table.name]).collect();
-        let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
-        let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
-        whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
+        let names: Vec<_> = [&table.name].into_iter().chain(&table.ancestors).collect();
+        let over = |entry: u32, ancestor: usize| {
+            let links = table.attached_by.iter().take(ancestor);
+            links.fold(entry, |mixed, link| mixed.rotate_left(7) ^ link)
+        };
+        let in_schema = names.iter().position(|name| self.schemas.contains(&name.schema));
+        let whole = if self.all_tables { Some(0) } else { in_schema };
+        let listed = self.tables.iter().filter_map(|listed| {
+            let at = names.iter().position(|name| **name == listed.name)?;
+            Some(over(listed.id, at))
+        });
+        whole.map(|at| over(self.id, at)).into_iter().chain(listed).collect()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.

@@ -342,7 +342,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = self.captured.all().map(|table| table.id).collect();
+        let known = lookout::known(&self.captured);
         let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;

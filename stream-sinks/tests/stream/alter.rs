@@ -317,6 +317,49 @@ async fn a_table_attached_in_mid_stream_keeps_its_rows_once() {
     .await;
 }
 
+/// A partition is published by its root's entry, which is the same before and after: the changes between are in no log.
+#[tokio::test]
+async fn a_partition_detached_written_and_attached_again_between_two_looks() {
+    let server = testing::server(testing::oldest_major());
+    for stopped in [false, true] {
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute(
+            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200) PARTITION BY LIST (id); CREATE TABLE p2_rest PARTITION OF p2 DEFAULT;
+             INSERT INTO p SELECT i, 'v' FROM generate_series(90, 110) i; CREATE TABLE beside (id int PRIMARY KEY);",
+        )
+        .await
+        .unwrap();
+        let stream = Stream::new(&from, &to);
+        let changes = "ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p DETACH PARTITION p2;
+--
+            UPDATE p1 SET v = 'unseen' WHERE id = 95; DELETE FROM p1 WHERE id = 96; INSERT INTO p2 VALUES (150, 'unseen');
+--
+            ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (100); ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200);
+            INSERT INTO p VALUES (50, 'seen'), (160, 'seen'); INSERT INTO beside VALUES (1);";
+        let changes = async {
+            execute(&stream.source, changes).await;
+            // What was published all the time is not copied again.
+            execute(&stream.target, "INSERT INTO beside VALUES (-1)").await;
+        };
+        let ended = if stopped {
+            stream.copy_and_stop().await;
+            changes.await;
+            stream.complete().await
+        } else {
+            stream.run_with(changes).await
+        };
+        assert_eq!(ended.unwrap(), Outcome::Completed);
+        let sql = "SELECT * FROM p";
+        let (there, here) = (rows(&stream.target, sql).await, rows(&stream.source, sql).await);
+        assert_eq!(there, here, "stopped: {stopped}");
+        assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(-1)", "(1)"]);
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_comes_later_is_taken_up_while_nothing_else_happens() {
     let server = testing::server(testing::oldest_major());
