@@ -1,5 +1,20 @@
 //! What an operator does wrong, or what happens to servers: the worker names it, with its remedy; and once exactly
 //! that remedy was applied, the stream works, and nothing is lost or doubled.
+//!
+//! Those that are not here are where their cause is:
+//!
+//! | input | tests |
+//! |---|---|
+//! | source or target restarted, crashed, sessions killed | `restarts_and_killed_sessions_are_got_over`; both roads under load: `torture` |
+//! | publication dropped | `a_publication_dropped_in_mid_stream_loses_nothing_unsaid` |
+//! | slot dropped, lost, in use, read by another | `a_slot_in_use_…`, `a_lost_slot_…`, `a_slot_lost_while_the_target_stands_still_…`; `of_two_workers_…` in `cloudevent/trouble` |
+//! | two workers | `a_worker_that_is_taken_over_…`, `a_worker_that_starts_again_…` in `local` |
+//! | table dropped, renamed, altered in type in mid-stream | `mishaps` and `alter` in `stream-sinks/tests/stream` |
+//! | target table altered, renamed; a constraint, trigger or type that refuses a row | `mishaps`, `divergence` there |
+//! | target in another encoding | `a_target_in_another_encoding_…` in `mishaps`; a source in one: `a_latin1_source` in `types` |
+//! | `pg_dump` missing, old, failing, cut off | `a_pg_dump_…`; `a_missing_old_or_failing_pg_dump_is_explained` in `stream-sinks/tests/schema` |
+//! | `--data-dir` of another stream or process; offset file cut short, of zeros, of a newer version | `a_data_directory_…`, `a_damaged_position_file_…` in `cloudevent/trouble` |
+//! | an idle stream, a hanging target, used up transaction ids | `long_life` in `stream-sinks/tests/stream`, `an_…` in `cloudevent/trouble`, `a_day_of_keepalives_…` in `stream-core/tests/pipeline` |
 
 #![expect(
     clippy::unwrap_used,
