@@ -125,7 +125,7 @@ pub enum AssembleError {
     /// Remedy: connect to PostgreSQL itself, not to a proxy that speaks its protocol. If it is PostgreSQL, report it with its version.
     #[error(
         "a {message} message of a streamed or prepared transaction came, which was not asked for: \
-         start replication with `proto_version '1'`"
+         start replication without `streaming` and `two_phase`"
     )]
     NotAskedFor {
         /// The message's name in the manual.

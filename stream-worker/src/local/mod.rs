@@ -131,12 +131,12 @@ async fn stream_through(
                 program_directories: files::program_directories(&local.program_path),
             };
             let sink = Box::new(sink.options(surroundings));
-            let source = Box::new(config.source.options(source));
+            let source = Box::new(config.source.options(source, &local.data_dir));
             Composition::Postgres { source, sink, claim: Claim::default() }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
-            let mut source = Box::new(config.source.options(source));
+            let mut source = Box::new(config.source.options(source, &local.data_dir));
             // Events tell which row is the last of all.
             source.finds_last_table = true;
             Composition::CloudEvent {
