@@ -137,7 +137,7 @@ async fn open_store(directory: PathBuf, stream: String) -> Result<FileStore, Err
 fn with_way_back(error: Error, anew: &str) -> Error {
     match error.reason::<SlotProblem>() {
         Some(problem) if problem.needs_snapshot() => {
-            Error::new(error.kind(), format!("{problem}: {anew}"))
+            Error::new(ErrorKind::Configuration, format!("{problem}: {anew}"))
         }
         _ => error,
     }

@@ -11,7 +11,7 @@ use stream_core::{Error, ErrorKind};
 
 use crate::args;
 
-/// Reads files, each with its name; all that cannot be read are told at once.
+/// Reads files, each with its name. Those that are not there, or that this user may not read, are told all at once.
 ///
 /// Remedy: correct the path, or the file's rights.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {

@@ -314,7 +314,6 @@ fn no_partition(name: &TableName, root: &TableName) -> Error {
 }
 
 /// A column of the source is not at the target: it was added at the source, or dropped at the target. Nothing after it was written.
-/// `place` is the table there.
 ///
 /// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
 pub(super) fn no_column(

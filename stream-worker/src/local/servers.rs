@@ -152,7 +152,7 @@ fn versions(places: &Places) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Takes the data directory for this process: another worker has it, or the system refuses it.
+/// The data directory is for one process at a time: another worker has it, or the system refuses it.
 ///
 /// Remedy: end the other worker, mend the directory's rights, or name another directory with `--data-dir`.
 fn lock(data_dir: &Path) -> Result<File, Error> {
@@ -230,7 +230,7 @@ fn cannot_mark(mark: &Path, error: &std::io::Error) -> String {
     format!("the server is filled, but cannot write `{}`: {error}", mark.display())
 }
 
-/// Runs a file in one transaction, by `psql` where there is one: what it does not finish leaves nothing.
+/// A file of `--init` is run in one transaction, by `psql` where there is one: what it does not finish leaves nothing.
 ///
 /// Remedy: correct the file that `--init` names, and start again: nothing of it was kept.
 async fn fill(server: &Server, database: &str, file: &Path, local: &Local) -> Result<(), Error> {

@@ -219,10 +219,9 @@ impl<'ast> Visit<'ast> for Made {
         if !maker && path != ["Error", "new"] {
             return;
         }
-        let Some(text) = call.args.last().and_then(|text| self.text(text)) else { return };
-        self.messages.push(text);
         let kind = call.args.first().and_then(kind_of).unwrap_or(End::Depends);
         self.ends.push(if maker { MAKER.1 } else { kind });
+        self.messages.extend(call.args.last().and_then(|text| self.text(text)));
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {

@@ -38,8 +38,7 @@ pub(super) fn explanation(attributes: &[Attribute]) -> Explanation {
         if let Some(remedy) = paragraph.strip_prefix("Remedy: ") {
             found.remedy = Some(remedy.to_owned());
         } else if let Some(message) = paragraph.strip_prefix("Message: ") {
-            // In a comment, what is not between backquotes would be taken for HTML.
-            found.message = Some(message.replace("`<", "<").replace(">`", ">"));
+            found.message = Some(without_quotes(message));
         } else if !paragraph.is_empty() && !paragraph.starts_with("Source: ") {
             let cause = found.cause.get_or_insert_default();
             if !cause.is_empty() {
@@ -51,6 +50,20 @@ pub(super) fn explanation(attributes: &[Attribute]) -> Explanation {
     found
 }
 
+/// A message as printed: in a comment a placeholder is in backquotes, without which it would be taken for HTML.
+fn without_quotes(text: &str) -> String {
+    let is_placeholder = |part: &str| {
+        part.strip_prefix('<')
+            .and_then(|part| part.strip_suffix('>'))
+            .is_some_and(|name| !name.contains('<'))
+    };
+    let parts = text.split('`').enumerate().map(|(at, part)| match at % 2 {
+        1 if !is_placeholder(part) => format!("`{part}`"),
+        _ => part.to_owned(),
+    });
+    parts.collect()
+}
+
 /// The text of a `format!` or of `#[error(…)]`, with `<name>` in place of each value.
 pub(super) fn message(tokens: TokenStream, fields: Option<&Fields>) -> Option<String> {
     let read = |input: syn::parse::ParseStream<'_>| {
@@ -58,7 +71,8 @@ pub(super) fn message(tokens: TokenStream, fields: Option<&Fields>) -> Option<St
         Ok((text, input.parse::<TokenStream>()?))
     };
     let (template, rest) = read.parse2(tokens).ok()?;
-    let mut unnamed = arguments(rest).into_iter();
+    let given = arguments(rest);
+    let mut unnamed = given.iter().cloned();
     let (mut text, mut rest) = (String::new(), template.as_str());
     while let Some(at) = rest.find(['{', '}']) {
         let (before, found) = rest.split_at(at);
@@ -71,7 +85,10 @@ pub(super) fn message(tokens: TokenStream, fields: Option<&Fields>) -> Option<St
         let (inside, after) = found[1..].split_once('}')?;
         let name = inside.split(':').next().unwrap_or_default();
         let name = match name.parse() {
-            Ok(place) => fields.and_then(|fields| place_name(fields, place)),
+            Ok(place) => match fields {
+                Some(fields) => place_name(fields, place),
+                None => given.get(place).cloned(),
+            },
             Err(_) if name.is_empty() => unnamed.next(),
             Err(_) => Some(name.to_owned()),
         };
@@ -102,14 +119,19 @@ fn arguments(tokens: TokenStream) -> Vec<String> {
     names
 }
 
-/// What an argument is about: its last field or variable, or the function that is called first.
+/// What an argument is about: its last field or variable, or the function that is called first. A type that only wraps says nothing.
 fn name(words: &[TokenTree]) -> String {
     let mut last = None;
     for (at, word) in words.iter().enumerate() {
         let TokenTree::Ident(ident) = word else { continue };
-        let called = matches!(words.get(at + 1), Some(TokenTree::Group(_)));
-        if !called && ident != "self" || last.is_none() && at == 0 {
-            last = Some(ident.to_string());
+        let ident = ident.to_string();
+        match words.get(at + 1) {
+            Some(TokenTree::Group(inner)) if ident.starts_with(char::is_uppercase) => {
+                return name(&inner.stream().into_iter().collect::<Vec<_>>());
+            }
+            Some(TokenTree::Group(_)) if last.is_some() || at > 0 => {}
+            _ if ident == "self" => {}
+            _ => last = Some(ident),
         }
     }
     last.unwrap_or_else(|| "…".to_owned())
