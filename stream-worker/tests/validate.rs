@@ -219,7 +219,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
             settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         Server::start(options).unwrap()
     };
-    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);
+    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "2")]);
     server.create_database("s").await.unwrap();
     server.execute("s", SCHEMA).await.unwrap();
     let target = TestDatabase::create(testing::server(15)).await.unwrap();

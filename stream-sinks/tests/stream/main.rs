@@ -4,6 +4,7 @@ mod alter;
 mod corners;
 mod divergence;
 mod fixture;
+mod handover;
 mod keys;
 mod large;
 mod lifecycle;
