@@ -240,7 +240,10 @@ impl Source for PostgresSource {
             (_, confirmed) => checkpoint.position.max(confirmed).unwrap_or_default(),
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
-            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            Some(exporter) => {
+                look::assert_unaltered(&client, &self.options, &self.tables).await?;
+                Some(self.snapshot(&to_copy, exporter).await?)
+            }
             None => None,
         };
         let taken_up = self

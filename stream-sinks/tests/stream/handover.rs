@@ -1,5 +1,7 @@
 //! What happens while the slot is made.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::time::Duration;
 
 use stream_core::pipeline::Outcome;
@@ -64,4 +66,30 @@ async fn a_table_truncated_while_the_slot_is_made_is_streamed() {
         assert_eq!(rows(&stream.target, "SELECT * FROM emptied").await, ["(3)", "(4)"]);
         assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(1)", "(2)"]);
     }
+}
+
+/// The copy has the columns of the moment that it is of.
+#[tokio::test]
+async fn a_column_added_while_the_slot_is_made_is_copied() {
+    let server = testing::private_server(testing::oldest_major(), &[]);
+    let from = TestDatabase::create(&server).await.unwrap();
+    let to = TestDatabase::create(&server).await.unwrap();
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)").await.unwrap();
+    to.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, b int); CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await
+    .unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    let session = SqlClient::connect(&stream.source).await.unwrap();
+    let first = begin(&session, "INSERT INTO public.beside VALUES (1)").await;
+    let work = async {
+        until_awaited(&stream, &first).await;
+        execute(&stream.source, "ALTER TABLE t ADD COLUMN b int\n--\nUPDATE t SET b = 5").await;
+        session.batch_execute("COMMIT").await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(stream.complete(), work);
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,5)"]);
 }
