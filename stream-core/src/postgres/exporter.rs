@@ -42,31 +42,42 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Exports a snapshot, by a slot of its own that goes with the session; creates `slot` before where it `is_new`. Says
-    /// after a while what that waits for.
+    /// Exports a snapshot by a slot of its own, which goes with the session; says after a while what that waits for. Makes
+    /// `slot` too where it `is_new`, which then begins at the snapshot.
     ///
-    /// No slot is streamed from its own consistent point on. The server does not see what was altered, emptied or published
+    /// No slot is read from its own consistent point on. The server does not see what was altered, emptied or published
     /// while the creation waited for older transactions, and decodes what comes next as if it had not happened, or not at
-    /// all: `could not map filenode`. The second slot's consistent point comes after all transactions that this can meet.
+    /// all: `could not map filenode`. The second slot's consistent point comes after all transactions that this can meet, and
+    /// what stays is made of a slot that is advanced to it: whenever that is cut off, there is none.
     pub(super) async fn create(
         connect: &ConnectOptions,
         client: &SqlClient,
         slot: &str,
         is_new: bool,
     ) -> Result<Self, Error> {
+        let first = slot::temporary_name(slot, "new");
+        let mut making = None;
+        if is_new {
+            let mut session =
+                Wire::connect(connect, Session::Sql).await.map_err(problem::at_source)?;
+            create_slot(&mut session, client, &first, &slot::create_sql(&first)).await?;
+            making = Some(session);
+        }
         let mut wire =
             Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
-        if is_new {
-            create_slot(&mut wire, client, slot, &slot::create_sql(slot)).await?;
-        }
-        let name = slot::temporary_name(slot);
-        let rows = create_slot(&mut wire, client, &name, &slot::export_sql(&name)).await?;
+        let second = slot::temporary_name(slot, "copy");
+        let rows = create_slot(&mut wire, client, &second, &slot::export_sql(&second)).await?;
         let row = rows.first();
         let value = |column| row.and_then(|row| row.by_name(column)).unwrap_or_default();
         let lsn = value("consistent_point")
             .parse()
             .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
         let snapshot = value("snapshot_name").to_owned();
+        if let Some(mut session) = making {
+            let kept = session.simple_query(&slot::keep_sql(&first, slot, lsn)).await;
+            kept.map_err(|error| problem::from_slot_creation(slot, error))?;
+            session.terminate().await;
+        }
         Ok(Self { wire, snapshot, lsn })
     }
 

@@ -17,8 +17,8 @@ use crate::sql::{Ident, list};
 const OLDEST_VERSION: u32 = 140_000;
 /// The first version whose standbys can decode.
 const STANDBY_VERSION: u32 = 160_000;
-/// Slots that a new stream makes: its own, and one that goes after the snapshot.
-const NEW_SLOTS: u32 = 2;
+/// Slots that a new stream makes: its own, what it is made of, and that of the snapshot.
+const NEW_SLOTS: u32 = 3;
 
 /// Something of the source that keeps a stream from working, or that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum SourceProblem {
     },
     /// Too few slots are free.
     #[error(
-        "a new stream takes two replication slots, one of them only for its snapshot, and the server has \
+        "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
          {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
          needs with `SELECT pg_drop_replication_slot('…')`, or run \
          `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",

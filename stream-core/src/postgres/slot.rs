@@ -70,24 +70,37 @@ pub enum WalStatus {
     Lost,
 }
 
-/// The replication command that creates a slot which stays. In the form that every supported version takes.
-#[must_use]
-pub fn create_sql(name: &str) -> String {
-    format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT", Ident(name))
-}
-
 /// The replication command that creates a slot which goes with its session, and exports the snapshot at its
-/// consistent point.
+/// consistent point. In the form that every supported version takes.
 #[must_use]
 pub fn export_sql(name: &str) -> String {
     format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
 }
 
-/// The name of the short-lived slot beside `slot` that gives a snapshot.
+/// The statement that creates a slot which goes with its session.
 #[must_use]
-pub fn temporary_name(slot: &str) -> String {
+pub fn create_sql(name: &str) -> String {
+    format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput', true)", Literal(name))
+}
+
+/// The statements that let the session's own slot `from` begin at `position`, and make a slot `name` of it that stays.
+///
+/// Source: <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION>
+#[must_use]
+pub fn keep_sql(from: &str, name: &str, position: Lsn) -> String {
+    format!(
+        "SELECT pg_replication_slot_advance({from}, '{position}'); \
+         SELECT pg_copy_logical_replication_slot({from}, {}, false)",
+        Literal(name),
+        from = Literal(from)
+    )
+}
+
+/// The name of a short-lived slot beside `slot`, by what it is `made_for`.
+#[must_use]
+pub fn temporary_name(slot: &str, made_for: &str) -> String {
     const MAX_BYTES: usize = 63;
-    let suffix = format!("_copy_{}", std::process::id());
+    let suffix = format!("_{made_for}_{}", std::process::id());
     // Slot names are made of one-byte characters.
     let kept: String = slot.chars().take(MAX_BYTES - suffix.len()).collect();
     kept + &suffix
@@ -169,25 +182,6 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
                                    ELSE pg_current_wal_lsn() END)::text";
     let text: String = json_row(client, what, sql, &[]).await?;
     parse(what, &text)
-}
-
-/// Lets a slot begin at `position`, without a look at the changes before.
-///
-/// Source: <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION>
-///
-/// # Errors
-///
-/// [`QueryError`] when the slot is in use (retryable), or when the server does not answer.
-///
-/// # Cancel safety
-///
-/// Dropping the future may leave the slot advanced or not.
-pub async fn advance(client: &Client, name: &str, position: Lsn) -> Result<(), QueryError> {
-    let sql = "SELECT pg_replication_slot_advance($1::text::name, $2::text::pg_lsn)::text";
-    let what = "advance the replication slot";
-    let position = position.to_string();
-    let advanced = client.query(sql, &[&name, &position]).await;
-    advanced.map(|_| ()).map_err(|source| QueryError::Failed { what, source })
 }
 
 /// As [`drop`], waiting a moment for the session that streamed from it to end.

@@ -226,18 +226,13 @@ impl Source for PostgresSource {
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = self.confirmed_flush.is_none();
-        // Also of a slot whose stream has not come to its start: all that is older is in the snapshot.
-        let begins = is_new || checkpoint.source.is_none() && to_copy.len() == self.tables.len();
         if is_new || !to_copy.is_empty() {
             self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
         }
         let start = match (&self.exporter, self.confirmed_flush) {
-            (Some(exporter), _) if begins => {
-                let start = exporter.lsn;
-                slot::advance(&client, slot, start).await.map_err(problem::from_query)?;
-                start
-            }
-            (_, confirmed) => checkpoint.position.max(confirmed).unwrap_or_default(),
+            (_, Some(confirmed)) => checkpoint.position.unwrap_or(confirmed).max(confirmed),
+            (Some(exporter), None) => exporter.lsn,
+            (None, None) => Lsn::default(),
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
             Some(exporter) => {
