@@ -167,7 +167,7 @@ fn git(directory: &Path) -> Command {
     git
 }
 
-/// Whether the sources of a test program have a function of that name.
+/// Whether the sources of a test program have a function of that name, in a file of its module's name.
 fn exists(workspace: &Workspace, test: &NamedTest) -> Result<bool> {
     let package = workspace.packages.iter().find(|package| package.name == test.package);
     let Some(package) = package else { return Ok(false) };
@@ -176,14 +176,22 @@ fn exists(workspace: &Workspace, test: &NamedTest) -> Result<bool> {
     } else {
         package.directory.join("tests").join(&test.program)
     };
+    let mut modules: Vec<_> = test.path.split("::").collect();
+    let name = modules.pop().unwrap_or_default();
+    let module = modules.into_iter().rfind(|module| *module != "tests");
+    let is_module = |path: &Path| {
+        let name = if path.ends_with("mod.rs") { path.parent() } else { Some(path) };
+        let name = name.and_then(Path::file_stem);
+        module.is_none_or(|module| name.is_some_and(|name| name == module))
+    };
     let mut files = vec![folder.with_extension("rs"), folder];
-    let name = test.path.rsplit("::").next().unwrap_or_default();
     while let Some(path) = files.pop() {
         if path.is_dir() {
             for entry in fs::read_dir(&path)? {
                 files.push(entry?.path());
             }
         } else if path.extension().is_some_and(|extension| extension == "rs")
+            && is_module(&path)
             && fs::read_to_string(&path).is_ok_and(|text| text.contains(&format!("fn {name}(")))
         {
             return Ok(true);
