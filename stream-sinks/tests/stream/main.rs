@@ -5,6 +5,7 @@ mod corners;
 mod divergence;
 mod fixture;
 mod handover;
+mod in_progress;
 mod keys;
 mod large;
 mod lifecycle;
