@@ -382,7 +382,7 @@ async fn a_role_without_rights_is_told_every_statement_to_run() {
 #[tokio::test]
 async fn a_server_without_logical_wal_or_room_is_named() {
     let settings =
-        [("wal_level", "replica"), ("max_replication_slots", "1"), ("max_wal_senders", "0")];
+        [("wal_level", "replica"), ("max_replication_slots", "3"), ("max_wal_senders", "0")];
     let server = testing::private_server(testing::oldest_major(), &settings);
     let (_database, session) = database_of(&server, "").await;
     let before = check(&session.client, &Captured::default(), "s", None).await.unwrap();
@@ -398,8 +398,10 @@ async fn a_server_without_logical_wal_or_room_is_named() {
     session.client.batch_execute(sql).await.unwrap();
     let full = check(&session.client, &Captured::default(), "s", None).await.unwrap();
     let inactive = vec!["left_behind".to_owned()];
-    assert_eq!(full[1], SourceProblem::NoFreeSlot { max: 1, inactive });
-    assert!(full[1].to_string().contains("not in use: `left_behind`"), "{}", full[1]);
+    assert_eq!(full[1], SourceProblem::NoFreeSlot { max: 3, free: 2, inactive });
+    let told = full[1].to_string();
+    assert!(told.contains("2 of 3 free") && told.contains("not in use: `left_behind`"), "{told}");
+    assert!(told.contains("`ALTER SYSTEM SET max_replication_slots = 4`"), "{told}");
     let own = check(&session.client, &Captured::default(), "left_behind", None).await.unwrap();
     assert_eq!(own.len(), 2);
 }

@@ -17,6 +17,8 @@ use crate::sql::{Ident, list};
 const OLDEST_VERSION: u32 = 140_000;
 /// The first version whose standbys can decode.
 const STANDBY_VERSION: u32 = 160_000;
+/// Slots that a new stream makes: its own, what it is made of, and that of the snapshot.
+const NEW_SLOTS: u32 = 3;
 
 /// Something of the source that keeps a stream from working, or that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,17 +47,20 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Every slot is taken.
+    /// Too few slots are free.
     #[error(
-        "all {max} replication slots of the server are taken (`max_replication_slots`; not in use: \
-         {inactive}): drop one that nobody needs with `SELECT pg_drop_replication_slot('…')`, or \
-         run `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
+        "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
+         {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
+         needs with `SELECT pg_drop_replication_slot('…')`, or run \
+         `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
         inactive = names(.inactive),
-        wanted = .max + 1
+        wanted = .max + NEW_SLOTS - .free
     )]
     NoFreeSlot {
         /// How many there are.
         max: u32,
+        /// How many of them nobody has.
+        free: u32,
         /// The slots that nobody reads now.
         inactive: Vec<String>,
     },
@@ -249,9 +254,10 @@ impl Server {
             };
             problems.push(SourceProblem::NoReplicationRight { role: self.role.clone(), sql });
         }
-        if self.slots >= self.max_slots && !self.has_slot {
+        let free = self.max_slots.saturating_sub(self.slots);
+        if free < NEW_SLOTS && !self.has_slot {
             let inactive = self.inactive.clone();
-            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, inactive });
+            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, free, inactive });
         }
         if self.senders >= self.max_senders {
             problems.push(SourceProblem::NoFreeSender { max: self.max_senders });

@@ -223,19 +223,20 @@ impl Source for PostgresSource {
         self.note_publication(&publication);
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
-        let start = if let Some(confirmed) = self.confirmed_flush {
-            if !to_copy.is_empty() {
-                let name = slot::temporary_name(slot);
-                let exporter = Exporter::create_slot(connect, &client, &name, true).await?;
-                self.exporter = Some(exporter);
-            }
-            checkpoint.position.unwrap_or(confirmed).max(confirmed)
-        } else {
-            let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
-            self.exporter.insert(exporter).lsn
+        let is_new = self.confirmed_flush.is_none();
+        if is_new || !to_copy.is_empty() {
+            self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
+        }
+        let start = match (&self.exporter, self.confirmed_flush) {
+            (_, Some(confirmed)) => checkpoint.position.unwrap_or(confirmed).max(confirmed),
+            (Some(exporter), None) => exporter.lsn,
+            (None, None) => Lsn::default(),
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
-            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            Some(exporter) => {
+                look::assert_unaltered(&client, &self.options, &self.tables).await?;
+                Some(self.snapshot(&to_copy, exporter).await?)
+            }
             None => None,
         };
         let taken_up = self
