@@ -134,6 +134,24 @@ impl PostgresSource {
         })
     }
 
+    /// The beginning of a stream that is a snapshot and nothing more: what is made for it goes with its session.
+    async fn begin_rows_only(
+        &mut self,
+        checkpoint: &Checkpoint,
+        client: &SqlClient,
+    ) -> Result<Beginning, Error> {
+        let to_copy = self.to_copy(checkpoint);
+        let name = slot::temporary_name(&self.options.slot);
+        let exporter = Exporter::create_slot(&self.options.connect, client, &name, true).await?;
+        let exporter = self.exporter.insert(exporter);
+        let start = exporter.lsn;
+        let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
+            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            None => None,
+        };
+        Ok(Beginning { start, snapshot, taken_up: Vec::new(), snapshot_only: true })
+    }
+
     fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
         let size = body.len();
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
@@ -172,7 +190,7 @@ pub(super) fn to_copy(
     let synced =
         |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
     let wanted = |name: &TableName| match mode {
-        SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
+        SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
         SnapshotMode::Never => false,
         SnapshotMode::Always => true,
     };
@@ -194,6 +212,9 @@ impl Source for PostgresSource {
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
         self.tables = tables;
+        if self.options.generated_columns {
+            tables::say_what_is_computed(&self.captured, &self.tables);
+        }
         if let Some(publication) = &publication {
             self.note_publication(publication);
         }
@@ -219,6 +240,9 @@ impl Source for PostgresSource {
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
+        if self.options.snapshot == SnapshotMode::RowsOnly {
+            return self.begin_rows_only(checkpoint, &client).await;
+        }
         tables::give_identities(&client, &self.captured).await?;
         let publication =
             wait::for_publication(&client, &self.options, &self.captured, stats).await?;
@@ -358,6 +382,9 @@ impl Source for PostgresSource {
 
     async fn remove(&mut self) -> Result<(), Error> {
         self.close().await;
+        if self.options.snapshot == SnapshotMode::RowsOnly {
+            return Ok(());
+        }
         let client = self.sql().await?;
         if self.options.remove_slot {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;

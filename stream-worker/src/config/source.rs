@@ -26,6 +26,7 @@ pub(crate) struct SourceConfig {
     remove_publication: bool,
     filter: TableFilter,
     snapshot: SnapshotMode,
+    is_for_events: bool,
     readers: usize,
     confirm_interval: Duration,
 }
@@ -45,6 +46,7 @@ impl SourceConfig {
             remove_publication,
             filter,
             snapshot,
+            is_for_events,
             readers,
             confirm_interval,
         } = self;
@@ -59,7 +61,9 @@ impl SourceConfig {
             snapshot,
             readers,
             confirm_interval,
-            finds_last_table: false,
+            // Events tell which row is the last of all, and nobody computes a column for whoever reads them.
+            finds_last_table: is_for_events,
+            generated_columns: is_for_events,
             look_interval: LOOK_INTERVAL,
         }
     }
@@ -71,7 +75,8 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     let properties = capture.properties;
     refuse(stream, &capture, found);
     let filter = filter(&capture, found);
-    let snapshot = snapshot(&capture, found);
+    let is_for_events = !matches!(stream.spec.target.kind(), Ok(TargetKind::SGCluster(_)));
+    let snapshot = snapshot(&capture, is_for_events, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
     let threads = properties.snapshot_max_threads.and_then(|threads| threads.get().try_into().ok());
     Some(SourceConfig {
@@ -89,6 +94,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
+        is_for_events,
         // A reader keeps a core of each server busy: on a small machine more of them are in each other's way.
         readers: threads.unwrap_or_else(|| parallelism().div_ceil(2)),
         confirm_interval: properties.status_update_interval.0,
@@ -205,10 +211,12 @@ pub(super) fn patterns(stream: &SGStream) -> Found {
     found
 }
 
-fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
+fn snapshot(capture: &Capture<'_>, is_for_events: bool, found: &mut Found) -> Option<SnapshotMode> {
     let refused = match capture.properties.snapshot_mode {
         // What `when_needed` does beyond `initial` is a new snapshot after a lost slot; that is said, never done unasked.
         WrittenMode::Initial | WrittenMode::WhenNeeded => return Some(SnapshotMode::Initial),
+        // A row that was sent stays sent: tables need not be brought to the same moment.
+        WrittenMode::InitialOnly if is_for_events => return Some(SnapshotMode::RowsOnly),
         WrittenMode::InitialOnly => return Some(SnapshotMode::InitialOnly),
         WrittenMode::NoData | WrittenMode::Never => return Some(SnapshotMode::Never),
         WrittenMode::Always => return Some(SnapshotMode::Always),

@@ -134,11 +134,8 @@ async fn stream_through(
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
-            let mut source = Box::new(config.source.options(source));
-            // Events tell which row is the last of all.
-            source.finds_last_table = true;
             Composition::CloudEvent {
-                source,
+                source: Box::new(config.source.options(source)),
                 events: Box::new(events),
                 endpoint: Box::new(EndpointOptions { headers, ca, ..endpoint }),
                 directory: local.data_dir.clone(),

@@ -29,7 +29,7 @@ pub(super) fn secrets(
     let value_of = |variable: &str| {
         let bytes = secret.and_then(|secret| secret.value(variable));
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
-        text.or_else(|| args::variable(variable))
+        text.filter(|text| !text.is_empty()).or_else(|| args::variable(variable))
     };
     let mut headers = Headers::default();
     let mut is_well = true;
