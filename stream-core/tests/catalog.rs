@@ -302,7 +302,8 @@ async fn the_users_own_publication_is_honoured_whole() {
 
     let by_root = read("by_root").await;
     let columns = ["id".to_owned(), "at".to_owned()];
-    let rule = Rule { row_filter: Some("(at < 5)"), columns: Some(&columns) };
+    let rule =
+        Rule { row_filter: Some("(at < 5)"), columns: Some(&columns), generated_columns: false };
     assert_eq!((by_root.rule(one), by_root.rule(two)), (Some(rule), Some(rule)));
     assert_eq!(by_root.rule(find(&all, "public.plain")), None);
     assert!(by_root.operations.insert && !by_root.operations.update);
