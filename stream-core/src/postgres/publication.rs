@@ -117,26 +117,31 @@ impl Publication {
     #[must_use]
     pub fn rule(&self, table: &CapturedTable) -> Option<Rule<'_>> {
         let whole = Rule { generated_columns: self.generated_columns, ..Rule::default() };
-        if self.all_tables {
-            return Some(whole);
-        }
-        let listed = |name: &TableName| self.tables.iter().find(|listed| listed.name == *name);
-        let by_schema = |name: &TableName| self.schemas.contains(&name.schema);
-        // Being part of a published table is being published.
-        let uppermost = table
-            .ancestors
-            .iter()
-            .rev()
-            .chain([&table.name])
-            .find(|&name| listed(name).is_some() || by_schema(name))?;
-        // The conditions that count are those of the table under whose name a change comes.
-        let name = if self.via_partition_root { uppermost } else { &table.name };
-        let own = listed(name).filter(|_| !by_schema(name));
+        let name = self.comes_as(table)?;
+        let own = self.listed(name).filter(|_| !self.has_schema_of(name));
         Some(own.map_or(whole, |own| Rule {
             row_filter: own.row_filter.as_deref(),
             columns: own.columns.as_deref(),
             ..whole
         }))
+    }
+
+    /// The table under whose name, and under whose conditions, a table's changes come; `None`: they do not.
+    pub(super) fn comes_as<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
+        let publishes = |name: &&TableName| {
+            self.all_tables || self.listed(name).is_some() || self.has_schema_of(name)
+        };
+        // Being part of a published table is being published.
+        let uppermost = table.ancestors.iter().rev().chain([&table.name]).find(publishes)?;
+        Some(if self.via_partition_root { uppermost } else { &table.name })
+    }
+
+    fn listed(&self, name: &TableName) -> Option<&ListedTable> {
+        self.tables.iter().find(|listed| listed.name == *name)
+    }
+
+    fn has_schema_of(&self, name: &TableName) -> bool {
+        self.schemas.contains(&name.schema)
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
