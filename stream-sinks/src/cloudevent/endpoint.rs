@@ -237,7 +237,7 @@ impl Endpoint {
         // Only the host: what follows it may be secret.
         let location =
             header(LOCATION).and_then(|to| self.url.join(to).ok()).map(|to| name_of(&to));
-        let text = shown(&text_of(response).await, body, &self.secrets);
+        let text = shown(&text_of(response).await, body, &names(events), &self.secrets);
         let answer = match location {
             Some(location) => format!("status {status} to {location}: {text}"),
             None => format!("status {status}: {text}"),
@@ -274,6 +274,18 @@ fn name(events: &[Outgoing]) -> EventName {
         size_bytes: 0,
         others: 0,
     })
+}
+
+/// The names of the events' tables and columns.
+fn names(events: &[Outgoing]) -> Vec<&str> {
+    let relations = events.iter().filter_map(|outgoing| outgoing.event.relation.as_deref());
+    relations
+        .flat_map(|relation| {
+            let columns = relation.columns.iter().map(|column| &column.name);
+            columns.chain([&relation.name.schema, &relation.name.name])
+        })
+        .map(String::as_str)
+        .collect()
 }
 
 /// The beginning of an answer's text. Reads on a little, so that the connection can be used again, and not for long.
