@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 
-use super::echo::without_data;
+use super::echo::without_rows;
 
 /// The longest that an endpoint may ask to wait.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -73,20 +73,18 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 /// Most bytes of an answer that are shown.
 pub(super) const SHOWN_BYTES: usize = 512;
 
-/// The beginning of an answer in a form that may be shown: one line, without the event's data or anything of `secrets`. `names` are
+/// The beginning of an answer to `event` in a form that may be shown: one line, without words of the row or anything of `secrets`. `names` are
 /// those of the event's table and columns.
 pub(super) fn shown(answer: &[u8], event: &[u8], names: &[&str], secrets: &[String]) -> String {
     let answer = answer.get(..SHOWN_BYTES).unwrap_or(answer);
     if answer.trim_ascii().is_empty() {
         return "(no text)".to_owned();
     }
-    let data = memchr::memmem::find(event, b"\"data\":").and_then(|at| event.get(at..));
-    let data = data.unwrap_or(event);
     let mut text = String::from_utf8_lossy(answer).into_owned();
     for secret in secrets {
         text = text.replace(secret, "…");
     }
-    let text = without_data(&text, data, names);
+    let text = without_rows(&text, event, names);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 

@@ -1,7 +1,7 @@
 //! Takes out of an answer what it repeats of an event. Pure.
 //!
-//! Endpoints like to repeat what they do not understand, and rows do not belong in logs. In: the text of an answer, and the event's data.
-//! Out: the text, with `…` in place of each word that the data has, too. What an endpoint says in its own words stays.
+//! Endpoints like to repeat what they do not understand, and rows do not belong in logs. In: the text of an answer, and the request's body.
+//! Out: the text, with `…` in place of each word that a row has, too. What an endpoint says in its own words stays.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,13 +10,14 @@ use memchr::memmem;
 
 /// Words of every event, and of messages about it: they tell nothing of a row.
 const ENVELOPE: &str = "before after source transaction op ts_ms ts_us ts_ns message prefix content schema table lsn data null";
-/// A word of so many bytes that begins one of the data is a piece of it: texts are cut when they are repeated.
+/// A word of so many bytes that begins one of a row is a piece of it: texts are cut when they are repeated.
 const PIECE_BYTES: usize = 4;
-/// What a word and the data have in common by chance is shorter.
+/// What a word and a row have in common by chance is shorter.
 const COMMON_BYTES: usize = 24;
 
-/// `text` without the words of `data`, save those of `names`: of tables and columns.
-pub(super) fn without_data(text: &str, data: &[u8], names: &[&str]) -> String {
+/// `text` without the words of the rows in `events`, a request's body, save those of `names`: of tables and columns.
+pub(super) fn without_rows(text: &str, events: &[u8], names: &[&str]) -> String {
+    let rows = rows(events);
     let text = unescaped(text);
     let bytes = text.as_bytes();
     let known: HashSet<Vec<u8>> = std::iter::once(ENVELOPE)
@@ -25,12 +26,12 @@ pub(super) fn without_data(text: &str, data: &[u8], names: &[&str]) -> String {
         .collect();
     let open: HashSet<Vec<u8>> =
         words(bytes).map(|word| lower(bytes, word)).filter(|word| !known.contains(word)).collect();
-    let taken = taken(&open, &known, data);
+    let taken = taken(&open, &known, &rows);
     let mut shown = String::new();
     let (mut end, mut is_hidden) = (0, false);
     for word in words(bytes) {
         let hides = taken.contains(&lower(bytes, word.clone()))
-            || has_in_common(bytes.get(word.clone()).unwrap_or_default(), data);
+            || has_in_common(bytes.get(word.clone()).unwrap_or_default(), &rows);
         // One sign for a run of words.
         if !(is_hidden && hides) {
             shown.push_str(text.get(end..word.start).unwrap_or_default());
@@ -42,11 +43,27 @@ pub(super) fn without_data(text: &str, data: &[u8], names: &[&str]) -> String {
     shown
 }
 
-/// Those of `open` that are words of `data` beside the `known` ones, or pieces of them.
+/// The parts of a body that hold rows. What marks their ends has quotes, which are escaped wherever they are part of a row.
+fn rows(body: &[u8]) -> Vec<&[u8]> {
+    let mut starts: Vec<_> = memmem::find_iter(body, b"\"data\":").collect();
+    if starts.is_empty() {
+        // The data alone, as in binary mode.
+        starts.push(0);
+    }
+    let ends = starts.iter().skip(1).copied().chain([body.len()]);
+    let events = starts.iter().zip(ends).filter_map(|(&start, end)| body.get(start..end));
+    let row = |event| match memmem::find(event, b",\"source\":{\"version\":") {
+        Some(end) => event.get(..end).unwrap_or(event),
+        None => event,
+    };
+    events.map(row).collect()
+}
+
+/// Those of `open` that are words of `rows` beside the `known` ones, or pieces of them.
 fn taken<'a>(
     open: &'a HashSet<Vec<u8>>,
     known: &HashSet<Vec<u8>>,
-    data: &[u8],
+    rows: &[&[u8]],
 ) -> HashSet<&'a Vec<u8>> {
     let lengths: HashSet<usize> =
         open.iter().map(Vec::len).filter(|length| *length >= PIECE_BYTES).collect();
@@ -54,8 +71,8 @@ fn taken<'a>(
     // Most words of a large event begin as none of the answer does.
     let begins: HashSet<[u8; 2]> = open.iter().map(|word| first_two(word)).collect();
     let mut taken = HashSet::new();
-    for word in words(data) {
-        let whole = data.get(word).unwrap_or_default();
+    let all = rows.iter().flat_map(|row| words(row).filter_map(|word| row.get(word)));
+    for whole in all {
         if !begins.contains(&first_two(whole)) {
             continue;
         }
@@ -65,16 +82,17 @@ fn taken<'a>(
             continue;
         }
         let pieces = lengths.iter().filter_map(|length| word.get(..*length));
-        let all = is_whole.then_some(&*word).into_iter().chain(pieces);
-        taken.extend(all.filter_map(|piece| open.get(piece)));
+        let repeats = is_whole.then_some(&*word).into_iter().chain(pieces);
+        taken.extend(repeats.filter_map(|piece| open.get(piece)));
     }
     taken
 }
 
-/// Whether a long word, of base64 for example, has a long piece of the data.
-fn has_in_common(word: &[u8], data: &[u8]) -> bool {
+/// Whether a long word, of base64 for example, has a long piece of a row.
+fn has_in_common(word: &[u8], rows: &[&[u8]]) -> bool {
+    let repeats = |piece| rows.iter().any(|row| memmem::find(row, piece).is_some());
     let mut pieces = word.chunks_exact(COMMON_BYTES / 2);
-    word.len() >= COMMON_BYTES && pieces.any(|piece| memmem::find(data, piece).is_some())
+    word.len() >= COMMON_BYTES && pieces.any(repeats)
 }
 
 /// Runs of letters and digits of any script. What stands behind a backslash belongs to it.
@@ -123,11 +141,11 @@ fn unescaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const EVENT: &str = r#"{"id":"e1","data":{"before":null,"after":{"id":7,"name":"Ada Lovelace, Countess","note":"line one\nline two","mail":"ada@example.com","city":"Zoë + café","doc":"{\"key\": \"inner value\"}","bytes":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNE"},"source":{"table":"orders"}}}"#;
+    const EVENT: &str = r#"{"id":"e1","data":{"before":null,"after":{"id":7,"name":"Ada Lovelace, Countess","note":"line one\nline two","mail":"ada@example.com","city":"Zoë + café","doc":"{\"key\": \"inner value\"}","bytes":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNE"},"source":{"version":"0.1.0","table":"orders"}}}"#;
 
     fn shown(answer: &str) -> String {
         let names = ["public", "orders", "id", "name", "note", "mail", "city", "doc", "bytes"];
-        without_data(answer, EVENT.as_bytes(), &names)
+        without_rows(answer, EVENT.as_bytes(), &names)
     }
 
     #[test]
@@ -135,6 +153,7 @@ mod tests {
         for answer in [
             "no such topic",
             "out of order",
+            "at most 1 MB, version 0.1",
             "unknown field \"name\" in table orders",
             "column `mail` must not be null",
             "quota exceeded (code 1429), try again in 30 s",
@@ -178,7 +197,7 @@ mod tests {
             let all: HashSet<_> =
                 words(text.as_bytes()).map(|word| lower(text.as_bytes(), word)).collect();
             // A text repeats all of itself.
-            let left = without_data(&text, text.as_bytes(), &[]);
+            let left = without_rows(&text, text.as_bytes(), &[]);
             let left = words(left.as_bytes()).map(|word| lower(left.as_bytes(), word));
             assert!(
                 left.filter(|word| word != "…".as_bytes()).all(|word| !all.contains(&word)),
