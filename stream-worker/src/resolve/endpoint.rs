@@ -1,6 +1,6 @@
 //! What an HTTP endpoint needs from Secrets and from the environment.
 
-use stream_api::{Documents, Http, SGStream, names};
+use stream_api::{Documents, Http, SGStream, TargetKind, names};
 use stream_sinks::cloudevent::headers::{HeaderError, Headers};
 
 use crate::args;
@@ -13,6 +13,12 @@ pub(crate) struct EndpointSecrets {
     pub(crate) headers: Headers,
     /// Certificates that may sign the endpoint's, in PEM.
     pub(crate) ca: Option<Vec<u8>>,
+}
+
+/// The headers of a stream's endpoint; `None` when it has none, or something is wrong with them.
+pub(crate) fn headers(stream: &SGStream, documents: &Documents) -> Option<Headers> {
+    let Ok(TargetKind::CloudEvent(http)) = stream.spec.target.kind() else { return None };
+    secrets(stream, documents, http, &mut Found::default()).map(|secrets| secrets.headers)
 }
 
 /// Follows the references of `http`; `None` when something was added to `found`.
