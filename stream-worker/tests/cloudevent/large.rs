@@ -3,8 +3,8 @@
 use crate::fixture::Bench;
 use crate::receiver::{Faults, Receiver};
 
-/// A row has 100 MiB. It is received, copied out of what was received, and encoded; and each of these grows by doubling.
-const MOST_MIB: u64 = 800;
+/// A row has 100 MiB. It is received and encoded, and buffers grow by doubling.
+const MOST_MIB: u64 = 400;
 
 #[tokio::test]
 async fn a_row_of_100_mib_arrives_from_snapshot_and_stream_in_a_few_times_its_memory() {
@@ -28,7 +28,6 @@ async fn a_row_of_100_mib_arrives_from_snapshot_and_stream_in_a_few_times_its_me
             .all(|event| event["data"]["after"]["note"].as_str().unwrap().len() == 100 << 20)
     );
     let streamed_mib = worker.peak_mib();
-    eprintln!("MEM {copied_mib} {streamed_mib}");
     assert!(
         copied_mib < MOST_MIB && streamed_mib < MOST_MIB,
         "{copied_mib} and {streamed_mib} MiB"
