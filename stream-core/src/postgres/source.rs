@@ -17,16 +17,16 @@ use super::look::{self, Look};
 use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
+use super::spool::{Logged, Spool, SpoolError};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, origin, problem, publication,
-    slot, tables, wait,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
+    publication, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::pgoutput::{self, Framing};
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
@@ -44,6 +44,8 @@ pub struct PostgresSource {
     confirm_interval: Duration,
     exporter: Option<Exporter>,
     stream: Option<ReplicationStream>,
+    /// Transactions that are not committed yet, where they are asked for.
+    spool: Option<Spool>,
     assembler: Assembler,
     gate: Gate,
     lookout: Lookout,
@@ -66,6 +68,7 @@ impl PostgresSource {
             confirm_interval,
             exporter: None,
             stream: None,
+            spool: None,
             assembler: Assembler::new(),
             gate: Gate::default(),
             lookout: Lookout::default(),
@@ -134,35 +137,12 @@ impl PostgresSource {
         })
     }
 
-    /// The beginning of a stream that is a snapshot and nothing more: what is made for it goes with its session.
-    async fn begin_rows_only(
-        &mut self,
-        checkpoint: &Checkpoint,
-        client: &SqlClient,
-    ) -> Result<Beginning, Error> {
-        let to_copy = self.to_copy(checkpoint);
-        let name = slot::temporary_name(&self.options.slot);
-        let exporter = Exporter::create_slot(&self.options.connect, client, &name, true).await?;
-        let exporter = self.exporter.insert(exporter);
-        let start = exporter.lsn;
-        let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
-            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
-            None => None,
-        };
-        Ok(Beginning { start, snapshot, taken_up: Vec::new(), snapshot_only: true })
-    }
-
-    fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
-        let size = body.len();
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+    fn assemble(&mut self, logged: Logged) -> Result<Option<SourceEvent>, Error> {
+        let Logged { lsn, message, size_bytes } = logged;
+        let assembled = self.assembler.push(message).map_err(|error| {
             Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-        };
-        let message =
-            pgoutput::decode(body, Framing::Whole).map_err(|error| failed(error.into()))?;
-        let Some(assembled) = self.assembler.push(message).map_err(|error| failed(error.into()))?
-        else {
-            return Ok(None);
-        };
+        })?;
+        let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
             Assembled::Begin(transaction) => {
                 self.gate.begin(transaction);
@@ -176,7 +156,7 @@ impl PostgresSource {
                 self.gate.relation(&relation)?;
                 Ok(None)
             }
-            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size)),
+            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
 }
@@ -240,13 +220,13 @@ impl Source for PostgresSource {
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
-        if self.options.snapshot == SnapshotMode::RowsOnly {
-            return self.begin_rows_only(checkpoint, &client).await;
+        let reads_log = self.options.snapshot != SnapshotMode::RowsOnly;
+        if reads_log {
+            tables::give_identities(&client, &self.captured).await?;
+            let publication =
+                wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+            self.note_publication(&publication);
         }
-        tables::give_identities(&client, &self.captured).await?;
-        let publication =
-            wait::for_publication(&client, &self.options, &self.captured, stats).await?;
-        self.note_publication(&publication);
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let start = if let Some(confirmed) = self.confirmed_flush {
@@ -257,7 +237,8 @@ impl Source for PostgresSource {
             }
             checkpoint.position.unwrap_or(confirmed).max(confirmed)
         } else {
-            let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
+            let name = if reads_log { slot.clone() } else { slot::temporary_name(slot) };
+            let exporter = Exporter::create_slot(connect, &client, &name, !reads_log).await?;
             self.exporter.insert(exporter).lsn
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
@@ -274,7 +255,7 @@ impl Source for PostgresSource {
             })
             .cloned()
             .collect();
-        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly;
+        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly || !reads_log;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })
     }
 
@@ -298,11 +279,15 @@ impl Source for PostgresSource {
         self.gate = Gate::new(&self.tables, &self.captured, synced, filter);
         let wire = self.replication().await?;
         let slot = &self.options.slot;
-        let stream =
-            ReplicationStream::start(wire, slot, &self.options.publication, position, format)
-                .await
-                .map_err(|error| problem::from_stream_start(slot, error))?;
+        let PostgresSourceOptions { publication, plugin, .. } = &self.options;
+        let stream = ReplicationStream::start(wire, slot, publication, position, plugin, format)
+            .await
+            .map_err(|error| problem::from_stream_start(slot, error))?;
         self.stream = Some(stream);
+        self.spool = match &plugin.streaming {
+            Streaming::Committed => None,
+            Streaming::InProgress { directory, .. } => Some(Spool::new(directory.clone())),
+        };
         let filter = self.options.filter.clone();
         let connect = self.options.connect.clone();
         self.lookout = Lookout::new(connect, filter, &self.captured, self.options.look_interval);
@@ -311,6 +296,15 @@ impl Source for PostgresSource {
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
+            if let Some(spool) = &mut self.spool {
+                if let Some(logged) = spool.next().await.map_err(SpoolError::into_error)? {
+                    match self.assemble(logged)? {
+                        Some(event) => return Ok(event),
+                        None => continue,
+                    }
+                }
+                spool.settle().await.map_err(SpoolError::into_error)?;
+            }
             let Some(stream) = &mut self.stream else { return Ok(SourceEvent::End) };
             let message = tokio::select! {
                 biased;
@@ -321,7 +315,13 @@ impl Source for PostgresSource {
             match message.map_err(|error| problem::from_stream(error, slot, publication))? {
                 StreamMessage::Wal { start, wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
-                    if let Some(event) = self.decode(start, body)? {
+                    let logged = match &mut self.spool {
+                        Some(spool) => spool.push(start, body),
+                        None => Logged::decode(start, body).map(Some),
+                    };
+                    if let Some(logged) = logged.map_err(SpoolError::into_error)?
+                        && let Some(event) = self.assemble(logged)?
+                    {
                         return Ok(event);
                     }
                 }

@@ -131,12 +131,15 @@ async fn stream_through(
                 program_directories: files::program_directories(&local.program_path),
             };
             let sink = Box::new(sink.options(surroundings));
-            Composition::Postgres { source: Box::new(config.source.options(source)), sink }
+            Composition::Postgres {
+                source: Box::new(config.source.options(source, &local.data_dir)),
+                sink,
+            }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
             Composition::CloudEvent {
-                source: Box::new(config.source.options(source)),
+                source: Box::new(config.source.options(source, &local.data_dir)),
                 events: Box::new(events),
                 endpoint: Box::new(EndpointOptions {
                     headers,

@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) reset: u32,
     /// Answers with status 401 whoever has no such `Authorization`.
     pub(crate) wants: Option<&'static str>,
+    /// Answers with status 503 to events that have this text.
+    pub(crate) refuses: Option<&'static str>,
 }
 
 /// The endpoint. Its threads end with the test's process.
@@ -85,7 +87,9 @@ fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut rando
         let mut status = "204 No Content";
         if faults.wants.is_some_and(|wanted| wanted != authorization) {
             status = "401 Unauthorized";
-        } else if fate < faults.unavailable {
+        } else if fate < faults.unavailable
+            || faults.refuses.is_some_and(|text| has(&body, text.as_bytes()))
+        {
             status = "503 Service Unavailable";
         } else {
             let mut taken = taken.lock().unwrap();
@@ -102,6 +106,10 @@ fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut rando
             return;
         }
     }
+}
+
+fn has(body: &[u8], text: &[u8]) -> bool {
+    body.windows(text.len()).any(|window| window == text)
 }
 
 /// The value of `Authorization` and the body of the next request.
