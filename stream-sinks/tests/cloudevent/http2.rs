@@ -61,6 +61,7 @@ impl Server {
         let mut options = options(&format!("https://localhost:{}/", self.address.port()));
         options.ca = Some(self.ca.clone());
         options.max_in_flight = in_flight(8);
+        options.retry_limit = Some(20);
         options
     }
 
