@@ -8,6 +8,7 @@ mod demo;
 mod fetch;
 mod gen_crds;
 mod gen_errors;
+mod mutants;
 mod postgres;
 mod test;
 mod tidy;
@@ -47,6 +48,8 @@ enum Command {
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
     Torture(torture::Args),
+    /// Puts known bugs of other products into a copy of the tree, and looks whether a test notices each.
+    Mutants(mutants::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
     /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
@@ -66,6 +69,7 @@ fn main() -> Result<ExitCode> {
         Command::GenErrors(args) => gen_errors::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
+        Command::Mutants(args) => mutants::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),
     }

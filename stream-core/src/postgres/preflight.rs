@@ -17,6 +17,8 @@ use crate::sql::{Ident, list};
 const OLDEST_VERSION: u32 = 140_000;
 /// The first version whose standbys can decode.
 const STANDBY_VERSION: u32 = 160_000;
+/// Slots that a new stream makes: its own, what it is made of, and that of the snapshot.
+const NEW_SLOTS: u32 = 3;
 
 /// Something of the source that keeps a stream from working, or that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,19 +53,22 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Every replication slot is taken: one of them is needed for the stream, another for a moment when tables are copied later.
+    /// Too few slots are free: one is for the stream, and two are for a moment only, while its snapshot is taken.
     ///
     /// Remedy: drop a slot that nobody needs; each keeps log on the disk. Or raise `max_replication_slots` and restart the server.
     #[error(
-        "all {max} replication slots of the server are taken (`max_replication_slots`; not in use: \
-         {inactive}): drop one that nobody needs with `SELECT pg_drop_replication_slot('…')`, or \
-         run `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
+        "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
+         {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
+         needs with `SELECT pg_drop_replication_slot('…')`, or run \
+         `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
         inactive = names(.inactive),
-        wanted = .max + 1
+        wanted = .max + NEW_SLOTS - .free
     )]
     NoFreeSlot {
         /// How many there are.
         max: u32,
+        /// How many of them nobody has.
+        free: u32,
         /// The slots that nobody reads now.
         inactive: Vec<String>,
     },
@@ -137,6 +142,23 @@ pub enum SourceProblem {
         /// The columns.
         columns: Vec<String>,
     },
+    /// A publication of your own sends changes of partitions under the names of their roots, and the copy has the partitions' own.
+    ///
+    /// Remedy: run the statement of the message, or name another publication (`publicationName`).
+    #[error(
+        "publication `{publication}` sends changes of partitions under the names of their roots \
+         (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
+         (`publicationName`)",
+        names(.tables)
+    )]
+    ViaPartitionRoot {
+        /// The publication.
+        publication: String,
+        /// The partitions.
+        tables: Vec<TableName>,
+        /// The statement to run.
+        sql: String,
+    },
     /// The server is a standby of a version that cannot decode.
     ///
     /// Remedy: connect to the primary, or upgrade to 16.
@@ -179,6 +201,7 @@ impl SourceProblem {
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
             | Self::KeyExcluded { .. }
+            | Self::ViaPartitionRoot { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
         }
@@ -208,6 +231,7 @@ pub async fn check(
         .is_none_or(|publication| publication.operations.update || publication.operations.delete);
     let mut problems = server.problems();
     problems.extend(table_problems(captured, &server.role, needs_identity));
+    problems.extend(publication.and_then(|publication| via_root(captured, publication)));
     Ok(problems)
 }
 
@@ -273,9 +297,10 @@ impl Server {
             };
             problems.push(SourceProblem::NoReplicationRight { role: self.role.clone(), sql });
         }
-        if self.slots >= self.max_slots && !self.has_slot {
+        let free = self.max_slots.saturating_sub(self.slots);
+        if free < NEW_SLOTS && !self.has_slot {
             let inactive = self.inactive.clone();
-            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, inactive });
+            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, free, inactive });
         }
         if self.senders >= self.max_senders {
             problems.push(SourceProblem::NoFreeSender { max: self.max_senders });
@@ -319,6 +344,21 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
         problems.push(SourceProblem::LargeObjects);
     }
     problems
+}
+
+/// Partitions whose changes come under another name.
+fn via_root(captured: &Captured, publication: &Publication) -> Option<SourceProblem> {
+    let is_renamed = |table: &&CapturedTable| {
+        publication.comes_as(table).is_some_and(|name| *name != table.name)
+    };
+    let tables: Vec<_> =
+        captured.tables.iter().filter(is_renamed).map(|table| table.name.clone()).collect();
+    let name = Ident(&publication.name);
+    (!tables.is_empty()).then(|| SourceProblem::ViaPartitionRoot {
+        publication: publication.name.clone(),
+        tables,
+        sql: format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = false)"),
+    })
 }
 
 /// The statements that let us read the tables.

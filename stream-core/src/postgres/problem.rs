@@ -136,6 +136,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             "the slot can no longer be used: drop it and take a new snapshot; raise \
              `max_slot_wal_keep_size` so that it does not happen again",
         )),
+        // Seen of slots that began while tables were altered. The stream makes none of these, see `Exporter::create`.
+        "XX000" => Some((
+            ErrorKind::Permanent,
+            "the server cannot decode its log from this slot, and a later attempt ends at the same change: drop the \
+             slot, remove the stream's progress at the target, and start again with an empty target and without a \
+             slot made by hand",
+        )),
         _ => None,
     })
 }

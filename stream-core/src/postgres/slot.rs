@@ -70,19 +70,37 @@ pub enum WalStatus {
     Lost,
 }
 
-/// The replication command that creates a slot and exports the snapshot at its consistent point. In the
-/// form that every supported version takes.
+/// The replication command that creates a slot which goes with its session, and exports the snapshot at its
+/// consistent point. In the form that every supported version takes.
 #[must_use]
-pub fn create_sql(name: &str, temporary: bool) -> String {
-    let temporary = if temporary { " TEMPORARY" } else { "" };
-    format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
+pub fn export_sql(name: &str) -> String {
+    format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
 }
 
-/// The name of a short-lived slot beside `slot`, for the snapshot of tables that came later.
+/// The statement that creates a slot which goes with its session.
 #[must_use]
-pub fn temporary_name(slot: &str) -> String {
+pub fn create_sql(name: &str) -> String {
+    format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput', true)", Literal(name))
+}
+
+/// The statements that let the session's own slot `from` begin at `position`, and make a slot `name` of it that stays.
+///
+/// Source: <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION>
+#[must_use]
+pub fn keep_sql(from: &str, name: &str, position: Lsn) -> String {
+    format!(
+        "SELECT pg_replication_slot_advance({from}, '{position}'); \
+         SELECT pg_copy_logical_replication_slot({from}, {}, false)",
+        Literal(name),
+        from = Literal(from)
+    )
+}
+
+/// The name of a short-lived slot beside `slot`, by what it is `made_for`.
+#[must_use]
+pub fn temporary_name(slot: &str, made_for: &str) -> String {
     const MAX_BYTES: usize = 63;
-    let suffix = format!("_copy_{}", std::process::id());
+    let suffix = format!("_{made_for}_{}", std::process::id());
     // Slot names are made of one-byte characters.
     let kept: String = slot.chars().take(MAX_BYTES - suffix.len()).collect();
     kept + &suffix
