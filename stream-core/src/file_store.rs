@@ -17,12 +17,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
@@ -38,13 +39,19 @@ const VERSION: u32 = 1;
 /// Why a checkpoint in files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
-    /// Another process has the directory.
+    /// Another process has the directory: most often a second worker of the stream.
+    ///
+    /// Remedy: nothing, if the other worker is the right one. Else end that one first (`fuser <directory>/offsets.lock` tells its pid), or give
+    /// this stream a directory of its own with `--data-dir`.
     #[error(
         "directory `{}` is used by another process: wait until it ends, or give this stream another directory (`--data-dir`)",
         .0.display()
     )]
     Locked(PathBuf),
-    /// It belongs to another stream.
+    /// The directory holds the position of a stream of another name. Its position would be wrong for this one.
+    ///
+    /// Remedy: give each stream a directory of its own (`--data-dir`). Was the stream renamed, name it as before; or remove `offsets` and
+    /// `offsets.backup`, and the tables are read again.
     #[error(
         "directory `{}` holds the position of stream `{found}`, and this is stream `{expected}`: give it another directory \
          (`--data-dir`), or remove `offsets` and `offsets.backup` there if nobody needs them",
@@ -58,7 +65,9 @@ pub enum FileStoreError {
         /// The stream that would use it.
         expected: String,
     },
-    /// The system refuses.
+    /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
+    ///
+    /// Remedy: mend what the message says: rights of the directory, a full disk, a volume that is read-only. Then start the stream again.
     #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
     Io {
         /// What was tried.
@@ -223,7 +232,7 @@ impl State {
     fn new(stream: &str) -> Self {
         // Not zero: nobody knows how many snapshots there were before the files were lost or removed, and a row that is as it was in
         // one of them, and was another in between, must not have the id that it had there.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             stream: stream.to_owned(),
             system_id: None,

@@ -293,8 +293,7 @@ async fn join<S: 'static, K: 'static, O: 'static>(
             End::Write(ended) => write = Some(ended),
         }
     }
-    read.zip(write)
-        .ok_or_else(|| Error::new(ErrorKind::Permanent, "a half of the stream did not end"))
+    read.zip(write).ok_or_else(lost_half)
 }
 
 /// What the pipeline is told.
@@ -326,6 +325,18 @@ impl Commands {
     }
 }
 
+/// A task of the stream ended without a result, which none does.
+///
+/// Remedy: start the stream again, and report it.
+fn lost_half() -> Error {
+    Error::new(ErrorKind::Permanent, "a half of the stream did not end")
+}
+
+/// The saved position belongs to another server or slot: a restored or promoted one, another address, or another `slotName`. Going on
+/// would skip what is in between.
+///
+/// Remedy: give the stream its old source back. If the new one is right, begin anew: `DELETE FROM sgstream.progress WHERE stream = …` at a
+/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory.
 fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
     match &checkpoint.source {
         Some(saved) if saved != found => Err(Error::new(

@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod fetch;
 mod gen_crds;
+mod gen_errors;
 mod mutants;
 mod postgres;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     Tidy,
     /// Writes the resource's definition and its reference page from the types in `stream-api`.
     GenCrds(gen_crds::Args),
+    /// Writes the page of all errors, and names those that are not explained.
+    GenErrors(gen_errors::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
@@ -63,6 +66,7 @@ fn main() -> Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
         Command::GenCrds(args) => gen_crds::run(&workspace, &args),
+        Command::GenErrors(args) => gen_errors::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
         Command::Mutants(args) => mutants::run(&workspace, &args),

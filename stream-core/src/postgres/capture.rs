@@ -38,6 +38,8 @@ pub struct CapturedTable {
     pub left_out_columns: Vec<String>,
     /// The partitioned tables that it is part of: parent first, root last.
     pub ancestors: Vec<TableName>,
+    /// The transactions that attached it and its ancestors, each to the next one.
+    pub attached_by: Vec<u32>,
     /// The name that the publication has to list: the uppermost captured ancestor, or its own.
     pub published_as: TableName,
     /// The primary key's columns in key order; empty when there is none, or when not all of them
@@ -179,7 +181,10 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
         });
         let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
         let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
-        let mut one = captured_table(table, &selection, published_as.clone(), ancestors);
+        let parts = lineage.iter().filter(|table| table.is_partition);
+        let attached_by = parts.filter_map(|table| table.attached_by.first().copied()).collect();
+        let mut one =
+            captured_table(table, &selection, published_as.clone(), ancestors, attached_by);
         one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
             captured.partitioned.push(one);
@@ -281,6 +286,7 @@ fn captured_table(
     selection: &Selection,
     published_as: TableName,
     ancestors: Vec<TableName>,
+    attached_by: Vec<u32>,
 ) -> CapturedTable {
     let columns: Vec<CatalogColumn> = table
         .columns
@@ -323,6 +329,7 @@ fn captured_table(
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
         ancestors,
+        attached_by,
         published_as,
         primary_key: names(key),
         unique_key,

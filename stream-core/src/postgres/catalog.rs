@@ -98,6 +98,8 @@ pub struct CatalogTable {
     /// Tables that it inherits from; for a partition, the one that it is part of.
     #[serde(deserialize_with = "relation_ids")]
     pub parents: Vec<RelationId>,
+    /// The transactions that made it inherit from each, or attached it: another one when it was detached in between.
+    pub attached_by: Vec<u32>,
     /// Whether its parent is a partitioned table.
     pub is_partition: bool,
     /// Its columns in order, generated ones among them, dropped ones not.
@@ -265,6 +267,8 @@ SELECT c.oid::bigint AS id,
          WHERE a.attrelid = c.oid AND array_position(u.indkey::int2[], a.attnum) < u.indnkeyatts) AS unique_key,
        (SELECT coalesce(json_agg(i.inhparent::bigint ORDER BY i.inhseqno), '[]')
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+       (SELECT coalesce(json_agg(i.xmin::text::bigint ORDER BY i.inhseqno), '[]')
+          FROM pg_inherits i WHERE i.inhrelid = c.oid) AS attached_by,
        (SELECT coalesce(json_agg(json_build_object(
                  'name', a.attname,
                  'number', a.attnum,

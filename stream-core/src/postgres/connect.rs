@@ -31,7 +31,9 @@ pub enum Session {
 /// Why no session could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name of the host has no address.
+    /// The name of the host has no address here.
+    ///
+    /// Remedy: correct the host, or the DNS of the machine or pod. In a cluster: `<service>.<namespace>`.
     #[error("cannot find host `{host}`: {error}; check the name and the DNS of this machine")]
     UnknownHost {
         /// The name.
@@ -39,7 +41,9 @@ pub enum ConnectError {
         /// What the resolver says.
         error: io::Error,
     },
-    /// Nobody takes the connection.
+    /// Nobody takes the connection: the server does not run, listens elsewhere, or a firewall refuses.
+    ///
+    /// Remedy: start the server; check host and port, `listen_addresses`, and network policies. The stream goes on by itself then.
     #[error(
         "cannot reach `{server}`: {error}; check host and port, that PostgreSQL runs and listens \
          there, and that no firewall is in between"
@@ -50,7 +54,9 @@ pub enum ConnectError {
         /// What the operating system says.
         error: io::Error,
     },
-    /// The connection was taken and then broke.
+    /// The connection was taken and then broke: the server stopped, or something in between closed it.
+    ///
+    /// Remedy: nothing, unless it stays so: then look into the server's log at this time.
     #[error("`{server}` broke off the login: {error}")]
     Lost {
         /// Host, port and database.
@@ -58,7 +64,9 @@ pub enum ConnectError {
         /// How it broke.
         error: WireError,
     },
-    /// No session within the time limit.
+    /// Connected, or not, but no session within `connect_timeout`: most often a firewall that drops packets, or a server under heavy load.
+    ///
+    /// Remedy: check the way to the server; raise `connect_timeout` if it is only slow.
     #[error(
         "no answer from `{server}` within {seconds} s: check that no firewall is in between, or \
          raise `connect_timeout`"
@@ -69,7 +77,9 @@ pub enum ConnectError {
         /// The limit.
         seconds: u64,
     },
-    /// The server cannot encrypt.
+    /// The server cannot encrypt, and `sslmode` asks for it.
+    ///
+    /// Remedy: set `ssl = on` at the server with a certificate, or take `sslmode=prefer` (or `tls.mode`) if the network is trusted.
     #[error(
         "`{server}` offers no TLS and `sslmode` is `{}`: set `ssl = on` there, or take another mode",
         mode.as_str()
@@ -80,7 +90,10 @@ pub enum ConnectError {
         /// The mode that asks for TLS.
         mode: SslMode,
     },
-    /// The handshake failed, most often for the server's certificate.
+    /// The handshake failed, most often for the server's certificate: unknown authority, other name, expired.
+    ///
+    /// Remedy: name the authority's certificate (`sslrootcert`, or `tls.caSecret`), connect by a name that the certificate has, or renew
+    /// it.
     #[error(
         "no TLS with `{server}` under `sslmode={}`: {error}; check `sslrootcert` and the \
          certificate's names", mode.as_str()
@@ -96,7 +109,10 @@ pub enum ConnectError {
     /// There is nothing to verify certificates with.
     #[error(transparent)]
     TlsSetup(TlsError),
-    /// The server refuses the login.
+    /// The server refuses the login: a wrong password, a role or database that is not there, no line in `pg_hba.conf`, or no free
+    /// connection.
+    ///
+    /// Remedy: what the message says behind the server's words. With SQLSTATE 53300 raise `max_connections`, or close sessions.
     #[error("cannot log in to `{server}` as `{user}`: {error}; {}", remedy(error))]
     Refused {
         /// Host, port and database.
@@ -106,7 +122,9 @@ pub enum ConnectError {
         /// The server's words.
         error: Box<ServerError>,
     },
-    /// Server and client do not agree on how to log in.
+    /// Server and client do not agree on how to log in: a password is missing, or the server asks for a method that is not supported.
+    ///
+    /// Remedy: give a password (in the URL, `PGPASSWORD`, a password file or the Secret), or let `pg_hba.conf` use `scram-sha-256`.
     #[error("cannot log in to `{server}` as `{user}`: {reason}")]
     Authentication {
         /// Host, port and database.

@@ -17,6 +17,7 @@ use super::{
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::relation::TableName;
 use crate::table::{Table, TableColumn};
 use crate::types::Types;
 
@@ -88,16 +89,22 @@ pub(super) async fn assert_unaltered(
                 && now.row_filter == table.row_filter
         });
         if !is_same {
-            return Err(Error::new(
-                ErrorKind::Changed,
-                format!(
-                    "table `{}` was altered before its snapshot was taken: looking at the catalogue again",
-                    table.name
-                ),
-            ));
+            return Err(altered(&table.name));
         }
     }
     Ok(())
+}
+
+/// A table was altered, or published otherwise, between the look at the catalogue and the snapshot, at which the log begins.
+///
+/// Remedy: nothing, the stream looks again, and copies the table as it is.
+fn altered(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "table `{table}` was altered before its snapshot was taken: looking at the catalogue again"
+        ),
+    )
 }
 
 /// The server's `system_identifier`, asked for by a replication connection: that it can be opened is known then, too.

@@ -23,13 +23,17 @@ const NEW_SLOTS: u32 = 3;
 /// Something of the source that keeps a stream from working, or that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceProblem {
-    /// The server is too old.
+    /// The server is older than PostgreSQL 14.
+    ///
+    /// Remedy: upgrade it, for example with `pg_upgrade`.
     #[error("the server is PostgreSQL {version}, and a stream needs 14 or later: upgrade it")]
     ServerTooOld {
         /// Its version.
         version: String,
     },
     /// The log does not hold what decoding needs.
+    ///
+    /// Remedy: set `wal_level = logical` and restart the server. It costs a little more log, and nothing else.
     #[error(
         "`wal_level` is `{value}`, and a stream needs `logical`: run \
          `ALTER SYSTEM SET wal_level = 'logical'` and restart the server (managed services: \
@@ -40,6 +44,8 @@ pub enum SourceProblem {
         value: String,
     },
     /// The role may not replicate.
+    ///
+    /// Remedy: run the statement of the message as a superuser; at managed services grant their role for it (`rds_replication`).
     #[error("role `{role}` may not replicate: run `{sql}` as a superuser")]
     NoReplicationRight {
         /// The role.
@@ -47,7 +53,9 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Too few slots are free.
+    /// Too few slots are free: one is for the stream, and two are for a moment only, while its snapshot is taken.
+    ///
+    /// Remedy: drop a slot that nobody needs; each keeps log on the disk. Or raise `max_replication_slots` and restart the server.
     #[error(
         "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
          {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
@@ -65,6 +73,8 @@ pub enum SourceProblem {
         inactive: Vec<String>,
     },
     /// Every WAL sender is taken.
+    ///
+    /// Remedy: stop a replication connection that nobody needs, or raise `max_wal_senders` and restart the server.
     #[error(
         "all {max} WAL senders of the server are taken (`max_wal_senders`): stop one that nobody \
          needs (`SELECT * FROM pg_stat_replication`), or run \
@@ -75,7 +85,9 @@ pub enum SourceProblem {
         /// How many there are.
         max: u32,
     },
-    /// Tables that we may not read.
+    /// The role may not read tables that are captured.
+    ///
+    /// Remedy: run the statement of the message as the owner, or exclude the tables.
     #[error("role `{role}` may not read {} captured table(s): run `{sql}`", .tables.len())]
     NotReadable {
         /// The role.
@@ -85,7 +97,9 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Tables of which we would see only some rows.
+    /// Row security would hide rows from the role, and the copy would lack them without a word.
+    ///
+    /// Remedy: run the statement of the message (`BYPASSRLS`), or exclude the tables.
     #[error(
         "row security would hide rows of {} captured table(s) from role `{role}` ({tables}): run \
          `{sql}` as a superuser",
@@ -100,7 +114,9 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Tables whose UPDATE and DELETE fail once they are published.
+    /// The tables have no key, and updates and deletes of them would fail once they are published.
+    ///
+    /// Remedy: run the statement of the message; `REPLICA IDENTITY FULL` makes the log larger, a primary key is better.
     #[error(
         "{} captured table(s) have no replica identity, so that the server refuses every UPDATE and \
          DELETE of them, the application's own too, once they are published: run `{sql}`",
@@ -112,7 +128,9 @@ pub enum SourceProblem {
         /// The statements to run.
         sql: String,
     },
-    /// A key column is left out: by the filter, or because it is generated.
+    /// A key column is left out, by the filter or because it is generated.
+    ///
+    /// Remedy: capture the key, exclude the whole table, or give it another `REPLICA IDENTITY`.
     #[error(
         "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
          that its rows cannot be told apart: take them out of `excludes`, or exclude the table",
@@ -124,7 +142,9 @@ pub enum SourceProblem {
         /// The columns.
         columns: Vec<String>,
     },
-    /// Changes would come under names that nobody copies.
+    /// A publication of your own sends changes of partitions under the names of their roots, and the copy has the partitions' own.
+    ///
+    /// Remedy: run the statement of the message, or name another publication (`publicationName`).
     #[error(
         "publication `{publication}` sends changes of partitions under the names of their roots \
          (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
@@ -140,6 +160,8 @@ pub enum SourceProblem {
         sql: String,
     },
     /// The server is a standby of a version that cannot decode.
+    ///
+    /// Remedy: connect to the primary, or upgrade to 16.
     #[error(
         "the server is a standby, and a standby of PostgreSQL {version} cannot decode its log \
          (16 and later can): connect to the primary"
@@ -148,13 +170,17 @@ pub enum SourceProblem {
         /// Its version.
         version: String,
     },
-    /// The server is a standby.
+    /// A warning: the server is a standby. A new slot waits there until the primary tells which transactions run.
+    ///
+    /// Remedy: run `SELECT pg_log_standby_snapshot()` on the primary if the start takes long.
     #[error(
         "the server is a standby: creating the slot may wait until the primary says which \
          transactions run (`SELECT pg_log_standby_snapshot()` there), and publications are made there"
     )]
     Standby,
-    /// There are large objects.
+    /// A warning: there are large objects, which the log does not show.
+    ///
+    /// Remedy: copy them by other means, or keep such values in `bytea` columns.
     #[error(
         "the database holds large objects, which the log does not show: they are not captured; \
          copy them by other means"

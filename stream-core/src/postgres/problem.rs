@@ -43,7 +43,19 @@ pub fn from_query(error: QueryError) -> Error {
 /// The slot cannot be used; unless it is in use, only a person can change that.
 #[must_use]
 pub fn from_slot(problem: SlotProblem) -> Error {
-    Error::new(transient_or(problem.is_retryable(), ErrorKind::Configuration), problem)
+    let kind = match &problem {
+        SlotProblem::InUse { .. } => ErrorKind::Transient,
+        SlotProblem::TakenOver { .. } => ErrorKind::Fenced,
+        SlotProblem::Dropped { .. }
+        | SlotProblem::Lost { .. }
+        | SlotProblem::Unpublished { .. }
+        | SlotProblem::Ahead { .. }
+        | SlotProblem::ServerBehind { .. }
+        | SlotProblem::Physical { .. }
+        | SlotProblem::WrongPlugin { .. }
+        | SlotProblem::OtherDatabase { .. } => ErrorKind::Configuration,
+    };
+    Error::new(kind, problem)
 }
 
 /// Says the problems of a source that can be lived with; the others are an error, all at once.
@@ -135,6 +147,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
     })
 }
 
+/// The server refused to make a slot or to stream from it, for a cause whose way out is known.
+///
+/// Message: `<what was done>`: `<the server's words>`; `<remedy>`
+///
+/// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now. 55000: the slot was
+/// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,
     doing: &str,
@@ -147,16 +166,25 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began: it starts again to take them up.
+/// Tables came after the stream began, and match what is captured; or partitions were detached or attached.
+///
+/// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
     let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
     Error::new(
         ErrorKind::Changed,
-        format!("new at the source: {}; starting again to take them up", names.join(", ")),
+        format!(
+            "new at the source, or attached anew: {}; starting again to take them up",
+            names.join(", ")
+        ),
     )
 }
 
 /// A failure of what must not fail.
+///
+/// Message: `<what failed>`
+///
+/// Remedy: start the stream again, and report it.
 pub(super) fn unexpected(what: impl Display) -> Error {
     Error::new(ErrorKind::Permanent, what.to_string())
 }

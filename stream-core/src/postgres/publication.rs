@@ -145,12 +145,21 @@ impl Publication {
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
-    /// one of them stays, no change of the table is missing.
+    /// one of them stays, no change of the table is missing. An entry of an ancestor covers a partition only while it is one: it
+    /// counts as another entry once the partition was detached and attached again.
     pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
-        let names: Vec<_> = table.ancestors.iter().rev().chain([&table.name]).collect();
-        let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
-        let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
-        whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
+        let names: Vec<_> = [&table.name].into_iter().chain(&table.ancestors).collect();
+        let over = |entry: u32, ancestor: usize| {
+            let links = table.attached_by.iter().take(ancestor);
+            links.fold(entry, |mixed, link| mixed.rotate_left(7) ^ link)
+        };
+        let in_schema = names.iter().position(|name| self.schemas.contains(&name.schema));
+        let whole = if self.all_tables { Some(0) } else { in_schema };
+        let listed = self.tables.iter().filter_map(|listed| {
+            let at = names.iter().position(|name| **name == listed.name)?;
+            Some(over(listed.id, at))
+        });
+        whole.map(|at| over(self.id, at)).into_iter().chain(listed).collect()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
@@ -178,7 +187,9 @@ pub struct Ensured {
 /// Why there is no publication to stream from.
 #[derive(Debug, thiserror::Error)]
 pub enum PublicationError {
-    /// We may not make it so. Once it is, the stream goes on by itself.
+    /// The role may not make the publication, or not for these tables. The stream waits.
+    ///
+    /// Remedy: run the statement of the message as the owner of the tables; the stream goes on by itself.
     #[error(
         "publication `{name}` has to be made by the owner of its tables ({reason}): run `{sql}` as \
          that user, on the primary; the stream goes on by itself then"
@@ -191,7 +202,9 @@ pub enum PublicationError {
         /// The server's refusal.
         reason: String,
     },
-    /// It is not there, and the mode leaves it to the user.
+    /// It is not there, and `publicationAutocreateMode: disabled` leaves it to you. The stream waits.
+    ///
+    /// Remedy: run the statement of the message; the stream goes on by itself.
     #[error(
         "publication `{name}` does not exist, and `publicationAutocreateMode` is `disabled`: run \
          `{sql}`; the stream goes on by itself then"
@@ -202,7 +215,9 @@ pub enum PublicationError {
         /// The statement to run.
         sql: String,
     },
-    /// Somebody else changes it all the time.
+    /// Somebody else changes the publication all the time.
+    ///
+    /// Remedy: give each stream a publication of its own (`publicationName`).
     #[error(
         "publication `{name}` is changed by somebody else while it is set up: see that only one \
          stream uses this name"
@@ -211,7 +226,9 @@ pub enum PublicationError {
         /// The publication.
         name: String,
     },
-    /// The server did not answer.
+    /// The server did not answer, or refused, when the publication was looked at.
+    ///
+    /// Remedy: what the server's words say.
     #[error("publication `{name}`: {source}")]
     Query {
         /// The publication.

@@ -23,7 +23,10 @@ pub struct Expected<'a> {
 /// Why a stream cannot go on with its slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotProblem {
-    /// It is no longer there, and a position says that it was.
+    /// The slot is no longer there, and a saved position says that it was. A new one would lack the changes in between, so none is made.
+    ///
+    /// Remedy: run the statement at the end of the message: it makes the stream begin anew with a snapshot. To fail over without loss, use
+    /// failover slots (17 and later).
     #[error(
         "replication slot `{slot}` is gone, and the changes after {stored} with it: it was dropped, \
          or this server was promoted without it; take a new snapshot to start again"
@@ -34,7 +37,11 @@ pub enum SlotProblem {
         /// The last saved position.
         stored: Lsn,
     },
-    /// The server gave it up.
+    /// The server gave the slot up, because it kept more log than `max_slot_wal_keep_size` allows, stood idle longer than
+    /// `idle_replication_slot_timeout`, or was in the way of recovery. The changes are gone.
+    ///
+    /// Remedy: run the two statements of the message: one drops the slot, the other makes the stream begin anew with a snapshot. Then raise
+    /// the limit, and find out why the stream stood still.
     #[error(
         "replication slot `{slot}` is lost ({reason}), and the changes after its last position with \
          it: run `{drop}`, {remedy}, and take a new snapshot"
@@ -49,7 +56,11 @@ pub enum SlotProblem {
         /// The setting to change, so that it does not happen again.
         remedy: &'static str,
     },
-    /// The publication was dropped while the stream ran, or was made after the slot.
+    /// The publication was dropped while the stream ran, or was made after the slot. PostgreSQL reads the log with the catalogue of its
+    /// time, so making it again does not help.
+    ///
+    /// Remedy: run the two statements of the message: one drops the slot, the other makes the stream begin anew with a snapshot. Do not
+    /// drop a stream's publication.
     #[error(
         "publication `{publication}` did not exist when the log was written that slot `{slot}` has come to, so that \
          the changes there cannot be read, not even once it was made again: run `{drop}` at the source, and take a \
@@ -63,7 +74,9 @@ pub enum SlotProblem {
         /// The statement that removes the slot.
         drop: String,
     },
-    /// It was used or made by somebody else since.
+    /// The slot was used or made by somebody else since the position was saved: the changes in between were confirmed, and are gone.
+    ///
+    /// Remedy: find who reads from the slot, and give each reader its own. Then begin anew with the statement at the end of the message.
     #[error(
         "replication slot `{slot}` stands at {confirmed}, beyond {stored}, the last saved position: \
          it was dropped and made again, or read by somebody else, and the changes between are \
@@ -77,7 +90,11 @@ pub enum SlotProblem {
         /// The last saved position.
         stored: Lsn,
     },
-    /// The server's log is shorter than what was already read.
+    /// The server's log is shorter than what was already read: another server, one that was restored, or a standby that was promoted too
+    /// early.
+    ///
+    /// Remedy: connect to the right server. If it is right, the target has rows that the source lost: begin anew with the statement at the
+    /// end of the message.
     #[error(
         "position {stored} of slot `{slot}` was saved, and the server's log ends at {server}: this \
          is another server, a restored one, or a standby that was promoted before it had \
@@ -91,7 +108,27 @@ pub enum SlotProblem {
         /// Where the server's log ends.
         server: Lsn,
     },
-    /// Somebody streams from it now.
+    /// A second worker of the stream reads from the slot, and has come further than this one: it took the stream over while this one was away.
+    ///
+    /// Remedy: nothing, if the other worker is the right one. Else end it, and begin anew: what it has read does not come again.
+    #[error(
+        "another worker has taken over replication slot `{slot}`: process {pid} reads from it, and has confirmed {confirmed}, \
+         beyond {stored}, the last position saved here; this worker stops without writing anything more"
+    )]
+    TakenOver {
+        /// The slot.
+        slot: String,
+        /// The server process that reads from it.
+        pid: i32,
+        /// Where the slot stands.
+        confirmed: Lsn,
+        /// The last saved position.
+        stored: Lsn,
+    },
+    /// Another session streams from the slot: a second worker, or one whose connection the server has not given up yet.
+    ///
+    /// Remedy: nothing, if a worker has just ended: the server notices within `wal_sender_timeout`. Else end the other one; `SELECT
+    /// pg_terminate_backend(<pid>)` ends its session.
     #[error(
         "replication slot `{slot}` is in use by process {pid}: wait until it ends; if it never does, \
          see who it is with `SELECT * FROM pg_stat_activity WHERE pid = {pid}`"
@@ -102,7 +139,9 @@ pub enum SlotProblem {
         /// The server process.
         pid: i32,
     },
-    /// It gives WAL bytes.
+    /// The name belongs to a physical slot, as a standby uses it.
+    ///
+    /// Remedy: set another `slotName`.
     #[error(
         "replication slot `{slot}` is a physical one, and a stream needs a logical one: \
          set another `slotName`"
@@ -111,7 +150,9 @@ pub enum SlotProblem {
         /// The slot.
         slot: String,
     },
-    /// It speaks another language.
+    /// The slot uses another output plugin.
+    ///
+    /// Remedy: set another `slotName`, or run the statement of the message when nobody needs the slot.
     #[error(
         "replication slot `{slot}` uses plugin `{plugin}`, and a stream needs `pgoutput`: \
          set another `slotName`, or run `{drop}` when nobody needs the slot"
@@ -124,7 +165,9 @@ pub enum SlotProblem {
         /// The statement that removes it.
         drop: String,
     },
-    /// It belongs to another database.
+    /// The slot belongs to another database of the server.
+    ///
+    /// Remedy: set another `slotName`: slot names are shared by all databases of a server.
     #[error(
         "replication slot `{slot}` belongs to database `{database}`, and the stream reads \
          `{expected}`: slot names are shared by all databases of a server; set another `slotName`"
@@ -156,6 +199,7 @@ impl SlotProblem {
             | Self::Ahead { .. }
             | Self::ServerBehind { .. } => true,
             Self::InUse { .. }
+            | Self::TakenOver { .. }
             | Self::Physical { .. }
             | Self::WrongPlugin { .. }
             | Self::OtherDatabase { .. } => false,
@@ -200,7 +244,11 @@ pub fn judge(state: Option<&SlotState>, expected: &Expected<'_>) -> Result<(), S
     if let (Some(stored), Some(confirmed)) = (expected.stored, state.confirmed_flush)
         && confirmed > stored
     {
-        return Err(SlotProblem::Ahead { slot: slot(), confirmed, stored });
+        // What a session of ours confirmed was saved before, even if the server has not noticed yet that we are gone.
+        return Err(match state.active_pid {
+            Some(pid) => SlotProblem::TakenOver { slot: slot(), pid, confirmed, stored },
+            None => SlotProblem::Ahead { slot: slot(), confirmed, stored },
+        });
     }
     match state.active_pid {
         Some(pid) => Err(SlotProblem::InUse { slot: slot(), pid }),
@@ -271,6 +319,11 @@ mod tests {
         let cases = [
             (None, Some(100), "is gone, and the changes after 0/64"),
             (Some(healthy()), Some(99), "stands at 0/64, beyond 0/63"),
+            (
+                Some(SlotState { active_pid: Some(7), ..healthy() }),
+                Some(99),
+                "another worker has taken over replication slot `s`: process 7",
+            ),
             (Some(healthy()), Some(201), "log ends at 0/C8"),
             (None, Some(201), "log ends at 0/C8"),
             (

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::capture::{Captured, CapturedTable};
 use super::exporter::{Exporter, SnapshotReader};
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::clock;
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
@@ -129,21 +130,12 @@ impl PostgresSource {
             // The sort keeps the order among the others.
             chunks.sort_by_key(|chunk| Some(&chunk.table) == last.as_ref());
         }
-        Ok(Snapshot {
-            lsn: exporter.lsn,
-            tables,
-            chunks,
-            last,
-            taken_at: SystemTime::now(),
-            readers,
-        })
+        Ok(Snapshot { lsn: exporter.lsn, tables, chunks, last, taken_at: clock::now(), readers })
     }
 
     fn assemble(&mut self, logged: Logged) -> Result<Option<SourceEvent>, Error> {
         let Logged { lsn, message, size_bytes } = logged;
-        let assembled = self.assembler.push(message).map_err(|error| {
-            Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-        })?;
+        let assembled = self.assembler.push(message).map_err(|error| undecodable(&error))?;
         let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
             Assembled::Begin(transaction) => {
@@ -161,6 +153,23 @@ impl PostgresSource {
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
+}
+
+/// A message does not fit to those before it. Nothing of its transaction was written.
+///
+/// Remedy: what the last part of the message says, each of which is explained on this page.
+fn undecodable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
+}
+
+/// The server shuts down in order, and has sent all that was committed.
+///
+/// Remedy: nothing, the stream goes on once the server is back.
+fn shut_down() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "the source ended the replication stream: its server shuts down",
+    )
 }
 
 /// Which of `tables` a run with this checkpoint copies.
@@ -263,7 +272,7 @@ impl Source for PostgresSource {
 
     async fn reader(&mut self) -> Result<SnapshotReader, Error> {
         let Some(exporter) = &self.exporter else {
-            return Err(Error::new(ErrorKind::Permanent, "there is no snapshot to read"));
+            return Err(problem::unexpected("there is no snapshot to read: report it"));
         };
         exporter.reader(&self.options.connect).await
     }
@@ -332,10 +341,7 @@ impl Source for PostgresSource {
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
-                    return Err(Error::new(
-                        ErrorKind::Transient,
-                        "the source ended the replication stream: its server shuts down",
-                    ));
+                    return Err(shut_down());
                 }
             }
         }
@@ -363,7 +369,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = self.captured.all().map(|table| table.id).collect();
+        let known = lookout::known(&self.captured);
         let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;

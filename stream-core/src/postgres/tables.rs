@@ -188,7 +188,9 @@ pub(super) fn check_publication(ensured: &Ensured) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Configuration, message))
 }
 
-/// What to do about a publication that leaves out captured tables.
+/// A publication of your own leaves out captured tables, whose changes would never come.
+///
+/// Remedy: run the statement of the message as the publication's owner, or exclude the tables.
 pub(super) fn not_published(publication: &str, missing: &[TableName]) -> String {
     let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
     format!(

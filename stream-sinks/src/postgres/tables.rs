@@ -237,6 +237,9 @@ impl Tables {
         self.captured.keys().filter_map(|name| Some(self.place(name)?.name.clone())).collect()
     }
 
+    /// The target lacks a captured table, and the stream may not make it.
+    ///
+    /// Remedy: create it there with the source's definition, set `skipDdlImport: false`, or exclude it.
     pub(super) fn not_there(&self, name: &TableName) -> Error {
         Error::new(
             ErrorKind::Configuration,
@@ -276,14 +279,7 @@ impl Tables {
         for name in &names {
             let place = self.place(name).ok_or_else(|| self.not_there(name))?;
             if place.name != **name && !self.all_parts_among(&place.name, &names) {
-                return Err(Error::new(
-                    ErrorKind::Permanent,
-                    format!(
-                        "partition `{name}` was truncated, but the target has no table of that name, only its \
-                         root `{}`: remove the partition's rows there, and create it at the target",
-                        place.name
-                    ),
-                ));
+                return Err(no_partition(name, &place.name));
             }
             let only = if place.partitioned { "" } else { "ONLY " };
             places.insert(format!("{only}{}", place.name.quoted()));
@@ -304,7 +300,22 @@ impl Tables {
     }
 }
 
-/// What to do about a column that the target does not have; `place` is the table there.
+/// A partition was emptied at the source, and the target has its rows in its root, with those of others.
+///
+/// Remedy: remove the partition's rows at the target, create it there, and start the stream again.
+fn no_partition(name: &TableName, root: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "partition `{name}` was truncated, but the target has no table of that name, only its root `{root}`: remove the \
+             partition's rows there, and create it at the target"
+        ),
+    )
+}
+
+/// A column of the source is not at the target: it was added at the source, or dropped at the target. Nothing after it was written.
+///
+/// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
 pub(super) fn no_column(
     table: &TableName,
     place: &TableName,

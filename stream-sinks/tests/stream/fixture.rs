@@ -18,7 +18,9 @@ use stream_core::sql::{Ident, list};
 use stream_core::stats::{Phase, Stats};
 use stream_core::throwaway::Server;
 use stream_core::throwaway::testing::{self, TestDatabase};
-use stream_sinks::postgres::{ImportOptions, PostgresSink, PostgresSinkOptions, TargetStore};
+use stream_sinks::postgres::{
+    Claim, ImportOptions, PostgresSink, PostgresSinkOptions, TargetStore,
+};
 use tokio::sync::{mpsc, watch};
 
 /// A run that takes longer hangs.
@@ -96,7 +98,8 @@ impl Stream {
     }
 
     pub(crate) async fn pipeline(&self) -> Result<StreamPipeline, Error> {
-        let (sink, store) = PostgresSink::connect(self.sink_options()).await?;
+        let (sink, store) =
+            PostgresSink::connect(self.sink_options(), &mut Claim::default()).await?;
         let mut pipeline = Pipeline::new(PostgresSource::new(self.source_options()), sink, store);
         pipeline.batch_bytes = self.batch_bytes;
         pipeline.stats = self.stats.clone();

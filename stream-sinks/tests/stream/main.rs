@@ -9,6 +9,8 @@ mod in_progress;
 mod keys;
 mod large;
 mod lifecycle;
+mod long_life;
+mod mishaps;
 mod resume;
 mod tables;
 mod types;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use stream_core::throwaway::testing::TestDatabase;
+
 use crate::fixture::Bench;
 use crate::receiver::{Faults, Receiver};
 
@@ -145,6 +147,98 @@ async fn a_data_directory_is_for_one_process_and_one_stream() {
     let (code, output) = bench.start(&[]).ends();
     assert_eq!(code, Some(2), "{output}");
     assert!(output.contains(&format!("the position of stream `default.{}`", bench.name())));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_longer_than_the_servers_timeout_costs_no_connection() {
+    let bench = Bench::new(ORDERS).await;
+    let timeout = format!("ALTER DATABASE {} SET wal_sender_timeout = '1s'", bench.source.name());
+    bench.source.execute(&timeout).await.unwrap();
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    let walsender =
+        "SELECT active_pid::int8 FROM pg_replication_slots WHERE database = current_database()";
+    let before = bench.number(walsender).await;
+    receiver.stall(true);
+    // More than all buffers on the way hold: the log is not read any more.
+    let rows =
+        "INSERT INTO orders SELECT n, repeat(md5(n::text), 320) FROM generate_series(4, 4000) n";
+    bench.source.execute(rows).await.unwrap();
+    let since = bench.number("SELECT extract(epoch FROM now())::int8").await;
+    bench.until(&format!("SELECT (extract(epoch FROM now()) > {since} + 5)::int::int8"), 1).await;
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    receiver.stall(false);
+    receiver.until(|event| event["data"]["after"]["id"] == 4000);
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    assert_eq!(receiver.events().len(), 4000, "an event came twice");
+    worker.stops();
+}
+
+#[tokio::test]
+async fn an_idle_stream_to_an_endpoint_pins_no_log_while_others_write() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let other = TestDatabase::create(bench.source.server()).await.unwrap();
+    for round in 0..3 {
+        let busy = format!(
+            "CREATE TABLE busy_{round} AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)"
+        );
+        other.execute(&busy).await.unwrap();
+        let written = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+        let passed = format!(
+            "SELECT (confirmed_flush_lsn - '0/0' >= {written})::int::int8 FROM pg_replication_slots \
+             WHERE database = current_database()"
+        );
+        bench.until(&passed, 1).await;
+    }
+    receiver.lines(3);
+    worker.stops();
+}
+
+#[tokio::test]
+async fn of_two_workers_with_directories_of_their_own_the_slot_lets_one_read() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut first = bench.start(&[]);
+    first.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    // The second waits, and takes over when the first is cut off.
+    let mut second = bench.start(&["--data-dir", "other"]);
+    second.says("is in use by process");
+    bench.source.execute("INSERT INTO orders VALUES (4)").await.unwrap();
+    receiver.lines(4);
+    first.signal("STOP");
+    let slot = "FROM pg_replication_slots WHERE database = current_database()";
+    bench.number(&format!("SELECT count(pg_terminate_backend(active_pid)) {slot}")).await;
+    // It has no position: it reads the tables again, and goes on from where the slot stands.
+    bench.until(&format!("SELECT count(*) {slot} AND active_pid IS NOT NULL"), 1).await;
+    bench.source.execute("INSERT INTO orders VALUES (5)").await.unwrap();
+    let is_row = |id: i32| move |event: &serde_json::Value| event["data"]["after"]["id"] == id;
+    receiver.until(is_row(5));
+    let confirmed = format!("SELECT (confirmed_flush_lsn - '0/0')::int8 {slot}");
+    let passed = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+    bench.until(&format!("SELECT (({confirmed}) >= {passed})::int::int8"), 1).await;
+    first.signal("CONT");
+    let (code, output) = first.ends();
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("another worker has taken over replication slot"), "{output}");
+    bench.source.execute("INSERT INTO orders VALUES (6)").await.unwrap();
+    receiver.until(is_row(6));
+    let created: Vec<_> = receiver
+        .events()
+        .iter()
+        .filter(|event| event["data"]["op"] == "c")
+        .map(|event| event["data"]["after"]["id"].clone())
+        .collect();
+    assert_eq!(created, [4, 5, 6]);
+    second.stops();
 }
 
 #[tokio::test]
