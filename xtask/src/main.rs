@@ -8,6 +8,7 @@ mod demo;
 mod fetch;
 mod gen_crds;
 mod postgres;
+mod shapes;
 mod test;
 mod tidy;
 mod torture;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
     Torture(torture::Args),
+    /// Streams every shape of table between every pair of server versions, and compares both ends.
+    Shapes(shapes::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
     /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
@@ -62,6 +65,7 @@ fn main() -> Result<ExitCode> {
         Command::GenCrds(args) => gen_crds::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
+        Command::Shapes(args) => shapes::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),
     }
