@@ -35,8 +35,9 @@ async fn deferred_keys_that_change_places() {
         facts: false,
         ..Check::new(
             "CREATE TABLE swap (id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED, v text);
-             INSERT INTO swap SELECT i, i, 'v' || i FROM generate_series(1, 20) i;",
-            "UPDATE swap SET u = 21 - u;
+             INSERT INTO swap SELECT i, i, 'v' || i FROM generate_series(1, 20) i;
+             CREATE TABLE turn (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, v text); INSERT INTO turn SELECT i, 'v' || i FROM generate_series(1, 20) i;",
+            "UPDATE swap SET u = 21 - u; UPDATE turn SET id = 21 - id;
 --
              BEGIN; UPDATE swap SET u = 5 WHERE id = 1; UPDATE swap SET u = 500 WHERE id = 16; COMMIT;
 --
