@@ -10,7 +10,7 @@ use crate::compare::Difference;
 /// Columns, constraints, indexes, bounds and policies, a line for each; as every version words them.
 const DEFINITIONS: &str = "
 WITH tables AS (
-    SELECT c.oid, n.nspname::text AS schema, c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT n.nspname::text AS schema, c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relpersistence = 'p' AND n.nspname !~ '^(pg_|information_schema$|sgstream$)'
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
 SELECT t.schema, concat_ws(' ', 'column', a.attrelid::regclass, quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,

@@ -13,13 +13,17 @@ CREATE TABLE attached.made PARTITION OF attached.p FOR VALUES FROM (400) TO (500
 INSERT INTO attached.p SELECT i, 'made' FROM generate_series(400, 420) i;
 ALTER TABLE attached.p ATTACH PARTITION attached.own FOR VALUES FROM (300) TO (400);
 INSERT INTO attached.p SELECT i, 'attached' FROM generate_series(360, 370) i;
-UPDATE attached.p SET id = id + 100 WHERE id = 300;
+UPDATE attached.p SET id = 450 WHERE id = 300;
+-- at the target
+ALTER TABLE attached.p ATTACH PARTITION attached.own FOR VALUES FROM (300) TO (400);
 -- at the source
 ALTER TABLE attached.p DETACH PARTITION attached.p1;
 UPDATE attached.p1 SET v = 'alone' WHERE id < 150;
 INSERT INTO attached.p1 VALUES (5000, 'elsewhere');
 DELETE FROM attached.p1 WHERE id = 199;
 UPDATE attached.p SET v = 'later' WHERE id > 400;
+-- at the target
+ALTER TABLE attached.p DETACH PARTITION attached.p1;
 -- at the source
 DROP TABLE attached.dropped;
 INSERT INTO attached.p VALUES (99, 'last') ON CONFLICT (id) DO UPDATE SET v = 'last';
