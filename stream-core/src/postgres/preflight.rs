@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::capture::{Captured, CapturedTable};
 use super::publication::Publication;
 use super::query::{QueryError, json_row};
-use crate::relation::{ReplicaIdentity, TableName};
+use crate::relation::TableName;
 use crate::sql::{Ident, list};
 
 /// The oldest server that is supported, as `server_version_num`.
@@ -107,6 +107,18 @@ pub enum SourceProblem {
         /// The statements to run.
         sql: String,
     },
+    /// Tables whose UPDATE and DELETE fail once they are published, whatever is published of them.
+    #[error(
+        "the server refuses every UPDATE and DELETE of {} captured table(s) once they are published, the application's own \
+         too, because it cannot log whole rows with virtual generated columns ({tables}): give each a primary key and \
+         `REPLICA IDENTITY DEFAULT`, or exclude it",
+        .tables.len(),
+        tables = names(.tables)
+    )]
+    VirtualIdentity {
+        /// The tables.
+        tables: Vec<TableName>,
+    },
     /// A key column is left out: by the filter, or because it is generated.
     #[error(
         "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
@@ -154,6 +166,7 @@ impl SourceProblem {
             | Self::NoFreeSender { .. }
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
+            | Self::VirtualIdentity { .. }
             | Self::KeyExcluded { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
@@ -286,6 +299,10 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
         let sql = without.iter().map(|table| identity_sql(table)).collect::<Vec<_>>().join("; ");
         problems.push(SourceProblem::NoReplicaIdentity { tables: named(&without), sql });
     }
+    let computed: Vec<_> = captured.with_virtual_identity().filter(|_| needs_identity).collect();
+    if !computed.is_empty() {
+        problems.push(SourceProblem::VirtualIdentity { tables: named(&computed) });
+    }
     let excluded = select(|table| !table.missing_key_columns.is_empty());
     problems.extend(excluded.into_iter().map(|table| SourceProblem::KeyExcluded {
         table: table.name.clone(),
@@ -322,9 +339,7 @@ fn grant_sql(tables: &[&CapturedTable], role: &str) -> String {
 /// do, or else the whole row. It takes an exclusive lock on the table, for a moment.
 #[must_use]
 pub fn identity_sql(table: &CapturedTable) -> String {
-    let usable_key =
-        table.replica_identity != ReplicaIdentity::Default && !table.primary_key.is_empty();
-    let identity = if usable_key { "DEFAULT" } else { "FULL" };
+    let identity = if table.has_usable_key() { "DEFAULT" } else { "FULL" };
     format!("ALTER TABLE {} REPLICA IDENTITY {identity}", table.name.quoted())
 }
 

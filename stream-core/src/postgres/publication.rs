@@ -54,6 +54,8 @@ pub struct Publication {
     pub via_partition_root: bool,
     /// Which operations it publishes.
     pub operations: Operations,
+    /// Whether it publishes stored generated columns (18 and later).
+    pub generated: bool,
     /// The tables that it lists.
     pub tables: Vec<ListedTable>,
     /// The schemas all of whose tables it publishes (15 and later).
@@ -127,6 +129,12 @@ impl Publication {
         let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
         let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
         whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
+    }
+
+    /// Whether the server refuses UPDATE and DELETE of tables whose generated columns it does not publish.
+    pub(super) fn lacks_generated(&self, captured: &Captured) -> bool {
+        let Operations { update, delete, .. } = self.operations;
+        !self.generated && (update || delete) && captured.needs_generated()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
@@ -240,20 +248,22 @@ pub async fn ensure(
             continue;
         };
         let missing = publication.lacks(captured);
-        if missing.is_empty() || !mode.may_add() {
+        let lacks_generated = publication.lacks_generated(captured);
+        if missing.is_empty() && !lacks_generated || !mode.may_add() {
             return Ok(Ensured { publication, created, added, missing });
         }
-        let sql = add_sql(name, &missing);
-        if change(client, name, sql).await? {
+        if lacks_generated {
+            change(client, name, generated_sql(name)).await?;
+        } else if change(client, name, add_sql(name, &missing)).await? {
             added = missing;
         }
     }
     Err(PublicationError::Contended { name: name.to_owned() })
 }
 
-/// How often the publication is looked at: before, after creating it, after adding to it, and twice
+/// How often the publication is looked at: before, after creating it, after each way of adding to it, and twice
 /// more because somebody else was faster.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 
 /// Runs a statement that makes the publication what it should be. `false`: somebody else has done it,
 /// or a part of it, in the meantime.
@@ -292,7 +302,16 @@ pub(super) fn create_sql(
         AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
     };
     let name = Ident(name);
-    format!("CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root})")
+    let generated =
+        if captured.needs_generated() { ", publish_generated_columns = stored" } else { "" };
+    format!(
+        "CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root}{generated})"
+    )
+}
+
+/// The statement that adds generated columns to the publication.
+pub(super) fn generated_sql(name: &str) -> String {
+    format!("ALTER PUBLICATION {} SET (publish_generated_columns = stored)", Ident(name))
 }
 
 /// The statement that adds tables to the publication.
@@ -333,6 +352,7 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
                                            'delete', p.pubdelete, 'truncate', p.pubtruncate),
+           'generated', coalesce(to_json(p)->>'pubgencols' = 's', false),
            'tables', (SELECT coalesce(json_agg(json_build_object(
                         'id', r.oid::bigint, 'name', json_build_object('schema', n.nspname, 'name', c.relname),
                         {restrictions}) ORDER BY n.nspname, c.relname), '[]')

@@ -68,7 +68,7 @@ macro_rules! shape {
 }
 
 /// All shapes, in the order of the table.
-pub(super) const SHAPES: [Shape; 31] = [
+pub(super) const SHAPES: [Shape; 32] = [
     shape!("types"),
     shape!("intervals").needs(17),
     shape!("own_types"),
@@ -90,6 +90,9 @@ pub(super) const SHAPES: [Shape; 31] = [
     shape!("identity"),
     shape!("generated"),
     shape!("virtual").needs(18),
+    shape!("virtual_no_key")
+        .needs(18)
+        .expects(Expected::Refused("it cannot log whole rows with virtual generated columns")),
     shape!("cycles"),
     shape!("triggers"),
     shape!("truncates"),
