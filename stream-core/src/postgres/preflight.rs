@@ -146,6 +146,12 @@ pub enum SourceProblem {
          transactions run (`SELECT pg_log_standby_snapshot()` there), and publications are made there"
     )]
     Standby,
+    /// Texts are bytes of any encoding.
+    #[error(
+        "the database has no encoding (`SQL_ASCII`): a row whose text is not UTF-8 stops the stream; correct such rows before \
+         it begins"
+    )]
+    SqlAscii,
     /// There are large objects.
     #[error(
         "the database holds large objects, which the log does not show: they are not captured; \
@@ -169,7 +175,10 @@ impl SourceProblem {
             | Self::VirtualIdentity { .. }
             | Self::KeyExcluded { .. }
             | Self::StandbyTooOld { .. } => true,
-            Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
+            Self::NoReplicaIdentity { .. }
+            | Self::Standby
+            | Self::SqlAscii
+            | Self::LargeObjects => false,
         }
     }
 }
@@ -206,6 +215,7 @@ struct Server {
     version_number: u32,
     version: String,
     wal_level: String,
+    encoding: String,
     in_recovery: bool,
     role: String,
     may_replicate: bool,
@@ -223,6 +233,7 @@ SELECT row_to_json(t)::text FROM (
 SELECT current_setting('server_version_num')::int AS version_number,
        current_setting('server_version') AS version,
        current_setting('wal_level') AS wal_level,
+       current_setting('server_encoding') AS encoding,
        pg_is_in_recovery() AS in_recovery,
        current_user AS role,
        EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user
@@ -249,6 +260,9 @@ impl Server {
             problems.push(SourceProblem::StandbyTooOld { version: version() });
         } else if self.in_recovery {
             problems.push(SourceProblem::Standby);
+        }
+        if self.encoding == "SQL_ASCII" {
+            problems.push(SourceProblem::SqlAscii);
         }
         if self.wal_level != "logical" {
             problems.push(SourceProblem::WalLevel { value: self.wal_level.clone() });

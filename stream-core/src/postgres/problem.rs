@@ -119,6 +119,12 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             "the slot can no longer be used: drop it and take a new snapshot; raise \
              `max_slot_wal_keep_size` so that it does not happen again",
         )),
+        // Only the server knows the row, and its log keeps the value whatever becomes of the row.
+        "22021" | "22P05" => Some((
+            ErrorKind::Permanent,
+            "a changed row holds text that UTF-8 cannot have, which no stream can read: correct such rows at the source, \
+             drop the slot, and take a new snapshot",
+        )),
         _ => None,
     })
 }

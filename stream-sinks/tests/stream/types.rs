@@ -1,6 +1,9 @@
 //! Values of all types, by the binary and the text road.
 
-use crate::fixture::{Check, check, run};
+use stream_core::ErrorKind;
+use stream_core::throwaway::testing;
+
+use crate::fixture::{Check, Stream, check, database, execute, run};
 
 const ROWS: &str = "
 INSERT INTO plain VALUES
@@ -142,6 +145,23 @@ async fn a_latin1_source() {
         )
     })
     .await;
+}
+
+#[tokio::test]
+async fn text_that_utf8_cannot_have_stops_the_stream_and_the_way_on_is_said() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let ascii = "ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'";
+        let (from, to) = (database(server, ascii).await, database(server, "").await);
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = "INSERT INTO t VALUES (1, 'ü'), (2, E'\\xff')";
+        let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        let text = error.to_string();
+        assert!(text.contains("text that UTF-8 cannot have"), "{text}");
+        assert!(text.contains("drop the slot, and take a new snapshot"), "{text}");
+    }
 }
 
 #[tokio::test]

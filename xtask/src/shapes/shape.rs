@@ -110,11 +110,13 @@ pub(super) const SHAPES: [Shape; 32] = [
         "the database holds large objects",
     ])),
     shape!("latin1").from(Source::Encoded(LATIN1)),
-    shape!("sql_ascii").from(Source::Encoded(ASCII)),
+    shape!("sql_ascii")
+        .from(Source::Encoded(ASCII))
+        .expects(Expected::Named(&["the database has no encoding (`SQL_ASCII`)"])),
     shape!("not_utf8").from(Source::Encoded(ASCII)).expects(Expected::Refused("not_utf8.t")),
     shape!("not_utf8_later")
         .from(Source::Encoded(ASCII))
-        .expects(Expected::Refused("not_utf8_later.t")),
+        .expects(Expected::Refused("a changed row holds text that UTF-8 cannot have")),
     shape!("large").from(Source::Large),
 ];
 
