@@ -59,7 +59,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     );
     let majors = pairs.iter().flat_map(|pair| [pair.source, pair.target]).collect();
     let provided = postgres::provide(workspace, &Wanted::These(majors))?;
-    let directory = workspace.target.join("shapes");
+    // Several can run at the same time.
+    let directory = workspace.target.join("shapes").join(std::process::id().to_string());
     std::fs::create_dir_all(&directory)?;
     let launch = Launch {
         program: match worker {
@@ -73,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(all(Lab::new(provided.servers), &launch, &pairs, &shapes))?;
     println!("{report}\n{} s", began.elapsed().as_secs());
+    std::fs::remove_dir_all(&launch.directory)?;
     Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
