@@ -374,6 +374,10 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
 ///
 /// Dropping the future may leave it dropped or not; calling it again is right in both cases.
 pub async fn drop(client: &Client, name: &str) -> Result<(), QueryError> {
-    let sql = format!("DROP PUBLICATION IF EXISTS {}", Ident(name));
-    execute(client, "drop the publication", &sql).await
+    execute(client, "drop the publication", &drop_sql(name)).await
+}
+
+/// The statement that drops a publication.
+pub(super) fn drop_sql(name: &str) -> String {
+    format!("DROP PUBLICATION IF EXISTS {}", Ident(name))
 }

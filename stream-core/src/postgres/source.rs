@@ -363,9 +363,14 @@ impl Source for PostgresSource {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
         }
         if self.options.remove_publication {
-            publication::drop(&client, &self.options.publication)
-                .await
-                .map_err(problem::from_query)?;
+            let name = &self.options.publication;
+            match publication::drop(&client, name).await {
+                Err(error) if error.is_of_standby() => tracing::warn!(
+                    statement = publication::drop_sql(name),
+                    "the publication stays, because the source is a standby: drop it on the primary"
+                ),
+                dropped => dropped.map_err(problem::from_query)?,
+            }
         }
         client.close().await;
         Ok(())

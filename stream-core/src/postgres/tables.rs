@@ -143,9 +143,12 @@ pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> 
             continue;
         }
         let sql = format!("SET lock_timeout = '10s'; {statement}; RESET lock_timeout");
-        client.batch_execute(&sql).await.map_err(|source| {
-            from_query(QueryError::Failed { what: "set a replica identity", source })
-        })?;
+        let set = client.batch_execute(&sql).await;
+        match set.map_err(|source| QueryError::Failed { what: "set a replica identity", source }) {
+            // Said already as well.
+            Err(error) if error.is_of_standby() => continue,
+            set => set.map_err(from_query)?,
+        }
         tracing::warn!(
             table = %table.name,
             statement,

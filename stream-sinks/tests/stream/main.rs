@@ -8,5 +8,6 @@ mod keys;
 mod large;
 mod lifecycle;
 mod resume;
+mod standby;
 mod tables;
 mod types;
