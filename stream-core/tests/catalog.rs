@@ -341,7 +341,10 @@ async fn the_users_own_publication_is_honoured_whole() {
     assert_eq!((by_root.rule(one), by_root.rule(two)), (Some(rule), Some(rule)));
     assert_eq!(by_root.rule(find(&all, "public.plain")), None);
     assert!(by_root.operations.insert && !by_root.operations.update);
-    assert_eq!(check(client, &all, "s", Some(&by_root)).await.unwrap(), []);
+    let sql = "ALTER PUBLICATION \"by_root\" SET (publish_via_partition_root = false)".to_owned();
+    let (publication, root) = ("by_root".to_owned(), TableName::new("public", "orders"));
+    let as_root = SourceProblem::ViaRoot { publication, root, sql };
+    assert_eq!(check(client, &all, "s", Some(&by_root)).await.unwrap(), [as_root]);
     let refused = check(client, &all, "s", None).await.unwrap();
     assert!(matches!(&refused[..], [SourceProblem::NoReplicaIdentity { .. }]), "{refused:?}");
 

@@ -119,6 +119,19 @@ pub enum SourceProblem {
         /// The tables.
         tables: Vec<TableName>,
     },
+    /// Changes of partitions come under another name than their rows in the snapshot.
+    #[error(
+        "publication `{publication}` publishes changes of partitions as those of `{root}` (`publish_via_partition_root`), \
+         which cannot be told apart from what the copies of the partitions hold already: run `{sql}` as its owner"
+    )]
+    ViaRoot {
+        /// The publication.
+        publication: String,
+        /// A table that has partitions.
+        root: TableName,
+        /// The statement to run.
+        sql: String,
+    },
     /// A key column is left out: by the filter, or because it is generated.
     #[error(
         "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
@@ -173,6 +186,7 @@ impl SourceProblem {
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
             | Self::VirtualIdentity { .. }
+            | Self::ViaRoot { .. }
             | Self::KeyExcluded { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. }
@@ -206,6 +220,7 @@ pub async fn check(
         .is_none_or(|publication| publication.operations.update || publication.operations.delete);
     let mut problems = server.problems();
     problems.extend(table_problems(captured, &server.role, needs_identity));
+    problems.extend(publication.and_then(|publication| via_root(publication, captured)));
     Ok(problems)
 }
 
@@ -285,6 +300,15 @@ impl Server {
         }
         problems
     }
+}
+
+fn via_root(publication: &Publication, captured: &Captured) -> Option<SourceProblem> {
+    let root = captured.tables.iter().find_map(|table| publication.root_of(table))?.clone();
+    let sql = format!(
+        "ALTER PUBLICATION {} SET (publish_via_partition_root = false)",
+        Ident(&publication.name)
+    );
+    Some(SourceProblem::ViaRoot { publication: publication.name.clone(), root, sql })
 }
 
 fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<SourceProblem> {

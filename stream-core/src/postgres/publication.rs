@@ -98,6 +98,21 @@ pub struct Rule<'a> {
 }
 
 impl Publication {
+    /// The uppermost of a table and those that it is part of that is published: its parts are then, too.
+    fn uppermost<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
+        let is_published = |name: &&TableName| {
+            self.all_tables
+                || self.schemas.contains(&name.schema)
+                || self.tables.iter().any(|listed| listed.name == **name)
+        };
+        table.ancestors.iter().rev().chain([&table.name]).find(is_published)
+    }
+
+    /// The name of another table under which it publishes the changes of a partition.
+    pub(super) fn root_of<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
+        self.uppermost(table).filter(|name| self.via_partition_root && **name != table.name)
+    }
+
     /// How it publishes a table; `None`: not at all.
     #[must_use]
     pub fn rule(&self, table: &CapturedTable) -> Option<Rule<'_>> {
@@ -106,13 +121,7 @@ impl Publication {
         }
         let listed = |name: &TableName| self.tables.iter().find(|listed| listed.name == *name);
         let by_schema = |name: &TableName| self.schemas.contains(&name.schema);
-        // Being part of a published table is being published.
-        let uppermost = table
-            .ancestors
-            .iter()
-            .rev()
-            .chain([&table.name])
-            .find(|&name| listed(name).is_some() || by_schema(name))?;
+        let uppermost = self.uppermost(table)?;
         // The conditions that count are those of the table under whose name a change comes.
         let name = if self.via_partition_root { uppermost } else { &table.name };
         let own = listed(name).filter(|_| !by_schema(name));

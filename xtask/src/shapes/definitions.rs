@@ -60,7 +60,9 @@ async fn read(connect: &ConnectOptions) -> Result<BTreeMap<String, BTreeSet<Stri
     client.close().await;
     let mut schemas: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in rows {
-        schemas.entry(row.get(0)).or_default().insert(row.get(1));
+        // Versions differ in which words they quote.
+        let line = row.get::<_, String>(1).replace('"', "");
+        schemas.entry(row.get(0)).or_default().insert(line);
     }
     Ok(schemas)
 }

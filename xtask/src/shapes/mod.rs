@@ -103,7 +103,7 @@ async fn all(
             } else {
                 let together = runs.iter_mut().find(|run| {
                     run.iter().all(|other| {
-                        other.source == shape.source && other.shares() && shape.shares()
+                        other.source == shape.source && other.shares(*pair) && shape.shares(*pair)
                     })
                 });
                 match together {
@@ -132,12 +132,12 @@ async fn together(
     if let Ok(Outcome::Compared(wrong)) = &outcome {
         for shape in shapes {
             let lines = wrong.get(shape.name).cloned().unwrap_or_default();
-            report.add(shape, pair, judge(shape, lines));
+            report.add(shape, pair, judge(shape, pair, lines));
         }
         return;
     }
     if let [shape] = shapes {
-        report.add(shape, pair, ended(launch, shape, outcome));
+        report.add(shape, pair, ended(launch, shape, pair, outcome));
         return;
     }
     eprintln!("{pair}: {}\n{}", problem(&outcome), run::end_of(&launch.log()));
@@ -146,17 +146,17 @@ async fn together(
     }
 }
 
-fn judge(shape: &Shape, mut lines: Vec<String>) -> Verdict {
-    if let Expected::Refused(text) = shape.expected {
+fn judge(shape: &Shape, pair: Pair, mut lines: Vec<String>) -> Verdict {
+    if let Expected::Refused(text) = shape.expected(pair) {
         lines.push(format!("the stream does not end, which has to say: {text}"));
     }
     if lines.is_empty() { Verdict::Right } else { Verdict::Wrong(lines) }
 }
 
 /// Judges a run that did not come to its end.
-fn ended(launch: &Launch, shape: &Shape, outcome: Result<Outcome>) -> Verdict {
+fn ended(launch: &Launch, shape: &Shape, pair: Pair, outcome: Result<Outcome>) -> Verdict {
     let log = std::fs::read_to_string(launch.log()).unwrap_or_default();
-    match (&outcome, shape.expected) {
+    match (&outcome, shape.expected(pair)) {
         (Ok(Outcome::Ended(Some(1 | 2))), Expected::Refused(text)) if log.contains(text) => {
             Verdict::Right
         }

@@ -33,7 +33,7 @@ impl Report {
     }
 
     fn word(&self, shape: &Shape, pair: Pair) -> String {
-        match (self.0.get(&(shape.name, pair)), shape.expected) {
+        match (self.0.get(&(shape.name, pair)), shape.expected(pair)) {
             (Some(Verdict::Right), Expected::Same) => "ok".to_owned(),
             (Some(Verdict::Right), Expected::Named(_)) => "named".to_owned(),
             (Some(Verdict::Right), Expected::Refused(_)) => "said".to_owned(),
@@ -67,10 +67,16 @@ impl fmt::Display for Report {
         f.write_str("\n\n")?;
         for shape in shown {
             write!(f, "{:width$}  {}", shape.name, shape.script().about)?;
-            match shape.expected {
-                Expected::Same => {}
-                Expected::Named(texts) => write!(f, " The worker says: {}.", texts.join("; "))?,
-                Expected::Refused(text) => write!(f, " The stream ends, and says: {text}.")?,
+            let of_shape = pairs.iter().map(|pair| shape.expected(*pair));
+            let mut expected: Vec<_> =
+                of_shape.filter(|expected| *expected != Expected::Same).collect();
+            expected.dedup();
+            for expected in expected {
+                match expected {
+                    Expected::Same => {}
+                    Expected::Named(texts) => write!(f, " `named`: {}.", texts.join("; "))?,
+                    Expected::Refused(text) => write!(f, " `said`: {text}.")?,
+                }
             }
             if shape.source == Source::Large {
                 f.write_str(" Between the last pair only.")?;

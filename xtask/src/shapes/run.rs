@@ -119,7 +119,7 @@ pub(super) async fn run(
     if !completed.success() {
         return Ok(Outcome::Ended(completed.code()));
     }
-    Ok(Outcome::Compared(run.compare(&source, &target, &scripts).await?))
+    Ok(Outcome::Compared(run.compare(&source, &target, pair, &scripts).await?))
 }
 
 struct Run {
@@ -190,6 +190,7 @@ impl Run {
         &self,
         source: &ConnectOptions,
         target: &ConnectOptions,
+        pair: Pair,
         scripts: &Scripts,
     ) -> Result<BTreeMap<&'static str, Vec<String>>> {
         let mut found = compare::all_differences(source, target, Sequences::Compared).await?;
@@ -199,7 +200,7 @@ impl Run {
         for (shape, script) in scripts {
             let own = found.iter().filter(|difference| shape.has(&difference.schema));
             let mut lines: Vec<_> = own.map(|difference| difference.what.clone()).collect();
-            if let Expected::Named(texts) = shape.expected {
+            if let Expected::Named(texts) = shape.expected(pair) {
                 let missing = texts.iter().filter(|text| !log.contains(**text));
                 lines.extend(missing.map(|text| format!("the worker does not say: {text}")));
             }

@@ -3,6 +3,8 @@
 //! Each has a file in `sql`, divided by lines that say where what follows is run. The names of its schemas are its own, or begin
 //! with it and a space.
 
+use super::pair::Pair;
+
 /// A shape of tables.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -12,7 +14,9 @@ pub(super) struct Shape {
     /// The oldest version of either server that has it.
     pub(super) needs: u16,
     pub(super) source: Source,
-    pub(super) expected: Expected,
+    expected: Expected,
+    /// What an older target says, where the source's schema has words that only 18 and later know.
+    new_words: Option<&'static str>,
 }
 
 /// What is special about the source of a shape. Shapes without anything special share a database and a worker.
@@ -68,7 +72,7 @@ macro_rules! shape {
 }
 
 /// All shapes, in the order of the table.
-pub(super) const SHAPES: [Shape; 32] = [
+pub(super) const SHAPES: [Shape; 33] = [
     shape!("types"),
     shape!("intervals").needs(17),
     shape!("own_types"),
@@ -78,10 +82,14 @@ pub(super) const SHAPES: [Shape; 32] = [
     shape!("names"),
     shape!("schemas"),
     shape!("no_column"),
-    shape!("inheritance"),
+    shape!("inheritance")
+        .new_words("cannot be made at the target: syntax error at or near \"NOT\""),
     shape!("partitions"),
     shape!("attached"),
     shape!("via_root")
+        .from(Source::Property("publicationName: shapes_own, publicationAutocreateMode: disabled"))
+        .expects(Expected::Refused("publishes changes of partitions as those of `via_root.p`")),
+    shape!("via_root_property")
         .from(Source::Property("publishViaPartitionRoot: true"))
         .expects(Expected::Refused("publishViaPartitionRoot")),
     shape!("keys"),
@@ -122,7 +130,18 @@ pub(super) const SHAPES: [Shape; 32] = [
 
 impl Shape {
     const fn new(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sql, needs: 14, source: Source::Plain, expected: Expected::Same }
+        Self {
+            name,
+            sql,
+            needs: 14,
+            source: Source::Plain,
+            expected: Expected::Same,
+            new_words: None,
+        }
+    }
+
+    const fn new_words(self, said: &'static str) -> Self {
+        Self { new_words: Some(said), ..self }
     }
 
     const fn needs(self, needs: u16) -> Self {
@@ -143,9 +162,17 @@ impl Shape {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     }
 
+    /// What has to come of it between a pair.
+    pub(super) fn expected(&self, pair: Pair) -> Expected {
+        match self.new_words {
+            Some(said) if pair.source >= 18 && pair.target < 18 => Expected::Refused(said),
+            _ => self.expected,
+        }
+    }
+
     /// Whether it can be in one database with others like it.
-    pub(super) const fn shares(&self) -> bool {
-        !matches!(self.expected, Expected::Refused(_))
+    pub(super) fn shares(&self, pair: Pair) -> bool {
+        !matches!(self.expected(pair), Expected::Refused(_))
     }
 
     /// Divides its file.
