@@ -461,6 +461,7 @@ async fn a_slot_is_read_judged_and_dropped() {
         database: database.name(),
         stored: state.confirmed_flush,
         server: position,
+        fork: None,
     };
     judge(Some(&state), &expected).unwrap();
     let ahead = Expected { stored: Some(Lsn::new(u64::MAX)), ..expected };

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::stream;
 
 use super::blocker;
-use super::slot;
+use super::slot::{self, Lifetime};
 use super::wire::{Wire, WireReader};
 use super::{ConnectOptions, Session, SqlClient, problem};
 use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
@@ -46,12 +46,12 @@ impl Exporter {
         connect: &ConnectOptions,
         client: &SqlClient,
         name: &str,
-        temporary: bool,
+        lifetime: Lifetime,
     ) -> Result<Self, Error> {
         let mut wire =
             Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
         let pid = wire.process_id();
-        let sql = slot::create_sql(name, temporary);
+        let sql = slot::create_sql(name, lifetime);
         let created = {
             let create = wire.simple_query(&sql);
             tokio::pin!(create);

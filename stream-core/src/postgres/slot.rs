@@ -70,12 +70,44 @@ pub enum WalStatus {
     Lost,
 }
 
+/// How long a slot lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It goes with its session.
+    Session,
+    /// It stays until it is dropped; standbys do not have it.
+    Server,
+    /// As [`Lifetime::Server`], and standbys that synchronise slots have it too, so that a promoted one can go on.
+    /// Source: <https://www.postgresql.org/docs/current/logical-replication-failover.html>
+    Failover,
+}
+
 /// The replication command that creates a slot and exports the snapshot at its consistent point. In the
-/// form that every supported version takes.
+/// form that every version takes that has such slots.
 #[must_use]
-pub fn create_sql(name: &str, temporary: bool) -> String {
-    let temporary = if temporary { " TEMPORARY" } else { "" };
-    format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
+pub fn create_sql(name: &str, lifetime: Lifetime) -> String {
+    let name = Ident(name);
+    let (temporary, options) = match lifetime {
+        Lifetime::Session => (" TEMPORARY", "EXPORT_SNAPSHOT"),
+        Lifetime::Server => ("", "EXPORT_SNAPSHOT"),
+        Lifetime::Failover => ("", "(SNAPSHOT 'export', FAILOVER true)"),
+    };
+    format!("CREATE_REPLICATION_SLOT {name}{temporary} LOGICAL pgoutput {options}")
+}
+
+/// The longest life that this server gives a slot: a standby makes none for other standbys.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn longest(client: &Client) -> Result<Lifetime, QueryError> {
+    let sql = "SELECT (current_setting('server_version_num')::int >= 170000 AND NOT pg_is_in_recovery())::text";
+    let failover = json_row(client, "see what slots the server has", sql, &[]).await?;
+    Ok(if failover { Lifetime::Failover } else { Lifetime::Server })
 }
 
 /// The name of a short-lived slot beside `slot`, for the snapshot of tables that came later.

@@ -17,12 +17,13 @@ use super::look::{self, Look};
 use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
+use super::slot::Lifetime;
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, origin, problem, publication,
     slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
-use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, TableSync};
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
@@ -201,15 +202,17 @@ impl Source for PostgresSource {
         origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let system_id = look::system_id(&self.options.connect)
+        let system = look::system(&self.options.connect, checkpoint)
             .await
             .map_err(|error| error.context("source"))?;
-        let (slot, slot_problem) =
-            look::slot(&client, &self.options, checkpoint, &system_id).await?;
+        let (slot, slot_problem) = look::slot(&client, &self.options, checkpoint, &system).await?;
         slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
+        if let Some(fork) = &system.fork {
+            tracing::warn!("{fork}: the stream goes on, because all that it has read is there");
+        }
         self.confirmed_flush = slot.and_then(|slot| slot.confirmed_flush);
         Ok(Inspected {
-            identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
+            identity: system.identity(&self.options.slot),
             tables: self.tables.clone(),
             types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
@@ -228,12 +231,14 @@ impl Source for PostgresSource {
         let start = if let Some(confirmed) = self.confirmed_flush {
             if !to_copy.is_empty() {
                 let name = slot::temporary_name(slot);
-                let exporter = Exporter::create_slot(connect, &client, &name, true).await?;
+                let exporter =
+                    Exporter::create_slot(connect, &client, &name, Lifetime::Session).await?;
                 self.exporter = Some(exporter);
             }
             checkpoint.position.unwrap_or(confirmed).max(confirmed)
         } else {
-            let exporter = Exporter::create_slot(connect, &client, slot, false).await?;
+            let lifetime = slot::longest(&client).await.map_err(problem::from_query)?;
+            let exporter = Exporter::create_slot(connect, &client, slot, lifetime).await?;
             self.exporter.insert(exporter).lsn
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {

@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS sgstream.pending (
     statement text NOT NULL,
     PRIMARY KEY (stream, id)
 );
+ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS timeline bigint;
 COMMENT ON TABLE sgstream.pending IS 'Indexes, constraints and the like that are made once the rows are there';
 COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing a row of \"progress\" makes that stream begin anew';
 ";
@@ -184,7 +185,10 @@ pub(super) fn needs_schema(target: &ConnectOptions) -> String {
 /// Whether the target has the tables that keep progress.
 pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
     let row = client
-        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('sgstream.progress') AND attname = 'timeline')",
+            &[],
+        )
         .await
         .map_err(|error| from_sql("look for the progress tables", &error))?;
     Ok(row.get(0))
@@ -195,7 +199,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let failed = |error| from_sql("read the stream's progress", &error);
     let row = client
         .query_opt(
-            "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+            "SELECT system_id, slot, position::text, completion, timeline::oid FROM sgstream.progress \
              WHERE stream = $1",
             &[&stream],
         )
@@ -203,7 +207,9 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
         .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
-        (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+        (Some(system_id), Some(slot)) => {
+            Some(SourceIdentity { system_id, slot, timeline: row.get(4) })
+        }
         _ => None,
     };
     let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
@@ -263,10 +269,11 @@ impl OffsetStore for TargetStore {
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
         self.owned(&format!(
-            "UPDATE sgstream.progress SET system_id = {}, slot = {}, position = '{position}' \
+            "UPDATE sgstream.progress SET system_id = {}, slot = {}, timeline = {}, position = '{position}' \
              WHERE {}",
             Literal(&source.system_id),
             Literal(&source.slot),
+            source.timeline.map_or_else(|| "NULL".to_owned(), |timeline| timeline.to_string()),
             self.ownership.condition()
         ))
         .await

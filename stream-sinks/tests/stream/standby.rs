@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use stream_core::pipeline::Outcome;
+use stream_core::ErrorKind;
+use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::ConnectOptions;
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::stats::Phase;
@@ -49,6 +50,33 @@ impl Servers {
         settings.extend(SYNC.iter().filter(|_| major >= 17));
         let standby = start(major, &home, &settings);
         Self { primary, standby, _directory: directory }
+    }
+
+    /// Waits until the standby keeps the stream's slot too, which takes changes to be confirmed.
+    async fn synchronised(&self, stream: &Stream) {
+        let standby: ConnectOptions = self.standby.url("postgres").parse().unwrap();
+        let follow = stream.run_once(
+            Phase::Streaming,
+            async {
+                let is_kept = "SELECT FROM pg_replication_slots WHERE synced AND NOT temporary";
+                while rows(&standby, is_kept).await.is_empty() {
+                    execute(
+                        &stream.source,
+                        "INSERT INTO ticks DEFAULT VALUES; SELECT pg_log_standby_snapshot()",
+                    )
+                    .await;
+                }
+            },
+            Control::Stop,
+        );
+        assert_eq!(follow.await.unwrap(), Outcome::Stopped);
+    }
+
+    /// The primary is gone, and its standby takes its place.
+    async fn fail_over(&mut self, stream: &mut Stream) {
+        self.primary.stop(Shutdown::Immediate).unwrap();
+        stream.source = self.standby.url(&stream.source.database).parse().unwrap();
+        execute(&stream.source, "SELECT pg_promote()").await;
     }
 
     /// Waits until the standby has all that the primary has.
@@ -115,5 +143,65 @@ async fn a_standby_is_copied_and_followed() {
         }
         let slots = "SELECT FROM pg_replication_slots WHERE slot_type = 'logical'";
         assert_eq!(rows(&stream.source, slots).await.len(), 0);
+    }
+}
+
+const TICKS: &str = "CREATE TABLE ticks (id serial PRIMARY KEY)";
+
+#[tokio::test]
+async fn a_promoted_standby_that_has_the_slot_is_gone_on_with() {
+    for major in majors_from(17) {
+        let mut servers = Servers::start(major).await;
+        let to = TestDatabase::create(testing::server(major)).await.unwrap();
+        let mut stream = {
+            let from = TestDatabase::create(&servers.primary).await.unwrap();
+            from.execute(&format!("{TABLE} {TICKS}")).await.unwrap();
+            let stream = Stream::new(&from, &to);
+            // It goes with the server.
+            std::mem::forget(from);
+            stream
+        };
+        servers.synchronised(&stream).await;
+        execute(&stream.source, "UPDATE t SET v = 'before' WHERE id < 10").await;
+        servers.replayed().await;
+        servers.fail_over(&mut stream).await;
+        execute(&stream.source, "UPDATE t SET v = 'after' WHERE id > 90").await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        let all = "SELECT * FROM t ORDER BY id";
+        assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+    }
+}
+
+#[tokio::test]
+async fn a_promoted_standby_that_lacks_what_was_read_is_named() {
+    for major in majors_from(17) {
+        let mut servers = Servers::start(major).await;
+        let to = TestDatabase::create(testing::server(major)).await.unwrap();
+        let mut stream = {
+            let from = TestDatabase::create(&servers.primary).await.unwrap();
+            from.execute(&format!("{TABLE} {TICKS}")).await.unwrap();
+            let stream = Stream::new(&from, &to);
+            std::mem::forget(from);
+            stream
+        };
+        servers.synchronised(&stream).await;
+        servers.standby.stop(Shutdown::Fast).unwrap();
+        let work = async {
+            execute(&stream.source, "UPDATE t SET v = 'never at the standby'").await;
+            let arrived = "SELECT count(*) = 100 FROM t WHERE v LIKE 'never%'";
+            until(&stream.target, arrived, PATIENCE).await;
+        };
+        let followed = stream.run_once(Phase::Streaming, work, Control::Stop).await;
+        assert_eq!(followed.unwrap(), Outcome::Stopped);
+        servers.standby.restart(Shutdown::Fast).unwrap();
+        servers.fail_over(&mut stream).await;
+        // Its log is soon longer than that of its primary was.
+        execute(&stream.source, "SELECT pg_switch_wal()").await;
+        execute(&stream.source, "INSERT INTO ticks DEFAULT VALUES").await;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let text = error.to_string();
+        assert!(text.contains("its log left timeline 1 at "), "{text}");
+        assert!(text.contains("take a new snapshot"), "{text}");
     }
 }
