@@ -112,7 +112,7 @@ pub enum AssembleError {
     /// A message of a protocol that was not asked for.
     #[error(
         "a {message} message of a streamed or prepared transaction came, which was not asked for: \
-         start replication with `proto_version '1'`"
+         start replication without `streaming` and `two_phase`"
     )]
     NotAskedFor {
         /// The message's name in the manual.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use stream_core::copy::CopyFormat;
 use stream_core::lsn::Lsn;
+use stream_core::postgres::PluginOptions;
 use stream_core::postgres::replication::ReplicationStream;
 use stream_core::postgres::{Session, SqlClient, Wire};
 use stream_core::throwaway::testing::{self, TestDatabase};
@@ -459,10 +460,16 @@ async fn a_slot_in_use_is_waited_for_and_a_dropped_one_is_never_made_again() {
     let slot = text(&stream.source, SLOT).await;
     let publication = text(&stream.source, "SELECT pubname::text FROM pg_publication").await;
     let wire = Wire::connect(&stream.source.parse().unwrap(), Session::Replication).await.unwrap();
-    let other =
-        ReplicationStream::start(wire, &slot, &publication, Lsn::default(), CopyFormat::Text)
-            .await
-            .unwrap();
+    let other = ReplicationStream::start(
+        wire,
+        &slot,
+        &publication,
+        Lsn::default(),
+        &PluginOptions::default(),
+        CopyFormat::Text,
+    )
+    .await
+    .unwrap();
     let mut worker = stream.start();
     worker.says("is in use by process");
     other.close().await;

@@ -5,7 +5,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use super::{Boolean, Integer, List, Map, MapTree, Millis, Text, properties};
+use super::{Boolean, Integer, List, MapTree, Millis, Text, properties};
 
 pub use words::{
     BinaryHandlingMode, ColumnHashes, DecimalHandlingMode, FailureHandlingMode, GuardrailAction,
@@ -149,8 +149,10 @@ properties! {
         "streamingDelayMs": Integer = "0", Ignored("the stream begins as soon as it can");
         /// Rows of a snapshot that are fetched at a time. Default: 10240.
         "snapshotFetchSize": Integer = "10240", Ignored("rows come by `COPY`, without round trips and in bounded memory");
-        /// Options of the plugin, by name. Default: none.
-        "slotStreamParams": Map = "{}", Rejected("the engine sets the options of `pgoutput` itself: remove it");
+        /// Options of the plugin, by name: `proto_version` (1 to 4), and `streaming` (`off`, `on`, or `parallel`). With `on`
+        /// large transactions are received while they run and kept in the data directory until their commit. Default: none.
+        /// Example: `{streaming: 'on'}`.
+        "slotStreamParams" => slot_stream_params: BTreeMap<String, String> = "{}", Honoured;
         /// How often opening the slot is tried again. Default: 6.
         "slotMaxRetries": Integer = "6", Ignored("it is tried again like anything else, see `spec.maxRetries`");
         /// How long to wait before opening the slot is tried again, in milliseconds. Default: 10000.

@@ -169,6 +169,20 @@ pub enum Message {
 }
 
 impl Message {
+    /// Takes off the number of the subtransaction, as if the message had not come in a chunk.
+    pub const fn take_xid(&mut self) -> Option<u32> {
+        match self {
+            Self::Relation { xid, .. }
+            | Self::Type { xid, .. }
+            | Self::Insert { xid, .. }
+            | Self::Update { xid, .. }
+            | Self::Delete { xid, .. }
+            | Self::Truncate { xid, .. }
+            | Self::Message { xid, .. } => xid.take(),
+            _ => None,
+        }
+    }
+
     /// The message's name in the manual.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -114,6 +114,11 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             ErrorKind::Permanent,
             "it was dropped just now, and its changes are gone with it: start again to see the way back",
         )),
+        "0A000" => Some((
+            ErrorKind::Configuration,
+            "this version of PostgreSQL does not have what `slotStreamParams` asks for: `streaming` came with 14, `parallel` with 16; \
+             remove it",
+        )),
         "55000" => Some((
             ErrorKind::Permanent,
             "the slot can no longer be used: drop it and take a new snapshot; raise \

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, Bytes};
 use postgres_protocol::message::{backend, frontend};
 
+use super::PluginOptions;
 use super::error::{ServerError, WireError};
 use super::wire::{Frame, Wire};
 use crate::copy::CopyFormat;
@@ -57,15 +58,16 @@ impl ReplicationStream {
         slot: &str,
         publication: &str,
         position: Lsn,
+        plugin: &PluginOptions,
         format: CopyFormat,
     ) -> Result<Self, WireError> {
         let binary = if format == CopyFormat::Binary { ", binary 'true'" } else { "" };
         // Publication names travel as an SQL list inside of a string.
         let publication = Ident(publication).to_string();
         let sql = format!(
-            "START_REPLICATION SLOT {} LOGICAL {position} (proto_version '1', publication_names {}, \
-             messages 'true'{binary})",
+            "START_REPLICATION SLOT {} LOGICAL {position} ({}publication_names {}, messages 'true'{binary})",
             Ident(slot),
+            plugin.to_sql(),
             Literal(&publication).to_string().trim_start(),
         );
         wire.start_copy_both(&sql).await?;

@@ -18,16 +18,16 @@ use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::slot::Lifetime;
+use super::spool::{Logged, Spool, SpoolError};
 use super::{
-    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, origin, problem, publication,
-    slot, tables, wait,
+    PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
+    publication, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, TableSync};
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::pgoutput::{self, Framing};
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
@@ -45,6 +45,8 @@ pub struct PostgresSource {
     confirm_interval: Duration,
     exporter: Option<Exporter>,
     stream: Option<ReplicationStream>,
+    /// Transactions that are not committed yet, where they are asked for.
+    spool: Option<Spool>,
     assembler: Assembler,
     gate: Gate,
     lookout: Lookout,
@@ -67,6 +69,7 @@ impl PostgresSource {
             confirm_interval,
             exporter: None,
             stream: None,
+            spool: None,
             assembler: Assembler::new(),
             gate: Gate::default(),
             lookout: Lookout::default(),
@@ -135,17 +138,12 @@ impl PostgresSource {
         })
     }
 
-    fn decode(&mut self, lsn: Lsn, body: bytes::Bytes) -> Result<Option<SourceEvent>, Error> {
-        let size = body.len();
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+    fn assemble(&mut self, logged: Logged) -> Result<Option<SourceEvent>, Error> {
+        let Logged { lsn, message, size_bytes } = logged;
+        let assembled = self.assembler.push(message).map_err(|error| {
             Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-        };
-        let message =
-            pgoutput::decode(body, Framing::Whole).map_err(|error| failed(error.into()))?;
-        let Some(assembled) = self.assembler.push(message).map_err(|error| failed(error.into()))?
-        else {
-            return Ok(None);
-        };
+        })?;
+        let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
             Assembled::Begin(transaction) => {
                 self.gate.begin(transaction);
@@ -159,7 +157,7 @@ impl PostgresSource {
                 self.gate.relation(&relation)?;
                 Ok(None)
             }
-            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size)),
+            Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
 }
@@ -279,11 +277,15 @@ impl Source for PostgresSource {
         self.gate = Gate::new(&self.tables, &self.captured, synced, filter);
         let wire = self.replication().await?;
         let slot = &self.options.slot;
-        let stream =
-            ReplicationStream::start(wire, slot, &self.options.publication, position, format)
-                .await
-                .map_err(|error| problem::from_stream_start(slot, error))?;
+        let PostgresSourceOptions { publication, plugin, .. } = &self.options;
+        let stream = ReplicationStream::start(wire, slot, publication, position, plugin, format)
+            .await
+            .map_err(|error| problem::from_stream_start(slot, error))?;
         self.stream = Some(stream);
+        self.spool = match &plugin.streaming {
+            Streaming::Committed => None,
+            Streaming::InProgress { directory, .. } => Some(Spool::new(directory.clone())),
+        };
         let filter = self.options.filter.clone();
         let connect = self.options.connect.clone();
         self.lookout = Lookout::new(connect, filter, &self.captured, self.options.look_interval);
@@ -292,6 +294,15 @@ impl Source for PostgresSource {
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
+            if let Some(spool) = &mut self.spool {
+                if let Some(logged) = spool.next().await.map_err(SpoolError::into_error)? {
+                    match self.assemble(logged)? {
+                        Some(event) => return Ok(event),
+                        None => continue,
+                    }
+                }
+                spool.settle().await.map_err(SpoolError::into_error)?;
+            }
             let Some(stream) = &mut self.stream else { return Ok(SourceEvent::End) };
             let message = tokio::select! {
                 biased;
@@ -302,7 +313,13 @@ impl Source for PostgresSource {
             match message.map_err(|error| problem::from_stream(error, slot, publication))? {
                 StreamMessage::Wal { start, wal_end, body } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
-                    if let Some(event) = self.decode(start, body)? {
+                    let logged = match &mut self.spool {
+                        Some(spool) => spool.push(start, body),
+                        None => Logged::decode(start, body).map(Some),
+                    };
+                    if let Some(logged) = logged.map_err(SpoolError::into_error)?
+                        && let Some(event) = self.assemble(logged)?
+                    {
                         return Ok(event);
                     }
                 }

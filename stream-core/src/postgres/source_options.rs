@@ -1,5 +1,6 @@
 //! What a PostgreSQL source needs to know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ConnectOptions;
@@ -17,6 +18,42 @@ pub enum SnapshotMode {
     Never,
     /// All, at every start.
     Always,
+}
+
+/// Which protocol the plugin speaks, and when it sends a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginOptions {
+    /// `proto_version`, 1 to 4; the lowest that does when it is not set. Version 2 came with PostgreSQL 14, 3 with 15, 4 with 16.
+    pub proto_version: Option<u8>,
+    /// When a transaction is sent.
+    pub streaming: Streaming,
+}
+
+/// When the server sends a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Streaming {
+    /// After its commit. The server keeps what is larger than its `logical_decoding_work_mem` on its own disk until then.
+    #[default]
+    Committed,
+    /// While it runs, once it is larger than that. It is kept here until its commit.
+    InProgress {
+        /// Where what is larger than a few megabytes is kept.
+        directory: PathBuf,
+        /// Whether the server says more than is needed here, for those who apply such transactions at once.
+        parallel: bool,
+    },
+}
+
+impl PluginOptions {
+    /// The options of `START_REPLICATION`, and a comma behind them.
+    pub(super) fn to_sql(&self) -> String {
+        let (lowest, streaming) = match self.streaming {
+            Streaming::Committed => (1, ""),
+            Streaming::InProgress { parallel: false, .. } => (2, "streaming 'on', "),
+            Streaming::InProgress { parallel: true, .. } => (4, "streaming 'parallel', "),
+        };
+        format!("proto_version '{}', {streaming}", self.proto_version.unwrap_or(lowest))
+    }
 }
 
 /// What a [`PostgresSource`](super::PostgresSource) needs to know.
@@ -38,6 +75,8 @@ pub struct PostgresSourceOptions {
     pub filter: TableFilter,
     /// Which of them are copied first.
     pub snapshot: SnapshotMode,
+    /// What the plugin is asked for.
+    pub plugin: PluginOptions,
     /// How many chunks are read at once.
     pub readers: usize,
     /// Whether the last table with rows is found before the snapshot is copied, for sinks that mark the last row of all.
@@ -64,6 +103,7 @@ impl PostgresSourceOptions {
             remove_slot: true,
             filter: TableFilter::default(),
             snapshot: SnapshotMode::Initial,
+            plugin: PluginOptions::default(),
             readers: 2,
             finds_last_table: false,
             confirm_interval: Duration::from_secs(10),

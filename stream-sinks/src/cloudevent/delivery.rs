@@ -16,7 +16,7 @@ use super::event::{Event, Order};
 use super::queue::{Outgoing, Queue};
 
 /// Most bytes of events that wait or are under way.
-const HELD_BYTES: usize = 8 << 20;
+const HELD_BYTES: usize = 4 << 20;
 /// About the most bytes of a request of several events.
 const REQUEST_BYTES: usize = 1 << 20;
 

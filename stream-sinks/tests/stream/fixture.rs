@@ -10,7 +10,8 @@ use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::postgres::{
-    ConnectOptions, PostgresSource, PostgresSourceOptions, SnapshotMode, SqlClient,
+    ConnectOptions, PluginOptions, PostgresSource, PostgresSourceOptions, SnapshotMode, SqlClient,
+    Streaming,
 };
 use stream_core::relation::TableName;
 use stream_core::sql::{Ident, list};
@@ -36,6 +37,7 @@ pub(crate) struct Stream {
     pub(crate) excludes: Vec<String>,
     /// Whether the schema is imported.
     pub(crate) import: bool,
+    pub(crate) plugin: PluginOptions,
     pub(crate) batch_bytes: usize,
     pub(crate) stats: Stats,
 }
@@ -53,6 +55,7 @@ impl Stream {
             includes: Vec::new(),
             excludes: Vec::new(),
             import: true,
+            plugin: PluginOptions::default(),
             batch_bytes: 4 << 20,
             stats: Stats::default(),
         }
@@ -68,6 +71,7 @@ impl Stream {
             remove_slot: true,
             filter: TableFilter::new(&self.includes, &self.excludes).unwrap(),
             snapshot: self.mode,
+            plugin: self.plugin.clone(),
             readers: 2,
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
@@ -339,6 +343,8 @@ enum Road {
     BacklogOfText,
     /// They come while it streams, in batches of one change.
     TinyBatches,
+    /// They are sent one by one before their transactions end.
+    InProgress,
 }
 
 /// [`run`] with nothing special.
@@ -355,6 +361,7 @@ pub(crate) async fn run(check: &Check<'_>) {
         (oldest, oldest, Road::Live),
         (newest, newest, Road::BacklogOfText),
         (oldest, newest, Road::TinyBatches),
+        (newest, newest, Road::InProgress),
     ];
     if check.once {
         roads.truncate(1);
@@ -403,6 +410,17 @@ async fn run_on(check: &Check<'_>, from: &Server, to: &Server, road: Road) -> Op
     stream.publication = check.publication;
     if road == Road::TinyBatches {
         stream.batch_bytes = 1;
+    }
+    let spool = tempfile::tempdir().unwrap();
+    if road == Road::InProgress {
+        let options =
+            "logical_decoding_work_mem = '64kB'; debug_logical_replication_streaming = immediate";
+        for option in options.split("; ") {
+            let sql = format!("ALTER DATABASE {} SET {option}", Ident(from.name()));
+            execute(&stream.source, &sql).await;
+        }
+        let directory = spool.path().to_owned();
+        stream.plugin.streaming = Streaming::InProgress { directory, parallel: false };
     }
     let changes = async {
         execute(&stream.target, check.target_changes).await;

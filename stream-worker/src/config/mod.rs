@@ -4,6 +4,7 @@
 //! `resolve`.
 
 mod events;
+mod plugin;
 pub(crate) mod problem;
 pub(crate) mod sink;
 pub(crate) mod source;

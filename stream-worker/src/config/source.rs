@@ -1,5 +1,6 @@
 //! `spec.source` in the engine's words.
 
+use std::path::Path;
 use std::time::Duration;
 
 use stream_api::properties::{
@@ -12,6 +13,7 @@ use stream_core::postgres::publication::AutoCreate;
 use stream_core::postgres::{ConnectOptions, PostgresSourceOptions, SnapshotMode};
 
 use super::parallelism;
+use super::plugin::{self, Plugin};
 use super::problem::Found;
 
 /// What is captured, and how.
@@ -26,6 +28,7 @@ pub(crate) struct SourceConfig {
     remove_publication: bool,
     filter: TableFilter,
     snapshot: SnapshotMode,
+    plugin: Plugin,
     readers: usize,
     confirm_interval: Duration,
 }
@@ -34,8 +37,12 @@ pub(crate) struct SourceConfig {
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 impl SourceConfig {
-    /// The options of a source at `connect`.
-    pub(crate) fn options(self, connect: ConnectOptions) -> PostgresSourceOptions {
+    /// The options of a source at `connect`, for a worker that keeps its files in `directory`.
+    pub(crate) fn options(
+        self,
+        connect: ConnectOptions,
+        directory: &Path,
+    ) -> PostgresSourceOptions {
         let Self {
             everything: _,
             slot,
@@ -45,6 +52,7 @@ impl SourceConfig {
             remove_publication,
             filter,
             snapshot,
+            plugin,
             readers,
             confirm_interval,
         } = self;
@@ -57,6 +65,7 @@ impl SourceConfig {
             remove_slot,
             filter,
             snapshot,
+            plugin: plugin.options(directory),
             readers,
             confirm_interval,
             finds_last_table: false,
@@ -72,6 +81,8 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     refuse(stream, &capture, found);
     let filter = filter(&capture, found);
     let snapshot = snapshot(&capture, found);
+    let path = format!("{}.debeziumProperties.slotStreamParams", capture.path);
+    let plugin = plugin::read(&properties.slot_stream_params, &path, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
     let threads = properties.snapshot_max_threads.and_then(|threads| threads.get().try_into().ok());
     Some(SourceConfig {
@@ -89,6 +100,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
+        plugin: plugin?,
         // A reader keeps a core of each server busy: on a small machine more of them are in each other's way.
         readers: threads.unwrap_or_else(|| parallelism().div_ceil(2)),
         confirm_interval: properties.status_update_interval.0,

@@ -130,11 +130,14 @@ async fn stream_through(
                 program_directories: files::program_directories(&local.program_path),
             };
             let sink = Box::new(sink.options(surroundings));
-            Composition::Postgres { source: Box::new(config.source.options(source)), sink }
+            Composition::Postgres {
+                source: Box::new(config.source.options(source, &local.data_dir)),
+                sink,
+            }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
-            let mut source = Box::new(config.source.options(source));
+            let mut source = Box::new(config.source.options(source, &local.data_dir));
             // Events tell which row is the last of all.
             source.finds_last_table = true;
             Composition::CloudEvent {

@@ -1,5 +1,7 @@
 //! Asks source and target whether a stream can work, without changing them.
 
+use std::path::Path;
+
 use stream_core::checkpoint::Checkpoint;
 use stream_core::finding::Finding;
 use stream_core::postgres::ConnectOptions;
@@ -48,7 +50,7 @@ pub(super) async fn look(
         tell("target", keep("target", target.server().await, report), report);
     }
     let Some(source) = source else { return };
-    let options = capture.options(source.clone());
+    let options = capture.options(source.clone(), Path::new("."));
     let Some(found) = keep("source", survey(&options, &checkpoint).await, report) else { return };
     let Survey { findings, captured, rows, inspected } = found;
     tell("source", Some(findings), report);

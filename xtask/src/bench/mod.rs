@@ -71,8 +71,12 @@ enum Scenario {
     Idle,
     /// From the start of the process to the first row.
     Start,
-    /// To an HTTP endpoint: rates, delays, and memory when it takes nothing.
+    /// Backlogs to an HTTP endpoint, and the encoder alone.
     Http,
+    /// From a commit to its event at an HTTP endpoint.
+    HttpDelay,
+    /// The memory of a stream to an HTTP endpoint that takes nothing.
+    HttpStalled,
 }
 
 /// Everything a scenario needs.
@@ -132,7 +136,9 @@ impl Bench {
             Scenario::Giant => vec![stream::backlog(self, "giant", &stream::giant(self))?],
             Scenario::Idle => vec![start::idle(self)?],
             Scenario::Start => start::first_row(self)?,
-            Scenario::Http => http::all(self)?,
+            Scenario::Http => http::rates(self)?,
+            Scenario::HttpDelay => http::delay(self)?,
+            Scenario::HttpStalled => vec![http::stalled(self)?],
         })
     }
 

@@ -106,6 +106,11 @@ impl Host {
         self.execute(["CHECKPOINT"])
     }
 
+    /// Whether commits wait until their log is on the disk.
+    pub(super) fn wait_for_disk(&self, wait: bool) -> Result<()> {
+        self.execute([&format!("ALTER SYSTEM SET fsync = {wait}"), "SELECT pg_reload_conf()"])
+    }
+
     /// Puts an empty database in the place of the old one, with the slots on that.
     pub(super) fn renew(&self) -> Result<()> {
         let session = Session::open(&self.runtime, &self.server.url("postgres"))?;

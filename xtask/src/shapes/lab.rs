@@ -64,7 +64,10 @@ impl Lab {
         if !self.servers.contains_key(&major) {
             let binaries = Binaries::choose(self.binaries.clone(), Some(major))?;
             let mut options = ServerOptions::temporary(binaries);
-            options.settings.push(("max_wal_size".to_owned(), "4GB".to_owned()));
+            // The smallest: more is kept on the server's disk, or sent before its commit where that is asked for.
+            for (name, value) in [("max_wal_size", "4GB"), ("logical_decoding_work_mem", "64kB")] {
+                options.settings.push((name.to_owned(), value.to_owned()));
+            }
             let server = block_in_place(|| Server::start(options))?;
             self.servers.insert(major, server);
         }

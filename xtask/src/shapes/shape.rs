@@ -72,7 +72,7 @@ macro_rules! shape {
 }
 
 /// All shapes, in the order of the table.
-pub(super) const SHAPES: [Shape; 33] = [
+pub(super) const SHAPES: [Shape; 34] = [
     shape!("types"),
     shape!("intervals").needs(17),
     shape!("own_types"),
@@ -101,6 +101,7 @@ pub(super) const SHAPES: [Shape; 33] = [
     shape!("virtual_no_key")
         .needs(18)
         .expects(Expected::Refused("it cannot log whole rows with virtual generated columns")),
+    shape!("in_progress").from(Source::Property("slotStreamParams: {streaming: 'on'}")),
     shape!("cycles"),
     shape!("triggers"),
     shape!("truncates"),

@@ -24,7 +24,8 @@ const ITS_SESSIONS: &str =
     AND datname = 'app' AND application_name NOT IN";
 
 /// What differs from PostgreSQL's defaults: a pause longer than this is noticed.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
+    ("logical_decoding_work_mem", "64kB"),
     ("wal_retrieve_retry_interval", "500ms"),
     ("wal_sender_timeout", "2s"),
     ("deadlock_timeout", "200ms"),

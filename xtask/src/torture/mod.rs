@@ -43,6 +43,9 @@ use report::Report;
 use run::Record;
 use worker::Launch;
 
+/// One seed of so many receives large transactions while they run.
+const IN_PROGRESS: u64 = 2;
+
 /// Which runs.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Args {
@@ -205,6 +208,7 @@ impl Torture {
                 directory,
                 variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
                 receiver,
+                in_progress: seed.is_multiple_of(IN_PROGRESS),
                 programs: self.programs.clone(),
             };
             launch.write_stream()?;

@@ -25,6 +25,8 @@ pub(super) struct Launch {
     pub(super) variables: [(&'static str, String); 2],
     /// The endpoint that events go to; `None`: the target is the second database.
     pub(super) receiver: Option<Arc<Receiver>>,
+    /// Whether transactions are received while they run.
+    pub(super) in_progress: bool,
     /// Where PostgreSQL's programs are.
     pub(super) programs: Vec<PathBuf>,
 }
@@ -80,9 +82,10 @@ impl Launch {
                 ),
             ),
         };
+        let plugin = if self.in_progress { ", slotStreamParams: {streaming: 'on'}" } else { "" };
         let yaml = format!(
             "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: torture}}\nspec:\n  source: {{type: \
-             SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2}}{more}}}}}\n  \
+             SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2{plugin}}}{more}}}}}\n  \
              target: {{{target}}}\n  pods: {{persistentVolume: {{size: 1Gi}}}}\n"
         );
         Ok(std::fs::write(self.directory.join("stream.yaml"), yaml)?)
