@@ -46,8 +46,9 @@ impl Exporter {
         connect: &ConnectOptions,
         client: &SqlClient,
         name: &str,
-        lifetime: Lifetime,
+        wanted: Lifetime,
     ) -> Result<Self, Error> {
+        let lifetime = slot::offered(client, wanted).await.map_err(problem::from_query)?;
         let mut wire =
             Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
         let pid = wire.process_id();
@@ -111,6 +112,25 @@ impl Exporter {
     pub(super) async fn close(self) {
         self.wire.terminate().await;
     }
+}
+
+/// Gives a slot that is there the life that is wanted, if it is another.
+pub(super) async fn prolong(
+    connect: &ConnectOptions,
+    client: &SqlClient,
+    name: &str,
+    wanted: Lifetime,
+) -> Result<(), Error> {
+    let state = slot::state(client, name).await.map_err(problem::from_query)?;
+    let lifetime = slot::offered(client, wanted).await.map_err(problem::from_query)?;
+    if lifetime != Lifetime::Failover || state.is_none_or(|state| state.failover) {
+        return Ok(());
+    }
+    let mut wire =
+        Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
+    wire.simple_query(&slot::failover_sql(name)).await.map_err(problem::from_wire)?;
+    wire.terminate().await;
+    Ok(())
 }
 
 /// A session that reads an exported snapshot.

@@ -95,7 +95,13 @@ pub fn create_sql(name: &str, lifetime: Lifetime) -> String {
     format!("CREATE_REPLICATION_SLOT {name}{temporary} LOGICAL pgoutput {options}")
 }
 
-/// The longest life that this server gives a slot: a standby makes none for other standbys.
+/// The command that has standbys keep a slot that is there.
+#[must_use]
+pub fn failover_sql(name: &str) -> String {
+    format!("ALTER_REPLICATION_SLOT {} (FAILOVER true)", Ident(name))
+}
+
+/// The life that this server gives a slot for which one is wanted; says when it is shorter.
 ///
 /// # Errors
 ///
@@ -104,10 +110,19 @@ pub fn create_sql(name: &str, lifetime: Lifetime) -> String {
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
-pub async fn longest(client: &Client) -> Result<Lifetime, QueryError> {
+pub async fn offered(client: &Client, wanted: Lifetime) -> Result<Lifetime, QueryError> {
+    if wanted != Lifetime::Failover {
+        return Ok(wanted);
+    }
     let sql = "SELECT (current_setting('server_version_num')::int >= 170000 AND NOT pg_is_in_recovery())::text";
-    let failover = json_row(client, "see what slots the server has", sql, &[]).await?;
-    Ok(if failover { Lifetime::Failover } else { Lifetime::Server })
+    if json_row(client, "see what slots the server has", sql, &[]).await? {
+        return Ok(wanted);
+    }
+    tracing::warn!(
+        "standbys do not keep the slot, because that takes PostgreSQL 17 or newer, and a primary: after a failover the \
+         stream would have to begin anew"
+    );
+    Ok(Lifetime::Server)
 }
 
 /// The name of a short-lived slot beside `slot`, for the snapshot of tables that came later.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::capture::{Captured, CapturedTable};
-use super::exporter::{Exporter, SnapshotReader};
+use super::exporter::{self, Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::look::{self, Look};
 use super::lookout::{self, Lookout};
@@ -98,7 +98,7 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let mut names = to_copy(self.options.snapshot, &self.tables, checkpoint);
+        let mut names = tables::to_copy(self.options.snapshot, &self.tables, checkpoint);
         names.extend(self.copy_again.iter().cloned());
         names
     }
@@ -162,22 +162,6 @@ impl PostgresSource {
     }
 }
 
-/// Which of `tables` a run with this checkpoint copies.
-pub(super) fn to_copy(
-    mode: SnapshotMode,
-    tables: &[Arc<Table>],
-    checkpoint: &Checkpoint,
-) -> BTreeSet<TableName> {
-    let synced =
-        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
-    let wanted = |name: &TableName| match mode {
-        SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
-        SnapshotMode::Never => false,
-        SnapshotMode::Always => true,
-    };
-    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
-}
-
 impl Source for PostgresSource {
     type Reader = SnapshotReader;
 
@@ -227,6 +211,7 @@ impl Source for PostgresSource {
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let start = if let Some(confirmed) = self.confirmed_flush {
+            exporter::prolong(connect, &client, slot, self.options.lifetime).await?;
             if !to_copy.is_empty() {
                 let name = slot::temporary_name(slot);
                 let exporter =
@@ -235,8 +220,8 @@ impl Source for PostgresSource {
             }
             checkpoint.position.unwrap_or(confirmed).max(confirmed)
         } else {
-            let lifetime = slot::longest(&client).await.map_err(problem::from_query)?;
-            let exporter = Exporter::create_slot(connect, &client, slot, lifetime).await?;
+            let wanted = self.options.lifetime;
+            let exporter = Exporter::create_slot(connect, &client, slot, wanted).await?;
             self.exporter.insert(exporter).lsn
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ConnectOptions;
 use super::publication::AutoCreate;
+use super::slot::Lifetime;
 use crate::filter::TableFilter;
 
 /// Which tables are copied before the stream.
@@ -63,6 +64,8 @@ pub struct PostgresSourceOptions {
     pub connect: ConnectOptions,
     /// The replication slot's name.
     pub slot: String,
+    /// How long the slot lives.
+    pub lifetime: Lifetime,
     /// The publication's name.
     pub publication: String,
     /// Whether the publication is made here.
@@ -97,6 +100,7 @@ impl PostgresSourceOptions {
         Self {
             connect,
             slot: name.clone(),
+            lifetime: Lifetime::Server,
             publication: name,
             auto_create: AutoCreate::Filtered,
             remove_publication: true,

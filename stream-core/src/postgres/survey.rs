@@ -17,7 +17,6 @@ use super::publication_outlook::outlook;
 use super::query::json_rows;
 use super::slot::drop_sql;
 use super::slot_problem::SlotProblem;
-use super::source::to_copy;
 use super::{PostgresSourceOptions, SqlClient, problem, type_problem};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
@@ -97,7 +96,7 @@ pub async fn survey(
 
     let inspected = Inspected {
         identity: system.identity(&options.slot),
-        to_copy: to_copy(options.snapshot, &tables, checkpoint),
+        to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
         tables,
         types,

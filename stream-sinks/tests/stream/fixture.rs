@@ -9,6 +9,7 @@ use stream_core::Error;
 use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
+use stream_core::postgres::slot::Lifetime;
 use stream_core::postgres::{
     ConnectOptions, PluginOptions, PostgresSource, PostgresSourceOptions, SnapshotMode, SqlClient,
     Streaming,
@@ -32,6 +33,7 @@ pub(crate) struct Stream {
     pub(crate) source: ConnectOptions,
     pub(crate) target: ConnectOptions,
     pub(crate) mode: SnapshotMode,
+    pub(crate) lifetime: Lifetime,
     pub(crate) publication: AutoCreate,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
@@ -51,6 +53,7 @@ impl Stream {
             source: source.url().parse().unwrap(),
             target: target.url().parse().unwrap(),
             mode: SnapshotMode::Initial,
+            lifetime: Lifetime::Server,
             publication: AutoCreate::Filtered,
             includes: Vec::new(),
             excludes: Vec::new(),
@@ -65,6 +68,7 @@ impl Stream {
         PostgresSourceOptions {
             connect: self.source.clone(),
             slot: self.name.clone(),
+            lifetime: self.lifetime,
             publication: self.name.clone(),
             auto_create: self.publication,
             remove_publication: true,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::ConnectOptions;
-use stream_core::postgres::publication::AutoCreate;
+use stream_core::postgres::slot::Lifetime;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Server, ServerOptions, Shutdown};
@@ -119,7 +119,8 @@ async fn a_standby_is_copied_and_followed() {
         let mut stream = Stream::new(&from, &to);
         let primary = stream.source;
         stream.source = servers.standby.url(from.name()).parse().unwrap();
-        stream.publication = AutoCreate::Filtered;
+        // What a standby cannot have is said, and does without.
+        stream.lifetime = Lifetime::Failover;
         let mut seen = stream.stats.subscribe();
         let slot_can_begin = async {
             while seen.borrow_and_update().phase != Phase::Streaming {
@@ -161,6 +162,9 @@ async fn a_promoted_standby_that_has_the_slot_is_gone_on_with() {
             std::mem::forget(from);
             stream
         };
+        // A slot that was made before somebody thought of it is taken care of too.
+        stream.copy_and_stop().await;
+        stream.lifetime = Lifetime::Failover;
         servers.synchronised(&stream).await;
         execute(&stream.source, "UPDATE t SET v = 'before' WHERE id < 10").await;
         servers.replayed().await;
@@ -184,6 +188,7 @@ async fn a_promoted_standby_that_lacks_what_was_read_is_named() {
             std::mem::forget(from);
             stream
         };
+        stream.lifetime = Lifetime::Failover;
         servers.synchronised(&stream).await;
         servers.standby.stop(Shutdown::Fast).unwrap();
         let work = async {

@@ -10,6 +10,7 @@ use stream_api::properties::{
 use stream_api::{Capture, SGStream, TargetKind, names};
 use stream_core::filter::{FilterError, TableFilter};
 use stream_core::postgres::publication::AutoCreate;
+use stream_core::postgres::slot::Lifetime;
 use stream_core::postgres::{ConnectOptions, PostgresSourceOptions, SnapshotMode};
 
 use super::parallelism;
@@ -22,6 +23,7 @@ pub(crate) struct SourceConfig {
     /// Whether all tables are captured, with all that belongs to a schema.
     pub(crate) everything: bool,
     slot: String,
+    lifetime: Lifetime,
     publication: String,
     auto_create: AutoCreate,
     remove_slot: bool,
@@ -46,6 +48,7 @@ impl SourceConfig {
         let Self {
             everything: _,
             slot,
+            lifetime,
             publication,
             auto_create,
             remove_slot,
@@ -59,6 +62,7 @@ impl SourceConfig {
         PostgresSourceOptions {
             connect,
             slot,
+            lifetime,
             publication,
             auto_create,
             remove_publication,
@@ -88,6 +92,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     Some(SourceConfig {
         everything: capture.includes.is_empty() && capture.excludes.is_empty(),
         slot: names::slot(stream),
+        lifetime: if properties.slot_failover { Lifetime::Failover } else { Lifetime::Server },
         publication: names::publication(stream),
         auto_create: match properties.publication_autocreate_mode {
             PublicationAutocreateMode::AllTables => AutoCreate::AllTables,
