@@ -173,6 +173,8 @@ async fn columns_keys_and_identities_are_described() {
 
     assert_eq!(find(&all, "public.by_index").identity_columns, ["code"]);
     assert_eq!(find(&all, "public.full_identity").identity_columns, ["x"]);
+    // One that has a primary key needs no other.
+    assert!(all.all().all(|table| table.unique_key.is_empty() || table.primary_key.is_empty()));
     let without: Vec<_> = all.without_identity().map(identity_sql).collect();
     assert_eq!(
         without,
@@ -293,15 +295,15 @@ async fn generated_columns_are_published_where_the_server_refuses_writes_without
             publication::ensure(client, "p", captured, false, mode).await.unwrap().publication
         };
         let plain = captured(client, &["public.plain"], &[]).await;
-        assert!(!ensure(&plain, AutoCreate::Filtered).await.generated, "{major}");
+        assert!(!ensure(&plain, AutoCreate::Filtered).await.generated_columns, "{major}");
         let all = captured(client, &[], &[]).await;
         let refuses = major >= 18;
-        assert!(!ensure(&all, AutoCreate::NoTables).await.generated, "{major}");
-        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated, refuses, "{major}");
+        assert!(!ensure(&all, AutoCreate::NoTables).await.generated_columns, "{major}");
+        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated_columns, refuses, "{major}");
         let sql = identity_sql(find(&all, "public.stored")) + "; UPDATE stored SET a = 2";
         database.execute(&sql).await.unwrap();
         publication::drop(client, "p").await.unwrap();
-        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated, refuses, "{major}");
+        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated_columns, refuses, "{major}");
         database.execute("DELETE FROM stored").await.unwrap();
         if !refuses {
             continue;
@@ -337,14 +339,22 @@ async fn the_users_own_publication_is_honoured_whole() {
 
     let by_root = read("by_root").await;
     let columns = ["id".to_owned(), "at".to_owned()];
-    let rule = Rule { row_filter: Some("(at < 5)"), columns: Some(&columns) };
+    let rule =
+        Rule { row_filter: Some("(at < 5)"), columns: Some(&columns), generated_columns: false };
     assert_eq!((by_root.rule(one), by_root.rule(two)), (Some(rule), Some(rule)));
     assert_eq!(by_root.rule(find(&all, "public.plain")), None);
     assert!(by_root.operations.insert && !by_root.operations.update);
-    let sql = "ALTER PUBLICATION \"by_root\" SET (publish_via_partition_root = false)".to_owned();
-    let (publication, root) = ("by_root".to_owned(), TableName::new("public", "orders"));
-    let as_root = SourceProblem::ViaRoot { publication, root, sql };
-    assert_eq!(check(client, &all, "s", Some(&by_root)).await.unwrap(), [as_root]);
+    // What comes under the name of a root would never be taken for the partition that was copied.
+    let renamed = check(client, &all, "s", Some(&by_root)).await.unwrap();
+    let [problem @ SourceProblem::ViaPartitionRoot { tables, sql, .. }] = &renamed[..] else {
+        panic!("{renamed:?}")
+    };
+    assert!(problem.is_blocking());
+    assert_eq!(tables, &[one.name.clone(), two.name.clone()]);
+    // The server refuses the statement where conditions of a root rule: these have to be given to the partitions first.
+    let conditions = "ALTER PUBLICATION by_root SET TABLE public.orders";
+    client.batch_execute(&format!("{conditions}; {sql}")).await.unwrap();
+    assert_eq!(check(client, &all, "s", Some(&read("by_root").await)).await.unwrap(), []);
     let refused = check(client, &all, "s", None).await.unwrap();
     assert!(matches!(&refused[..], [SourceProblem::NoReplicaIdentity { .. }]), "{refused:?}");
 
@@ -420,7 +430,7 @@ async fn a_role_without_rights_is_told_every_statement_to_run() {
 #[tokio::test]
 async fn a_server_without_logical_wal_or_room_is_named() {
     let settings =
-        [("wal_level", "replica"), ("max_replication_slots", "1"), ("max_wal_senders", "0")];
+        [("wal_level", "replica"), ("max_replication_slots", "3"), ("max_wal_senders", "0")];
     let server = testing::private_server(testing::oldest_major(), &settings);
     let (_database, session) = database_of(&server, "").await;
     let before = check(&session.client, &Captured::default(), "s", None).await.unwrap();
@@ -436,8 +446,10 @@ async fn a_server_without_logical_wal_or_room_is_named() {
     session.client.batch_execute(sql).await.unwrap();
     let full = check(&session.client, &Captured::default(), "s", None).await.unwrap();
     let inactive = vec!["left_behind".to_owned()];
-    assert_eq!(full[1], SourceProblem::NoFreeSlot { max: 1, inactive });
-    assert!(full[1].to_string().contains("not in use: `left_behind`"), "{}", full[1]);
+    assert_eq!(full[1], SourceProblem::NoFreeSlot { max: 3, free: 2, inactive });
+    let told = full[1].to_string();
+    assert!(told.contains("2 of 3 free") && told.contains("not in use: `left_behind`"), "{told}");
+    assert!(told.contains("`ALTER SYSTEM SET max_replication_slots = 4`"), "{told}");
     let own = check(&session.client, &Captured::default(), "left_behind", None).await.unwrap();
     assert_eq!(own.len(), 2);
 }

@@ -657,7 +657,7 @@ async fn settings_of_the_source_are_named_with_their_statements() {
             settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         Server::start(options).unwrap()
     };
-    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);
+    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "3")]);
     let target = TestDatabase::create(testing::server(15)).await.unwrap();
     server.create_database("s").await.unwrap();
     server.execute("s", TABLE).await.unwrap();
@@ -670,10 +670,10 @@ async fn settings_of_the_source_are_named_with_their_statements() {
     assert!(output.contains("`wal_level` is `replica`"), "{output}");
     stream.left_nothing().await;
     drop(server);
-    let server = start(&[("max_replication_slots", "1")]);
+    let server = start(&[("max_replication_slots", "3")]);
     stream.source = server.url("s");
     let output = stream.start().ends(2);
-    assert!(output.contains("all 1 replication slots") && output.contains("`old`"), "{output}");
+    assert!(output.contains("2 of 3 free") && output.contains("`old`"), "{output}");
     server.execute("s", "SELECT pg_drop_replication_slot('old')").await.unwrap();
     stream.completes().await;
 }

@@ -191,7 +191,7 @@ const SCHEMA: &str = "CREATE SCHEMA far;
 const IN_THE_WAY: [[&str; 2]; 12] = [
     ["error: source: `wal_level` is `replica`", "ALTER SYSTEM SET wal_level"],
     ["error: source: role `reader` may not replicate", "`ALTER ROLE \"reader\" REPLICATION`"],
-    ["error: source: all 1 replication slots", "not in use: `old`"],
+    ["error: source: a new stream takes three replication slots", "not in use: `old`"],
     [
         "error: source: role `reader` may not read 3 captured table(s)",
         "GRANT USAGE ON SCHEMA \"far\"",
@@ -219,7 +219,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
             settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         Server::start(options).unwrap()
     };
-    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "1")]);
+    let server = start(&[("wal_level", "replica"), ("max_replication_slots", "3")]);
     server.create_database("s").await.unwrap();
     server.execute("s", SCHEMA).await.unwrap();
     let target = TestDatabase::create(testing::server(15)).await.unwrap();
@@ -249,7 +249,7 @@ async fn all_that_stands_in_the_way_is_told_at_once_and_its_remedies_clear_it() 
         target.execute(&statement).await.unwrap();
     }
     drop(server);
-    let server = start(&[("max_replication_slots", "2")]);
+    let server = start(&[("max_replication_slots", "4")]);
     stream.source = with_login(&server.url("s"), "reader:hunter2");
     stream.write("");
     let output = stream.connects().ends(2);

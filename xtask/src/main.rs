@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod fetch;
 mod gen_crds;
+mod mutants;
 mod postgres;
 mod shapes;
 mod test;
@@ -47,6 +48,8 @@ enum Command {
     Torture(torture::Args),
     /// Streams every shape of table between every pair of server versions, and compares both ends.
     Shapes(shapes::Args),
+    /// Puts known bugs of other products into a copy of the tree, and looks whether a test notices each.
+    Mutants(mutants::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
     Postgres(postgres::Args),
     /// Starts a private Kubernetes API server, whose programs it builds where none are installed.
@@ -66,6 +69,7 @@ fn main() -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
         Command::Shapes(args) => shapes::run(&workspace, &args),
+        Command::Mutants(args) => mutants::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),
     }

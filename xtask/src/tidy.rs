@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use crate::mutants;
 use crate::workspace::Workspace;
 
 /// One thing to put right.
@@ -66,6 +67,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     problems.extend(files::orphans(&sources, &roots));
     problems.extend(sources.iter().flat_map(files::size));
     problems.extend(sources.iter().flat_map(files::escapes));
+    let mutants = mutants::problems(workspace)?;
+    problems.extend(mutants.into_iter().map(|(path, message)| Problem { path, line: 0, message }));
     for problem in &problems {
         println!("{problem}");
     }

@@ -30,12 +30,14 @@ pub struct CapturedTable {
     pub name: TableName,
     /// The captured columns in table order; never a generated one.
     pub columns: Vec<CatalogColumn>,
+    /// The generated columns that the filter takes and that can be read, in table order.
+    pub generated: Vec<CatalogColumn>,
     /// Whether these are all columns that can be captured.
     pub all_columns: bool,
     /// The other columns: generated, or left out by the filter.
     pub left_out_columns: Vec<String>,
-    /// How the generated ones come by their values, one entry for each.
-    pub generated: Vec<Generated>,
+    /// How its generated columns come by their values, one entry for each.
+    pub computed: Vec<Generated>,
     /// The partitioned tables that it is part of: parent first, root last.
     pub ancestors: Vec<TableName>,
     /// The name that the publication has to list: the uppermost captured ancestor, or its own.
@@ -43,6 +45,9 @@ pub struct CapturedTable {
     /// The primary key's columns in key order; empty when there is none, or when not all of them
     /// are captured.
     pub primary_key: Vec<String>,
+    /// Without a primary key, the columns of a unique index that tells rows apart, in the index's order; empty when there is
+    /// none, or when not all of them are captured.
+    pub unique_key: Vec<String>,
     /// Columns of the primary key or the replica identity that the filter leaves out.
     pub missing_key_columns: Vec<String>,
     /// What the log holds of old rows, as set.
@@ -153,17 +158,18 @@ impl Captured {
     #[must_use]
     pub fn needs_generated(&self) -> bool {
         self.publishes_generated
-            && self.tables.iter().any(|table| {
-                table.is_logged_whole() && table.generated.contains(&Generated::Stored)
-            })
+            && self
+                .tables
+                .iter()
+                .any(|table| table.is_logged_whole() && table.computed.contains(&Generated::Stored))
     }
 
     /// Tables with rows whose UPDATE and DELETE the server refuses once they are published, because it logs whole rows of
     /// them, and cannot publish columns that are computed when they are read.
     pub fn with_virtual_identity(&self) -> impl Iterator<Item = &CapturedTable> {
-        self.tables.iter().filter(|table| {
-            table.is_logged_whole() && table.generated.contains(&Generated::Virtual)
-        })
+        self.tables
+            .iter()
+            .filter(|table| table.is_logged_whole() && table.computed.contains(&Generated::Virtual))
     }
 
     /// The tables with rows and the partitioned ones.
@@ -211,7 +217,8 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
         });
         let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
         let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
-        let one = captured_table(table, &selection, published_as.clone(), ancestors);
+        let mut one = captured_table(table, &selection, published_as.clone(), ancestors);
+        one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
             captured.partitioned.push(one);
         } else {
@@ -281,6 +288,32 @@ fn column_defs(table: &CatalogTable) -> Vec<ColumnDef<'_>> {
     capturable.map(|column| ColumnDef { name: &column.name, is_key: is_key(column) }).collect()
 }
 
+/// The generated columns that the filter takes and that can be read.
+fn generated(
+    table: &CatalogTable,
+    filter: &TableFilter,
+    names: &[&TableName],
+) -> Vec<CatalogColumn> {
+    let defs: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| ColumnDef { name: &column.name, is_key: false })
+        .collect();
+    let selection = filter.select(names, &defs);
+    let is_taken = |at: usize| match &selection {
+        Selection::Whole => true,
+        Selection::NotCaptured => false,
+        Selection::Columns(kept) => kept.contains(&at),
+    };
+    let columns = table.columns.iter().enumerate();
+    let generated = columns.filter(|(at, column)| column.generated.is_some() && is_taken(*at));
+    generated
+        .map(|(_, column)| column)
+        .filter(|column| table.selectable || column.readable)
+        .cloned()
+        .collect()
+}
+
 fn captured_table(
     table: &CatalogTable,
     selection: &Selection,
@@ -309,6 +342,12 @@ fn captured_table(
     if !key.iter().all(|column| is_captured(column)) {
         key.clear();
     }
+    let is_kept = |name: &String| columns.iter().any(|column| column.name == *name);
+    let is_keyed = table.columns.iter().any(|column| column.key_position.is_some());
+    let unique_key = match is_keyed || !table.unique_key.iter().all(is_kept) {
+        true => Vec::new(),
+        false => table.unique_key.clone(),
+    };
     let finds_rows = |column: &&CatalogColumn| {
         column.key_position.is_some()
             || (column.in_replica_identity && table.replica_identity != ReplicaIdentity::Full)
@@ -321,10 +360,11 @@ fn captured_table(
         name: table.name.clone(),
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
-        generated: table.columns.iter().filter_map(|column| column.generated).collect(),
+        computed: table.columns.iter().filter_map(|column| column.generated).collect(),
         ancestors,
         published_as,
         primary_key: names(key),
+        unique_key,
         missing_key_columns: names(missing.collect()),
         replica_identity: table.replica_identity,
         identity_columns: names(identity.collect()),
@@ -333,6 +373,7 @@ fn captured_table(
         // Other access methods number their rows as they like; and rights on single columns do not
         // reach `ctid`.
         by_ctid: table.selectable && table.access_method.as_deref() == Some("heap"),
+        generated: Vec::new(),
         readable: table.selectable || columns.iter().all(|column| column.readable),
         schema_usable: table.schema_usable,
         rows_hidden: table.rows_hidden,

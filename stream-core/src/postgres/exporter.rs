@@ -17,7 +17,8 @@ use std::time::Duration;
 use futures_util::stream;
 
 use super::blocker;
-use super::slot::{self, Lifetime};
+use super::simple_query::SimpleRow;
+use super::slot;
 use super::wire::{Wire, WireReader};
 use super::{ConnectOptions, Session, SqlClient, problem};
 use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
@@ -41,35 +42,42 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Creates the slot `name` with an exported snapshot; says after a while what that waits for.
-    pub(super) async fn create_slot(
+    /// Exports a snapshot by a slot of its own, which goes with the session; says after a while what that waits for. Makes
+    /// `slot` too where it `is_new`, which then begins at the snapshot.
+    ///
+    /// No slot is read from its own consistent point on. The server does not see what was altered, emptied or published
+    /// while the creation waited for older transactions, and decodes what comes next as if it had not happened, or not at
+    /// all: `could not map filenode`. The second slot's consistent point comes after all transactions that this can meet, and
+    /// what stays is made of a slot that is advanced to it: whenever that is cut off, there is none.
+    pub(super) async fn create(
         connect: &ConnectOptions,
         client: &SqlClient,
-        name: &str,
-        wanted: Lifetime,
+        slot: &str,
+        is_new: bool,
     ) -> Result<Self, Error> {
-        let lifetime = slot::offered(client, wanted).await.map_err(problem::from_query)?;
+        let first = slot::temporary_name(slot, "new");
+        let mut making = None;
+        if is_new {
+            let mut session =
+                Wire::connect(connect, Session::Sql).await.map_err(problem::at_source)?;
+            create_slot(&mut session, client, &first, &slot::create_sql(&first)).await?;
+            making = Some(session);
+        }
         let mut wire =
             Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
-        let pid = wire.process_id();
-        let sql = slot::create_sql(name, lifetime);
-        let created = {
-            let create = wire.simple_query(&sql);
-            tokio::pin!(create);
-            loop {
-                tokio::select! {
-                    created = &mut create => break created,
-                    () = tokio::time::sleep(PATIENCE) => say_blockers(client, pid).await,
-                }
-            }
-        };
-        let rows = created.map_err(|error| problem::from_slot_creation(name, error))?;
+        let second = slot::temporary_name(slot, "copy");
+        let rows = create_slot(&mut wire, client, &second, &slot::export_sql(&second)).await?;
         let row = rows.first();
         let value = |column| row.and_then(|row| row.by_name(column)).unwrap_or_default();
         let lsn = value("consistent_point")
             .parse()
             .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
         let snapshot = value("snapshot_name").to_owned();
+        if let Some(mut session) = making {
+            let kept = session.simple_query(&slot::keep_sql(&first, slot, lsn)).await;
+            kept.map_err(|error| problem::from_slot_creation(slot, error))?;
+            session.terminate().await;
+        }
         Ok(Self { wire, snapshot, lsn })
     }
 
@@ -114,16 +122,17 @@ impl Exporter {
     }
 }
 
-/// Gives a slot that is there the life that is wanted, if it is another.
-pub(super) async fn prolong(
+/// Has standbys keep a slot that is there; says so where the server has no such slots.
+pub(super) async fn keep_on_standbys(
     connect: &ConnectOptions,
     client: &SqlClient,
     name: &str,
-    wanted: Lifetime,
 ) -> Result<(), Error> {
-    let state = slot::state(client, name).await.map_err(problem::from_query)?;
-    let lifetime = slot::offered(client, wanted).await.map_err(problem::from_query)?;
-    if lifetime != Lifetime::Failover || state.is_none_or(|state| state.failover) {
+    if !slot::has_failover(client).await.map_err(problem::from_query)? {
+        tracing::warn!(
+            "standbys do not keep the slot, because that takes PostgreSQL 17 or newer, and a primary: after a failover the \
+             stream would have to begin anew"
+        );
         return Ok(());
     }
     let mut wire =
@@ -167,7 +176,7 @@ impl SnapshotReader {
             Wire::connect(&self.connect, Session::Sql).await.map_err(problem::at_source)?;
         let now = other.simple_query(&columns).await.map_err(problem::from_wire)?;
         other.terminate().await;
-        let text = |rows: &[super::simple_query::SimpleRow]| {
+        let text = |rows: &[SimpleRow]| {
             rows.first().and_then(|row| row.by_name("columns").map(str::to_owned))
         };
         if text(&then) == text(&now) {
@@ -192,7 +201,10 @@ impl ChunkReader for SnapshotReader {
     ) -> Result<CopyStream<'a>, Error> {
         self.assert_not_rewritten(table).await?;
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
-        let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
+        // A query may read generated columns; `COPY table (…)` refuses to.
+        let is_computed = table.columns.iter().any(|column| column.generated);
+        let filter = table.row_filter.as_deref().or_else(|| is_computed.then_some("true"));
+        let sql = copy_sql(chunk, &columns, format, filter);
         self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
         // The end of the binary form is a message that is no row.
         let no_rows = u64::from(format == CopyFormat::Binary);
@@ -210,6 +222,25 @@ async fn next_piece(
         let left_out = messages.min(no_rows);
         (CopyPiece { bytes, rows: messages - left_out }, (reader, no_rows - left_out))
     }))
+}
+
+async fn create_slot(
+    wire: &mut Wire,
+    client: &SqlClient,
+    name: &str,
+    sql: &str,
+) -> Result<Vec<SimpleRow>, Error> {
+    let pid = wire.process_id();
+    let create = wire.simple_query(sql);
+    tokio::pin!(create);
+    loop {
+        tokio::select! {
+            created = &mut create => {
+                return created.map_err(|error| problem::from_slot_creation(name, error));
+            }
+            () = tokio::time::sleep(PATIENCE) => say_blockers(client, pid).await,
+        }
+    }
 }
 
 async fn say_blockers(client: &SqlClient, walsender_pid: i32) {

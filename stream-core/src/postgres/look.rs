@@ -1,19 +1,23 @@
 //! The questions with which a stream begins, each asked once here: by a source that starts, and by a [survey](super::survey).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::capture::Captured;
+use super::capture::{Captured, capture};
+use super::catalog::read_tables;
 use super::preflight::SourceProblem;
 use super::publication::{self, Publication};
 use super::slot::{self, SlotState};
 use super::slot_problem::{self, Expected, Fork, SlotProblem};
+use super::tables::table;
 use super::{
-    ConnectOptions, PostgresSourceOptions, Session, SqlClient, Wire, preflight, problem, tables,
+    ConnectOptions, PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight,
+    problem, tables,
 };
 use crate::checkpoint::{Checkpoint, SourceIdentity};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::table::Table;
+use crate::table::{Table, TableColumn};
 use crate::types::Types;
 
 /// What the catalogue says of the captured tables, and of whether they can be streamed.
@@ -36,15 +40,64 @@ pub(super) async fn look(
 ) -> Result<Look, Error> {
     let publication =
         publication::read(client, &options.publication).await.map_err(problem::from_query)?;
-    let problems = preflight::check(client, captured, &options.slot, publication.as_ref())
+    let mut problems = preflight::check(client, captured, &options.slot, publication.as_ref())
         .await
         .map_err(problem::from_query)?;
+    if options.snapshot == SnapshotMode::RowsOnly {
+        problems.retain(|problem| !matches!(problem, SourceProblem::NoReplicaIdentity { .. }));
+    }
+    let generated = options.generated_columns;
     let rule = |table| publication.as_ref().and_then(|found| found.rule(table));
-    let mut tables: Vec<_> =
-        captured.tables.iter().map(|table| Arc::new(tables::table(table, rule(table)))).collect();
+    let mut tables: Vec<_> = captured
+        .tables
+        .iter()
+        .map(|found| Arc::new(table(found, rule(found), generated)))
+        .collect();
     tables::describe_types(client, &mut tables).await?;
     let types = Arc::new(tables::read_types(client).await?);
     Ok(Look { tables, types, publication, problems })
+}
+
+/// Refuses a snapshot of `tables` that were altered since they were looked at, in their columns or in what is published of
+/// them: they would be copied as they were, and the log does not begin before the snapshot. To be called after it was taken.
+pub(super) async fn assert_unaltered(
+    client: &SqlClient,
+    options: &PostgresSourceOptions,
+    tables: &[Arc<Table>],
+) -> Result<(), Error> {
+    let catalog = read_tables(client).await.map_err(problem::from_query)?;
+    let publication =
+        publication::read(client, &options.publication).await.map_err(problem::from_query)?;
+    let captured = capture(&catalog, &options.filter);
+    let now: HashMap<_, _> = captured
+        .tables
+        .iter()
+        .map(|table| {
+            let rule = publication.as_ref().and_then(|found| found.rule(table));
+            (table.id, tables::table(table, rule, options.generated_columns))
+        })
+        .collect();
+    let columns = |table: &Table| -> Vec<_> {
+        let of = |c: &TableColumn| (c.name.clone(), c.type_oid, c.type_modifier);
+        table.columns.iter().map(of).collect()
+    };
+    for table in tables {
+        let is_same = now.get(&table.id).is_some_and(|now| {
+            now.name == table.name
+                && columns(now) == columns(table)
+                && now.row_filter == table.row_filter
+        });
+        if !is_same {
+            return Err(Error::new(
+                ErrorKind::Changed,
+                format!(
+                    "table `{}` was altered before its snapshot was taken: looking at the catalogue again",
+                    table.name
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Which server it is, and on which timeline.
@@ -105,6 +158,9 @@ pub(super) async fn slot(
     checkpoint: &Checkpoint,
     system: &System,
 ) -> Result<(Option<SlotState>, Option<SlotProblem>), Error> {
+    if options.snapshot == SnapshotMode::RowsOnly {
+        return Ok((None, None));
+    }
     let state = slot::state(client, &options.slot).await.map_err(problem::from_query)?;
     let expected = Expected {
         slot: &options.slot,

@@ -17,6 +17,8 @@ use crate::sql::{Ident, list};
 const OLDEST_VERSION: u32 = 140_000;
 /// The first version whose standbys can decode.
 const STANDBY_VERSION: u32 = 160_000;
+/// Slots that a new stream makes: its own, what it is made of, and that of the snapshot.
+const NEW_SLOTS: u32 = 3;
 
 /// Something of the source that keeps a stream from working, or that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,17 +47,20 @@ pub enum SourceProblem {
         /// The statement to run.
         sql: String,
     },
-    /// Every slot is taken.
+    /// Too few slots are free.
     #[error(
-        "all {max} replication slots of the server are taken (`max_replication_slots`; not in use: \
-         {inactive}): drop one that nobody needs with `SELECT pg_drop_replication_slot('…')`, or \
-         run `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
+        "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
+         {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
+         needs with `SELECT pg_drop_replication_slot('…')`, or run \
+         `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
         inactive = names(.inactive),
-        wanted = .max + 1
+        wanted = .max + NEW_SLOTS - .free
     )]
     NoFreeSlot {
         /// How many there are.
         max: u32,
+        /// How many of them nobody has.
+        free: u32,
         /// The slots that nobody reads now.
         inactive: Vec<String>,
     },
@@ -119,19 +124,6 @@ pub enum SourceProblem {
         /// The tables.
         tables: Vec<TableName>,
     },
-    /// Changes of partitions come under another name than their rows in the snapshot.
-    #[error(
-        "publication `{publication}` publishes changes of partitions as those of `{root}` (`publish_via_partition_root`), \
-         which cannot be told apart from what the copies of the partitions hold already: run `{sql}` as its owner"
-    )]
-    ViaRoot {
-        /// The publication.
-        publication: String,
-        /// A table that has partitions.
-        root: TableName,
-        /// The statement to run.
-        sql: String,
-    },
     /// A key column is left out: by the filter, or because it is generated.
     #[error(
         "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
@@ -143,6 +135,21 @@ pub enum SourceProblem {
         table: TableName,
         /// The columns.
         columns: Vec<String>,
+    },
+    /// Changes would come under names that nobody copies.
+    #[error(
+        "publication `{publication}` sends changes of partitions under the names of their roots \
+         (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
+         (`publicationName`)",
+        names(.tables)
+    )]
+    ViaPartitionRoot {
+        /// The publication.
+        publication: String,
+        /// The partitions.
+        tables: Vec<TableName>,
+        /// The statement to run.
+        sql: String,
     },
     /// The server is a standby of a version that cannot decode.
     #[error(
@@ -161,8 +168,7 @@ pub enum SourceProblem {
     Standby,
     /// Texts are bytes of any encoding.
     #[error(
-        "the database has no encoding (`SQL_ASCII`): a row whose text is not UTF-8 stops the stream; correct such rows before \
-         it begins"
+        "the database has no encoding (`SQL_ASCII`): a row whose text is not UTF-8 stops the stream; correct such rows before it begins"
     )]
     SqlAscii,
     /// There are large objects.
@@ -186,8 +192,8 @@ impl SourceProblem {
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
             | Self::VirtualIdentity { .. }
-            | Self::ViaRoot { .. }
             | Self::KeyExcluded { .. }
+            | Self::ViaPartitionRoot { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. }
             | Self::Standby
@@ -220,7 +226,7 @@ pub async fn check(
         .is_none_or(|publication| publication.operations.update || publication.operations.delete);
     let mut problems = server.problems();
     problems.extend(table_problems(captured, &server.role, needs_identity));
-    problems.extend(publication.and_then(|publication| via_root(publication, captured)));
+    problems.extend(publication.and_then(|publication| via_root(captured, publication)));
     Ok(problems)
 }
 
@@ -291,24 +297,16 @@ impl Server {
             };
             problems.push(SourceProblem::NoReplicationRight { role: self.role.clone(), sql });
         }
-        if self.slots >= self.max_slots && !self.has_slot {
+        let free = self.max_slots.saturating_sub(self.slots);
+        if free < NEW_SLOTS && !self.has_slot {
             let inactive = self.inactive.clone();
-            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, inactive });
+            problems.push(SourceProblem::NoFreeSlot { max: self.max_slots, free, inactive });
         }
         if self.senders >= self.max_senders {
             problems.push(SourceProblem::NoFreeSender { max: self.max_senders });
         }
         problems
     }
-}
-
-fn via_root(publication: &Publication, captured: &Captured) -> Option<SourceProblem> {
-    let root = captured.tables.iter().find_map(|table| publication.root_of(table))?.clone();
-    let sql = format!(
-        "ALTER PUBLICATION {} SET (publish_via_partition_root = false)",
-        Ident(&publication.name)
-    );
-    Some(SourceProblem::ViaRoot { publication: publication.name.clone(), root, sql })
 }
 
 fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<SourceProblem> {
@@ -350,6 +348,21 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
         problems.push(SourceProblem::LargeObjects);
     }
     problems
+}
+
+/// Partitions whose changes come under another name.
+fn via_root(captured: &Captured, publication: &Publication) -> Option<SourceProblem> {
+    let is_renamed = |table: &&CapturedTable| {
+        publication.comes_as(table).is_some_and(|name| *name != table.name)
+    };
+    let tables: Vec<_> =
+        captured.tables.iter().filter(is_renamed).map(|table| table.name.clone()).collect();
+    let name = Ident(&publication.name);
+    (!tables.is_empty()).then(|| SourceProblem::ViaPartitionRoot {
+        publication: publication.name.clone(),
+        tables,
+        sql: format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = false)"),
+    })
 }
 
 /// The statements that let us read the tables.

@@ -130,6 +130,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             "a changed row holds text that UTF-8 cannot have, which no stream can read: correct such rows at the source, \
              drop the slot, and take a new snapshot",
         )),
+        // Seen of slots that began while tables were altered. The stream makes none of these, see `Exporter::create`.
+        "XX000" => Some((
+            ErrorKind::Permanent,
+            "the server cannot decode its log from this slot, and a later attempt ends at the same change: drop the \
+             slot, remove the stream's progress at the target, and start again with an empty target and without a \
+             slot made by hand",
+        )),
         _ => None,
     })
 }

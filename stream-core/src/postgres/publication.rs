@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::capture::{Captured, CapturedTable};
+use super::catalog::{CatalogColumn, Generated};
 use super::query::{QueryError, execute, json_rows};
 use crate::relation::TableName;
 use crate::sql::{Ident, list};
@@ -52,10 +53,10 @@ pub struct Publication {
     pub all_tables: bool,
     /// Whether changes of partitions come under the name of the published root.
     pub via_partition_root: bool,
+    /// Whether it publishes stored generated columns where no list of columns says otherwise (18 and later).
+    pub generated_columns: bool,
     /// Which operations it publishes.
     pub operations: Operations,
-    /// Whether it publishes stored generated columns (18 and later).
-    pub generated: bool,
     /// The tables that it lists.
     pub tables: Vec<ListedTable>,
     /// The schemas all of whose tables it publishes (15 and later).
@@ -95,40 +96,52 @@ pub struct Rule<'a> {
     pub row_filter: Option<&'a str>,
     /// The published columns; `None`: all.
     pub columns: Option<&'a [String]>,
+    /// Whether stored generated columns are published where `columns` does not say.
+    pub generated_columns: bool,
+}
+
+impl Rule<'_> {
+    /// Whether the log has the values of a column.
+    pub(super) fn publishes(&self, column: &CatalogColumn) -> bool {
+        match (column.generated, self.columns) {
+            (Some(Generated::Virtual), _) => false,
+            (_, Some(listed)) => listed.contains(&column.name),
+            (Some(Generated::Stored), None) => self.generated_columns,
+            (None, None) => true,
+        }
+    }
 }
 
 impl Publication {
-    /// The uppermost of a table and those that it is part of that is published: its parts are then, too.
-    fn uppermost<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
-        let is_published = |name: &&TableName| {
-            self.all_tables
-                || self.schemas.contains(&name.schema)
-                || self.tables.iter().any(|listed| listed.name == **name)
-        };
-        table.ancestors.iter().rev().chain([&table.name]).find(is_published)
-    }
-
-    /// The name of another table under which it publishes the changes of a partition.
-    pub(super) fn root_of<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
-        self.uppermost(table).filter(|name| self.via_partition_root && **name != table.name)
-    }
-
     /// How it publishes a table; `None`: not at all.
     #[must_use]
     pub fn rule(&self, table: &CapturedTable) -> Option<Rule<'_>> {
-        if self.all_tables {
-            return Some(Rule::default());
-        }
-        let listed = |name: &TableName| self.tables.iter().find(|listed| listed.name == *name);
-        let by_schema = |name: &TableName| self.schemas.contains(&name.schema);
-        let uppermost = self.uppermost(table)?;
-        // The conditions that count are those of the table under whose name a change comes.
-        let name = if self.via_partition_root { uppermost } else { &table.name };
-        let own = listed(name).filter(|_| !by_schema(name));
-        Some(own.map_or_else(Rule::default, |own| Rule {
+        let whole = Rule { generated_columns: self.generated_columns, ..Rule::default() };
+        let name = self.comes_as(table)?;
+        let own = self.listed(name).filter(|_| !self.has_schema_of(name));
+        Some(own.map_or(whole, |own| Rule {
             row_filter: own.row_filter.as_deref(),
             columns: own.columns.as_deref(),
+            ..whole
         }))
+    }
+
+    /// The table under whose name, and under whose conditions, a table's changes come; `None`: they do not.
+    pub(super) fn comes_as<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
+        let publishes = |name: &&TableName| {
+            self.all_tables || self.listed(name).is_some() || self.has_schema_of(name)
+        };
+        // Being part of a published table is being published.
+        let uppermost = table.ancestors.iter().rev().chain([&table.name]).find(publishes)?;
+        Some(if self.via_partition_root { uppermost } else { &table.name })
+    }
+
+    fn listed(&self, name: &TableName) -> Option<&ListedTable> {
+        self.tables.iter().find(|listed| listed.name == *name)
+    }
+
+    fn has_schema_of(&self, name: &TableName) -> bool {
+        self.schemas.contains(&name.schema)
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
@@ -142,8 +155,8 @@ impl Publication {
 
     /// Whether the server refuses UPDATE and DELETE of tables whose generated columns it does not publish.
     pub(super) fn lacks_generated(&self, captured: &Captured) -> bool {
-        let Operations { update, delete, .. } = self.operations;
-        !self.generated && (update || delete) && captured.needs_generated()
+        let writes = self.operations.update || self.operations.delete;
+        !self.generated_columns && writes && captured.needs_generated()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
@@ -310,12 +323,9 @@ pub(super) fn create_sql(
         }
         AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
     };
-    let name = Ident(name);
-    let generated =
-        if captured.needs_generated() { ", publish_generated_columns = stored" } else { "" };
-    format!(
-        "CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root}{generated})"
-    )
+    let more = captured.needs_generated().then_some(", publish_generated_columns = stored");
+    let options = format!("publish_via_partition_root = {via_root}{}", more.unwrap_or_default());
+    format!("CREATE PUBLICATION {}{scope} WITH ({options})", Ident(name))
 }
 
 /// The statement that adds generated columns to the publication.
@@ -342,8 +352,10 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
     let what = "read the publication";
     let version = "SELECT current_setting('server_version_num')";
     let versions: Vec<u32> = json_rows(client, what, version, &[]).await?;
+    let since = |wanted| versions.first().is_some_and(|&version| version >= wanted);
+    let generated = if since(180_000) { "p.pubgencols = 's'" } else { "false" };
     // Row filters, column lists and schemas came with 15.
-    let (restrictions, schemas) = if versions.first().is_some_and(|&version| version >= 150_000) {
+    let (restrictions, schemas) = if since(150_000) {
         (
             "'row_filter', pg_get_expr(r.prqual, r.prrelid),
              'columns', (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
@@ -359,9 +371,9 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
         "SELECT json_build_object(
            'id', p.oid::bigint, 'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
+           'generated_columns', {generated},
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
                                            'delete', p.pubdelete, 'truncate', p.pubtruncate),
-           'generated', coalesce(to_json(p)->>'pubgencols' = 's', false),
            'tables', (SELECT coalesce(json_agg(json_build_object(
                         'id', r.oid::bigint, 'name', json_build_object('schema', n.nspname, 'name', c.relname),
                         {restrictions}) ORDER BY n.nspname, c.relname), '[]')
@@ -383,10 +395,6 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
 ///
 /// Dropping the future may leave it dropped or not; calling it again is right in both cases.
 pub async fn drop(client: &Client, name: &str) -> Result<(), QueryError> {
-    execute(client, "drop the publication", &drop_sql(name)).await
-}
-
-/// The statement that drops a publication.
-pub(super) fn drop_sql(name: &str) -> String {
-    format!("DROP PUBLICATION IF EXISTS {}", Ident(name))
+    let sql = format!("DROP PUBLICATION IF EXISTS {}", Ident(name));
+    execute(client, "drop the publication", &sql).await
 }

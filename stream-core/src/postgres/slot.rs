@@ -70,38 +70,41 @@ pub enum WalStatus {
     Lost,
 }
 
-/// How long a slot lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// It goes with its session.
-    Session,
-    /// It stays until it is dropped; standbys do not have it.
-    Server,
-    /// As [`Lifetime::Server`], and standbys that synchronise slots have it too, so that a promoted one can go on.
-    /// Source: <https://www.postgresql.org/docs/current/logical-replication-failover.html>
-    Failover,
+/// The replication command that creates a slot which goes with its session, and exports the snapshot at its
+/// consistent point. In the form that every supported version takes.
+#[must_use]
+pub fn export_sql(name: &str) -> String {
+    format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", Ident(name))
 }
 
-/// The replication command that creates a slot and exports the snapshot at its consistent point. In the
-/// form that every version takes that has such slots.
+/// The statement that creates a slot which goes with its session.
 #[must_use]
-pub fn create_sql(name: &str, lifetime: Lifetime) -> String {
-    let name = Ident(name);
-    let (temporary, options) = match lifetime {
-        Lifetime::Session => (" TEMPORARY", "EXPORT_SNAPSHOT"),
-        Lifetime::Server => ("", "EXPORT_SNAPSHOT"),
-        Lifetime::Failover => ("", "(SNAPSHOT 'export', FAILOVER true)"),
-    };
-    format!("CREATE_REPLICATION_SLOT {name}{temporary} LOGICAL pgoutput {options}")
+pub fn create_sql(name: &str) -> String {
+    format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput', true)", Literal(name))
+}
+
+/// The statements that let the session's own slot `from` begin at `position`, and make a slot `name` of it that stays.
+///
+/// Source: <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION>
+#[must_use]
+pub fn keep_sql(from: &str, name: &str, position: Lsn) -> String {
+    format!(
+        "SELECT pg_replication_slot_advance({from}, '{position}'); \
+         SELECT pg_copy_logical_replication_slot({from}, {}, false)",
+        Literal(name),
+        from = Literal(from)
+    )
 }
 
 /// The command that has standbys keep a slot that is there.
+///
+/// Source: <https://www.postgresql.org/docs/current/logical-replication-failover.html>
 #[must_use]
 pub fn failover_sql(name: &str) -> String {
     format!("ALTER_REPLICATION_SLOT {} (FAILOVER true)", Ident(name))
 }
 
-/// The life that this server gives a slot for which one is wanted; says when it is shorter.
+/// Whether the server has slots that standbys keep.
 ///
 /// # Errors
 ///
@@ -110,26 +113,16 @@ pub fn failover_sql(name: &str) -> String {
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
-pub async fn offered(client: &Client, wanted: Lifetime) -> Result<Lifetime, QueryError> {
-    if wanted != Lifetime::Failover {
-        return Ok(wanted);
-    }
+pub async fn has_failover(client: &Client) -> Result<bool, QueryError> {
     let sql = "SELECT (current_setting('server_version_num')::int >= 170000 AND NOT pg_is_in_recovery())::text";
-    if json_row(client, "see what slots the server has", sql, &[]).await? {
-        return Ok(wanted);
-    }
-    tracing::warn!(
-        "standbys do not keep the slot, because that takes PostgreSQL 17 or newer, and a primary: after a failover the \
-         stream would have to begin anew"
-    );
-    Ok(Lifetime::Server)
+    json_row(client, "see what slots the server has", sql, &[]).await
 }
 
-/// The name of a short-lived slot beside `slot`, for the snapshot of tables that came later.
+/// The name of a short-lived slot beside `slot`, by what it is `made_for`.
 #[must_use]
-pub fn temporary_name(slot: &str) -> String {
+pub fn temporary_name(slot: &str, made_for: &str) -> String {
     const MAX_BYTES: usize = 63;
-    let suffix = format!("_copy_{}", std::process::id());
+    let suffix = format!("_{made_for}_{}", std::process::id());
     // Slot names are made of one-byte characters.
     let kept: String = slot.chars().take(MAX_BYTES - suffix.len()).collect();
     kept + &suffix

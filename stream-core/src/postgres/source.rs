@@ -17,7 +17,6 @@ use super::look::{self, Look};
 use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
-use super::slot::Lifetime;
 use super::spool::{Logged, Spool, SpoolError};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
@@ -31,6 +30,7 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::sql::Ident;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -177,6 +177,9 @@ impl Source for PostgresSource {
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
         self.tables = tables;
+        if self.options.generated_columns {
+            tables::say_what_is_computed(&self.captured, &self.tables);
+        }
         if let Some(publication) = &publication {
             self.note_publication(publication);
         }
@@ -204,28 +207,32 @@ impl Source for PostgresSource {
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
-        tables::give_identities(&client, &self.captured).await?;
-        let publication =
-            wait::for_publication(&client, &self.options, &self.captured, stats).await?;
-        self.note_publication(&publication);
+        let reads_log = self.options.snapshot != SnapshotMode::RowsOnly;
+        if reads_log {
+            tables::give_identities(&client, &self.captured).await?;
+            let publication =
+                wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+            self.note_publication(&publication);
+        }
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
-        let start = if let Some(confirmed) = self.confirmed_flush {
-            exporter::prolong(connect, &client, slot, self.options.lifetime).await?;
-            if !to_copy.is_empty() {
-                let name = slot::temporary_name(slot);
-                let exporter =
-                    Exporter::create_slot(connect, &client, &name, Lifetime::Session).await?;
-                self.exporter = Some(exporter);
-            }
-            checkpoint.position.unwrap_or(confirmed).max(confirmed)
-        } else {
-            let wanted = self.options.lifetime;
-            let exporter = Exporter::create_slot(connect, &client, slot, wanted).await?;
-            self.exporter.insert(exporter).lsn
+        let is_new = reads_log && self.confirmed_flush.is_none();
+        if is_new || !to_copy.is_empty() {
+            self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
+        }
+        if reads_log && self.options.failover {
+            exporter::keep_on_standbys(connect, &client, slot).await?;
+        }
+        let start = match (&self.exporter, self.confirmed_flush) {
+            (_, Some(confirmed)) => checkpoint.position.unwrap_or(confirmed).max(confirmed),
+            (Some(exporter), None) => exporter.lsn,
+            (None, None) => Lsn::default(),
         };
         let snapshot = match self.exporter.as_ref().filter(|_| !to_copy.is_empty()) {
-            Some(exporter) => Some(self.snapshot(&to_copy, exporter).await?),
+            Some(exporter) => {
+                look::assert_unaltered(&client, &self.options, &self.tables).await?;
+                Some(self.snapshot(&to_copy, exporter).await?)
+            }
             None => None,
         };
         let taken_up = self
@@ -238,7 +245,7 @@ impl Source for PostgresSource {
             })
             .cloned()
             .collect();
-        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly;
+        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly || !reads_log;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })
     }
 
@@ -365,6 +372,9 @@ impl Source for PostgresSource {
 
     async fn remove(&mut self) -> Result<(), Error> {
         self.close().await;
+        if self.options.snapshot == SnapshotMode::RowsOnly {
+            return Ok(());
+        }
         let client = self.sql().await?;
         if self.options.remove_slot {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
@@ -373,7 +383,7 @@ impl Source for PostgresSource {
             let name = &self.options.publication;
             match publication::drop(&client, name).await {
                 Err(error) if error.is_of_standby() => tracing::warn!(
-                    statement = publication::drop_sql(name),
+                    statement = format!("DROP PUBLICATION {}", Ident(name)),
                     "the publication stays, because the source is a standby: drop it on the primary"
                 ),
                 dropped => dropped.map_err(problem::from_query)?,

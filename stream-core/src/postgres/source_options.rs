@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::ConnectOptions;
 use super::publication::AutoCreate;
-use super::slot::Lifetime;
 use crate::filter::TableFilter;
 
 /// Which tables are copied before the stream.
@@ -19,6 +18,9 @@ pub enum SnapshotMode {
     Never,
     /// All, at every start.
     Always,
+    /// Those that were not copied yet, and nothing else: no log is read, and neither slot nor publication is made. Tables that are
+    /// left over by a run that ended early are copied as they are at the next.
+    RowsOnly,
 }
 
 /// Which protocol the plugin speaks, and when it sends a transaction.
@@ -64,8 +66,8 @@ pub struct PostgresSourceOptions {
     pub connect: ConnectOptions,
     /// The replication slot's name.
     pub slot: String,
-    /// How long the slot lives.
-    pub lifetime: Lifetime,
+    /// Whether standbys that synchronise slots keep it too, where the server has such slots (17 and later).
+    pub failover: bool,
     /// The publication's name.
     pub publication: String,
     /// Whether the publication is made here.
@@ -84,6 +86,8 @@ pub struct PostgresSourceOptions {
     pub readers: usize,
     /// Whether the last table with rows is found before the snapshot is copied, for sinks that mark the last row of all.
     pub finds_last_table: bool,
+    /// Whether generated columns are captured where the log has them, for sinks that do not compute them.
+    pub generated_columns: bool,
     /// How long the server may go without a sign of life, at most; less when its
     /// `wal_sender_timeout` asks for it.
     pub confirm_interval: Duration,
@@ -100,7 +104,7 @@ impl PostgresSourceOptions {
         Self {
             connect,
             slot: name.clone(),
-            lifetime: Lifetime::Server,
+            failover: false,
             publication: name,
             auto_create: AutoCreate::Filtered,
             remove_publication: true,
@@ -110,6 +114,7 @@ impl PostgresSourceOptions {
             plugin: PluginOptions::default(),
             readers: 2,
             finds_last_table: false,
+            generated_columns: false,
             confirm_interval: Duration::from_secs(10),
             look_interval: Duration::from_secs(30),
         }

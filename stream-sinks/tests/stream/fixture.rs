@@ -9,7 +9,6 @@ use stream_core::Error;
 use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
-use stream_core::postgres::slot::Lifetime;
 use stream_core::postgres::{
     ConnectOptions, PluginOptions, PostgresSource, PostgresSourceOptions, SnapshotMode, SqlClient,
     Streaming,
@@ -33,7 +32,7 @@ pub(crate) struct Stream {
     pub(crate) source: ConnectOptions,
     pub(crate) target: ConnectOptions,
     pub(crate) mode: SnapshotMode,
-    pub(crate) lifetime: Lifetime,
+    pub(crate) failover: bool,
     pub(crate) publication: AutoCreate,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
@@ -53,7 +52,7 @@ impl Stream {
             source: source.url().parse().unwrap(),
             target: target.url().parse().unwrap(),
             mode: SnapshotMode::Initial,
-            lifetime: Lifetime::Server,
+            failover: false,
             publication: AutoCreate::Filtered,
             includes: Vec::new(),
             excludes: Vec::new(),
@@ -68,7 +67,7 @@ impl Stream {
         PostgresSourceOptions {
             connect: self.source.clone(),
             slot: self.name.clone(),
-            lifetime: self.lifetime,
+            failover: self.failover,
             publication: self.name.clone(),
             auto_create: self.publication,
             remove_publication: true,
@@ -79,6 +78,7 @@ impl Stream {
             readers: 2,
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
+            generated_columns: false,
             look_interval: Duration::from_millis(500),
         }
     }

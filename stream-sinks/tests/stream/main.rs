@@ -4,6 +4,7 @@ mod alter;
 mod corners;
 mod divergence;
 mod fixture;
+mod handover;
 mod in_progress;
 mod keys;
 mod large;

@@ -182,3 +182,28 @@ async fn a_target_that_blocks_longer_than_the_servers_timeout_costs_no_connectio
         assert_eq!(rows(&stream.target, "SELECT count(*) FROM t").await, ["(60000)"]);
     }
 }
+
+#[tokio::test]
+async fn changes_whose_position_cannot_be_saved_are_not_there_either() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    execute(
+        &stream.target,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN IF EXISTS (SELECT FROM public.t WHERE id = 2) THEN RAISE 'no position'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE OF position ON sgstream.progress FOR EACH ROW EXECUTE FUNCTION refuse();
+         ALTER TABLE sgstream.progress ENABLE ALWAYS TRIGGER refuse",
+    )
+    .await;
+    execute(&stream.source, "INSERT INTO t VALUES (2)").await;
+    let error = stream.complete().await.unwrap_err();
+    assert!(error.to_string().contains("no position"), "{error}");
+    assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)"]);
+    execute(&stream.target, "DROP FUNCTION refuse CASCADE").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)"]);
+}

@@ -7,7 +7,6 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::ConnectOptions;
-use stream_core::postgres::slot::Lifetime;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Server, ServerOptions, Shutdown};
@@ -120,7 +119,7 @@ async fn a_standby_is_copied_and_followed() {
         let primary = stream.source;
         stream.source = servers.standby.url(from.name()).parse().unwrap();
         // What a standby cannot have is said, and does without.
-        stream.lifetime = Lifetime::Failover;
+        stream.failover = true;
         let mut seen = stream.stats.subscribe();
         let slot_can_begin = async {
             while seen.borrow_and_update().phase != Phase::Streaming {
@@ -164,7 +163,7 @@ async fn a_promoted_standby_that_has_the_slot_is_gone_on_with() {
         };
         // A slot that was made before somebody thought of it is taken care of too.
         stream.copy_and_stop().await;
-        stream.lifetime = Lifetime::Failover;
+        stream.failover = true;
         servers.synchronised(&stream).await;
         execute(&stream.source, "UPDATE t SET v = 'before' WHERE id < 10").await;
         servers.replayed().await;
@@ -188,7 +187,7 @@ async fn a_promoted_standby_that_lacks_what_was_read_is_named() {
             std::mem::forget(from);
             stream
         };
-        stream.lifetime = Lifetime::Failover;
+        stream.failover = true;
         servers.synchronised(&stream).await;
         servers.standby.stop(Shutdown::Fast).unwrap();
         let work = async {

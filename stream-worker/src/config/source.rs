@@ -10,7 +10,6 @@ use stream_api::properties::{
 use stream_api::{Capture, SGStream, TargetKind, names};
 use stream_core::filter::{FilterError, TableFilter};
 use stream_core::postgres::publication::AutoCreate;
-use stream_core::postgres::slot::Lifetime;
 use stream_core::postgres::{ConnectOptions, PostgresSourceOptions, SnapshotMode};
 
 use super::parallelism;
@@ -23,13 +22,14 @@ pub(crate) struct SourceConfig {
     /// Whether all tables are captured, with all that belongs to a schema.
     pub(crate) everything: bool,
     slot: String,
-    lifetime: Lifetime,
+    failover: bool,
     publication: String,
     auto_create: AutoCreate,
     remove_slot: bool,
     remove_publication: bool,
     filter: TableFilter,
     snapshot: SnapshotMode,
+    is_for_events: bool,
     plugin: Plugin,
     readers: usize,
     confirm_interval: Duration,
@@ -48,13 +48,14 @@ impl SourceConfig {
         let Self {
             everything: _,
             slot,
-            lifetime,
+            failover,
             publication,
             auto_create,
             remove_slot,
             remove_publication,
             filter,
             snapshot,
+            is_for_events,
             plugin,
             readers,
             confirm_interval,
@@ -62,7 +63,7 @@ impl SourceConfig {
         PostgresSourceOptions {
             connect,
             slot,
-            lifetime,
+            failover,
             publication,
             auto_create,
             remove_publication,
@@ -72,7 +73,9 @@ impl SourceConfig {
             plugin: plugin.options(directory),
             readers,
             confirm_interval,
-            finds_last_table: false,
+            // Events tell which row is the last of all, and nobody computes a column for whoever reads them.
+            finds_last_table: is_for_events,
+            generated_columns: is_for_events,
             look_interval: LOOK_INTERVAL,
         }
     }
@@ -84,7 +87,8 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     let properties = capture.properties;
     refuse(stream, &capture, found);
     let filter = filter(&capture, found);
-    let snapshot = snapshot(&capture, found);
+    let is_for_events = !matches!(stream.spec.target.kind(), Ok(TargetKind::SGCluster(_)));
+    let snapshot = snapshot(&capture, is_for_events, found);
     let path = format!("{}.debeziumProperties.slotStreamParams", capture.path);
     let plugin = plugin::read(&properties.slot_stream_params, &path, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
@@ -92,7 +96,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     Some(SourceConfig {
         everything: capture.includes.is_empty() && capture.excludes.is_empty(),
         slot: names::slot(stream),
-        lifetime: if properties.slot_failover { Lifetime::Failover } else { Lifetime::Server },
+        failover: properties.slot_failover,
         publication: names::publication(stream),
         auto_create: match properties.publication_autocreate_mode {
             PublicationAutocreateMode::AllTables => AutoCreate::AllTables,
@@ -105,6 +109,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
+        is_for_events,
         plugin: plugin?,
         // A reader keeps a core of each server busy: on a small machine more of them are in each other's way.
         readers: threads.unwrap_or_else(|| parallelism().div_ceil(2)),
@@ -222,10 +227,12 @@ pub(super) fn patterns(stream: &SGStream) -> Found {
     found
 }
 
-fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
+fn snapshot(capture: &Capture<'_>, is_for_events: bool, found: &mut Found) -> Option<SnapshotMode> {
     let refused = match capture.properties.snapshot_mode {
         // What `when_needed` does beyond `initial` is a new snapshot after a lost slot; that is said, never done unasked.
         WrittenMode::Initial | WrittenMode::WhenNeeded => return Some(SnapshotMode::Initial),
+        // A row that was sent stays sent: tables need not be brought to the same moment.
+        WrittenMode::InitialOnly if is_for_events => return Some(SnapshotMode::RowsOnly),
         WrittenMode::InitialOnly => return Some(SnapshotMode::InitialOnly),
         WrittenMode::NoData | WrittenMode::Never => return Some(SnapshotMode::Never),
         WrittenMode::Always => return Some(SnapshotMode::Always),

@@ -230,14 +230,6 @@ impl Torture {
         } else {
             lab.keep_logs(&launch.directory);
         }
-        let undecodable = || {
-            let log = std::fs::read_to_string(launch.log()).unwrap_or_default();
-            log.contains(report::UNDECODABLE)
-        };
-        let ended = match ended {
-            Err(error) if undecodable() => Err(error.context(report::UNDECODABLE)),
-            ended => ended,
-        };
         (record, ended)
     }
 }
