@@ -167,9 +167,7 @@ pub enum SourceProblem {
     )]
     Standby,
     /// Texts are bytes of any encoding.
-    #[error(
-        "the database has no encoding (`SQL_ASCII`): a row whose text is not UTF-8 stops the stream; correct such rows before it begins"
-    )]
+    #[error("the database is `SQL_ASCII`: text that is not UTF-8 stops the stream, correct it")]
     SqlAscii,
     /// There are large objects.
     #[error(
