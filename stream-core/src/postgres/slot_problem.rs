@@ -41,13 +41,13 @@ impl Fork {
     /// Source: <https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES>
     #[must_use]
     pub fn new(history: &str, saved: u32, timeline: u32) -> Self {
-        let left = history.lines().filter_map(|line| {
+        let mut left = history.lines().filter_map(|line| {
             let mut parts = line.split_whitespace();
             let earlier: u32 = parts.next()?.parse().ok()?;
             let at: Lsn = parts.next()?.parse().ok()?;
             (earlier <= saved).then_some(at)
         });
-        Self { saved, timeline, at: left.last().unwrap_or_default() }
+        Self { saved, timeline, at: left.next_back().unwrap_or_default() }
     }
 }
 
