@@ -186,6 +186,26 @@ impl Wire {
             }),
         }
     }
+
+    /// [`Self::connect`] for a session that rows travel over: a database without an encoding (`SQL_ASCII`) gives and takes their
+    /// bytes as they are. Under any other pin its server would end the session at one that is not UTF-8, and name no row.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Safe: a half-open connection is closed.
+    pub async fn connect_for_rows(
+        options: &ConnectOptions,
+        session: Session,
+    ) -> Result<Self, ConnectError> {
+        let mut wire = Self::connect(options, session).await?;
+        if wire.parameter("server_encoding") == Some("SQL_ASCII") {
+            let lost = |error| ConnectError::Lost { server: options.server(), error };
+            wire.simple_query("SET client_encoding = 'SQL_ASCII'").await.map_err(lost)?;
+        }
+        Ok(wire)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -83,7 +83,8 @@ impl Exporter {
 
     /// Opens a session that sees the snapshot.
     pub(super) async fn reader(&self, connect: &ConnectOptions) -> Result<SnapshotReader, Error> {
-        let mut wire = Wire::connect(connect, Session::Sql).await.map_err(problem::at_source)?;
+        let mut wire =
+            Wire::connect_for_rows(connect, Session::Sql).await.map_err(problem::at_source)?;
         let sql = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
             Literal(&self.snapshot)

@@ -167,7 +167,7 @@ pub enum SourceProblem {
     )]
     Standby,
     /// Texts are bytes of any encoding.
-    #[error("the database is `SQL_ASCII`: text that is not UTF-8 stops the stream, correct it")]
+    #[error("the database is `SQL_ASCII`: text that is not UTF-8 stops a stream into another kind")]
     SqlAscii,
     /// There are large objects.
     #[error(

@@ -84,7 +84,9 @@ impl PostgresSource {
     }
 
     async fn replication(&self) -> Result<Wire, Error> {
-        Wire::connect(&self.options.connect, Session::Replication).await.map_err(problem::at_source)
+        Wire::connect_for_rows(&self.options.connect, Session::Replication)
+            .await
+            .map_err(problem::at_source)
     }
 
     fn say_what_is_left_out(captured: &Captured) {

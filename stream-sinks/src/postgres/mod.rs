@@ -147,7 +147,7 @@ impl Shared {
     /// A session that writes rows, and whether triggers and foreign keys are off in it.
     async fn session(&self) -> Result<(Wire, bool), Error> {
         let mut wire =
-            Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
+            Wire::connect_for_rows(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
         // A scan that cannot be avoided costs so much then, by name, that it would be compiled at each execution.
         wire.simple_query(

@@ -3,7 +3,7 @@
 use stream_core::ErrorKind;
 use stream_core::throwaway::testing;
 
-use crate::fixture::{Check, Stream, check, database, execute, run};
+use crate::fixture::{self, Check, Stream, check, database, execute, run};
 
 const ROWS: &str = "
 INSERT INTO plain VALUES
@@ -151,11 +151,12 @@ async fn a_latin1_source() {
 async fn text_that_utf8_cannot_have_stops_the_stream_and_the_way_on_is_said() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let ascii = "ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'";
-        let (from, to) = (database(server, ascii).await, database(server, "").await);
+        // The server makes UTF-8 of what it sends, and has none for this byte.
+        let windows = "ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'";
+        let (from, to) = (database(server, windows).await, database(server, "").await);
         from.execute("CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
         let stream = Stream::new(&from, &to);
-        let change = "INSERT INTO t VALUES (1, 'ü'), (2, E'\\xff')";
+        let change = "INSERT INTO t VALUES (1, 'ü'), (2, E'\\x81')";
         let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permanent);
         let text = error.to_string();
@@ -180,4 +181,38 @@ async fn wider_types_other_order_and_more_columns_at_the_target() {
         )
     })
     .await;
+}
+
+const SQL_ASCII: &str = "ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'";
+
+#[tokio::test]
+async fn bytes_of_no_encoding_stay_as_they_are_between_databases_without_one() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (database(server, SQL_ASCII).await, database(server, SQL_ASCII).await);
+        let schema =
+            r"CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'\xff')";
+        from.execute(schema).await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = r"INSERT INTO t VALUES (2, E'caf\xe9'), (3, 'ü'); UPDATE t SET v = E'\xfe' WHERE id = 1";
+        stream.run_with(execute(&stream.source, change)).await.unwrap();
+        let sql = "SELECT id, v::bytea FROM t";
+        let (source, target) = (&stream.source, &stream.target);
+        assert_eq!(fixture::rows(target, sql).await, fixture::rows(source, sql).await);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_the_target_cannot_have_stop_the_stream_at_their_row() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (database(server, SQL_ASCII).await, database(server, "").await);
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = r"INSERT INTO t VALUES (1, 'ü'), (2, E'\xff')";
+        let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("public.t") && text.contains("0xff"), "{text}");
+    }
 }

@@ -105,8 +105,19 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new(sql: &str) -> Self {
+        Self::made("", sql).await
+    }
+
+    /// In a database made with these options.
+    pub(crate) async fn made(options: &str, sql: &str) -> Self {
         let server = testing::server(testing::oldest_major());
         let source = TestDatabase::create(server).await.unwrap();
+        let name = source.name();
+        for statement in
+            [format!("DROP DATABASE {name}"), format!("CREATE DATABASE {name} {options}")]
+        {
+            server.execute("postgres", &statement).await.unwrap();
+        }
         source.execute(sql).await.unwrap();
         Self { directory: directory(), source }
     }

@@ -185,3 +185,28 @@ async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
         assert!(output.contains("and the next start reads the tables again"), "{output}");
     }
 }
+
+#[tokio::test]
+async fn control_characters_arrive_and_bytes_that_are_no_text_stop_the_stream_at_their_row() {
+    let bench = Bench::made(
+        "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        r"CREATE TABLE orders (id int PRIMARY KEY, note text); INSERT INTO orders VALUES (1, E'\x01\t\x1f\x7f\xe2\x80\xa8')",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let more = r"INSERT INTO orders VALUES (2, E'\x01\t\x1f\x7f\xe2\x80\xa8'); INSERT INTO orders VALUES (3, E'caf\xe9'); INSERT INTO orders VALUES (4, 'after')";
+    for statement in more.split("; ") {
+        bench.source.execute(statement).await.unwrap();
+    }
+    let (code, output) = worker.ends();
+    assert_eq!(code, Some(1), "{output}");
+    let named = "column `note` of table `public.orders`, row `public.orders/3`";
+    assert!(output.contains(named) && output.contains("is not UTF-8"), "{output}");
+    assert_eq!(receiver.lines(2), ["r orders 1", "c orders 2"]);
+    for event in receiver.events() {
+        assert_eq!(event["data"]["after"]["note"], "\u{1}\t\u{1f}\u{7f}\u{2028}");
+    }
+}

@@ -119,13 +119,13 @@ pub(super) const SHAPES: [Shape; 34] = [
         "the database holds large objects",
     ])),
     shape!("latin1").from(Source::Encoded(LATIN1)),
-    shape!("sql_ascii").from(Source::Encoded(ASCII)).expects(Expected::Named(&[
-        "the database is `SQL_ASCII`: text that is not UTF-8 stops the stream",
-    ])),
+    shape!("sql_ascii")
+        .from(Source::Encoded(ASCII))
+        .expects(Expected::Named(&["the database is `SQL_ASCII`"])),
     shape!("not_utf8").from(Source::Encoded(ASCII)).expects(Expected::Refused("not_utf8.t")),
     shape!("not_utf8_later")
         .from(Source::Encoded(ASCII))
-        .expects(Expected::Refused("a changed row holds text that UTF-8 cannot have")),
+        .expects(Expected::Refused("refuses row (id=2) of `not_utf8_later.t`")),
     shape!("large").from(Source::Large),
 ];
 
