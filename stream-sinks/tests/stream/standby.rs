@@ -1,5 +1,7 @@
 //! Standbys: as the source, and promoted.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
