@@ -107,6 +107,7 @@ struct State {
     stream: String,
     system_id: Option<String>,
     slot: Option<String>,
+    timeline: Option<u32>,
     position: Option<u64>,
     completion: Stage,
     /// When the first file was begun, in microseconds, and one more each time tables that had a snapshot were given another.
@@ -237,6 +238,7 @@ impl State {
             stream: stream.to_owned(),
             system_id: None,
             slot: None,
+            timeline: None,
             position: None,
             completion: Stage::Open,
             generation: u64::try_from(now.as_micros()).unwrap_or_default(),
@@ -282,7 +284,11 @@ impl State {
             (table.name.clone(), sync)
         });
         Checkpoint {
-            source: source.map(|(system_id, slot)| SourceIdentity { system_id, slot }),
+            source: source.map(|(system_id, slot)| SourceIdentity {
+                system_id,
+                slot,
+                timeline: self.timeline,
+            }),
             position: self.position.map(Lsn::new),
             tables: tables.collect(),
             completion: match self.completion {
@@ -302,6 +308,7 @@ impl OffsetStore for FileStore {
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
         self.state.system_id = Some(source.system_id.clone());
         self.state.slot = Some(source.slot.clone());
+        self.state.timeline = source.timeline;
         self.state.position = Some(position.get());
         self.save(true).await
     }
@@ -404,7 +411,7 @@ mod tests {
     const STREAM: &str = "default.orders";
 
     fn source() -> SourceIdentity {
-        SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned() }
+        SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned(), timeline: Some(1) }
     }
 
     fn synced(lsn: u64) -> TableSync {

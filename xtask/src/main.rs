@@ -10,6 +10,7 @@ mod gen_crds;
 mod gen_errors;
 mod mutants;
 mod postgres;
+mod shapes;
 mod test;
 mod tidy;
 mod torture;
@@ -48,6 +49,8 @@ enum Command {
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
     Torture(torture::Args),
+    /// Streams every shape of table between every pair of server versions, and compares both ends.
+    Shapes(shapes::Args),
     /// Puts known bugs of other products into a copy of the tree, and looks whether a test notices each.
     Mutants(mutants::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
@@ -69,6 +72,7 @@ fn main() -> Result<ExitCode> {
         Command::GenErrors(args) => gen_errors::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
+        Command::Shapes(args) => shapes::run(&workspace, &args),
         Command::Mutants(args) => mutants::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),

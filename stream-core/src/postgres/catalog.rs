@@ -214,6 +214,9 @@ pub struct Catalog {
     pub tables: Vec<CatalogTable>,
     /// Whether there are large objects, whose changes logical decoding does not give.
     pub has_large_objects: bool,
+    /// Whether publications can have generated columns (18 and later); the server then wants them published of tables whose
+    /// whole rows it logs.
+    pub publishes_generated: bool,
 }
 
 /// Reads all tables of the database but those of the system.
@@ -235,7 +238,9 @@ pub async fn read_tables(client: &Client) -> Result<Catalog, QueryError> {
     tables.dedup_by(same);
     let sql = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)::text";
     let has_large_objects = json_row(client, "look for large objects", sql, &[]).await?;
-    Ok(Catalog { tables, has_large_objects })
+    let sql = "SELECT (current_setting('server_version_num')::int >= 180000)::text";
+    let publishes_generated = json_row(client, "read the server's version", sql, &[]).await?;
+    Ok(Catalog { tables, has_large_objects, publishes_generated })
 }
 
 // Nothing in it may open a table: `pg_relation_size` would wait behind an ALTER TABLE.

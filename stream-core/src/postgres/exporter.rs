@@ -123,6 +123,26 @@ impl Exporter {
     }
 }
 
+/// Has standbys keep a slot that is there; says so where the server has no such slots.
+pub(super) async fn keep_on_standbys(
+    connect: &ConnectOptions,
+    client: &SqlClient,
+    name: &str,
+) -> Result<(), Error> {
+    if !slot::has_failover(client).await.map_err(problem::from_query)? {
+        tracing::warn!(
+            "standbys do not keep the slot, because that takes PostgreSQL 17 or newer, and a primary: after a failover the \
+             stream would have to begin anew"
+        );
+        return Ok(());
+    }
+    let mut wire =
+        Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
+    wire.simple_query(&slot::failover_sql(name)).await.map_err(problem::from_wire)?;
+    wire.terminate().await;
+    Ok(())
+}
+
 /// A session that reads an exported snapshot.
 pub struct SnapshotReader {
     wire: Wire,

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::capture::{Captured, CapturedTable};
 use super::publication::Publication;
 use super::query::{QueryError, json_row};
-use crate::relation::{ReplicaIdentity, TableName};
+use crate::relation::TableName;
 use crate::sql::{Ident, list};
 
 /// The oldest server that is supported, as `server_version_num`.
@@ -128,6 +128,21 @@ pub enum SourceProblem {
         /// The statements to run.
         sql: String,
     },
+    /// Tables whose UPDATE and DELETE fail once they are published, whatever is published of them: the server cannot log whole rows with
+    /// virtual generated columns.
+    ///
+    /// Remedy: give each a primary key and `REPLICA IDENTITY DEFAULT`, or exclude it.
+    #[error(
+        "the server refuses every UPDATE and DELETE of {} captured table(s) once they are published, the application's own \
+         too, because it cannot log whole rows with virtual generated columns ({tables}): give each a primary key and \
+         `REPLICA IDENTITY DEFAULT`, or exclude it",
+        .tables.len(),
+        tables = names(.tables)
+    )]
+    VirtualIdentity {
+        /// The tables.
+        tables: Vec<TableName>,
+    },
     /// A key column is left out, by the filter or because it is generated.
     ///
     /// Remedy: capture the key, exclude the whole table, or give it another `REPLICA IDENTITY`.
@@ -178,6 +193,15 @@ pub enum SourceProblem {
          transactions run (`SELECT pg_log_standby_snapshot()` there), and publications are made there"
     )]
     Standby,
+    /// A warning: the database has no encoding, so that texts are bytes of any.
+    ///
+    /// Remedy: none is needed for a target without encoding; otherwise the stream stops at the first row that is not UTF-8: correct such rows
+    /// before it begins.
+    #[error(
+        "the database has no encoding (`SQL_ASCII`): a row whose text is not UTF-8 stops the stream at that row, unless the target \
+         has none either"
+    )]
+    SqlAscii,
     /// A warning: there are large objects, which the log does not show.
     ///
     /// Remedy: copy them by other means, or keep such values in `bytea` columns.
@@ -200,10 +224,14 @@ impl SourceProblem {
             | Self::NoFreeSender { .. }
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
+            | Self::VirtualIdentity { .. }
             | Self::KeyExcluded { .. }
             | Self::ViaPartitionRoot { .. }
             | Self::StandbyTooOld { .. } => true,
-            Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
+            Self::NoReplicaIdentity { .. }
+            | Self::Standby
+            | Self::SqlAscii
+            | Self::LargeObjects => false,
         }
     }
 }
@@ -241,6 +269,7 @@ struct Server {
     version_number: u32,
     version: String,
     wal_level: String,
+    encoding: String,
     in_recovery: bool,
     role: String,
     may_replicate: bool,
@@ -258,6 +287,7 @@ SELECT row_to_json(t)::text FROM (
 SELECT current_setting('server_version_num')::int AS version_number,
        current_setting('server_version') AS version,
        current_setting('wal_level') AS wal_level,
+       current_setting('server_encoding') AS encoding,
        pg_is_in_recovery() AS in_recovery,
        current_user AS role,
        EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user
@@ -284,6 +314,9 @@ impl Server {
             problems.push(SourceProblem::StandbyTooOld { version: version() });
         } else if self.in_recovery {
             problems.push(SourceProblem::Standby);
+        }
+        if self.encoding == "SQL_ASCII" {
+            problems.push(SourceProblem::SqlAscii);
         }
         if self.wal_level != "logical" {
             problems.push(SourceProblem::WalLevel { value: self.wal_level.clone() });
@@ -334,6 +367,10 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
     if !without.is_empty() {
         let sql = without.iter().map(|table| identity_sql(table)).collect::<Vec<_>>().join("; ");
         problems.push(SourceProblem::NoReplicaIdentity { tables: named(&without), sql });
+    }
+    let computed: Vec<_> = captured.with_virtual_identity().filter(|_| needs_identity).collect();
+    if !computed.is_empty() {
+        problems.push(SourceProblem::VirtualIdentity { tables: named(&computed) });
     }
     let excluded = select(|table| !table.missing_key_columns.is_empty());
     problems.extend(excluded.into_iter().map(|table| SourceProblem::KeyExcluded {
@@ -386,9 +423,7 @@ fn grant_sql(tables: &[&CapturedTable], role: &str) -> String {
 /// do, or else the whole row. It takes an exclusive lock on the table, for a moment.
 #[must_use]
 pub fn identity_sql(table: &CapturedTable) -> String {
-    let usable_key =
-        table.replica_identity != ReplicaIdentity::Default && !table.primary_key.is_empty();
-    let identity = if usable_key { "DEFAULT" } else { "FULL" };
+    let identity = if table.has_usable_key() { "DEFAULT" } else { "FULL" };
     format!("ALTER TABLE {} REPLICA IDENTITY {identity}", table.name.quoted())
 }
 

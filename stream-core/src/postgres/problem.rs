@@ -50,6 +50,7 @@ pub fn from_slot(problem: SlotProblem) -> Error {
         | SlotProblem::Lost { .. }
         | SlotProblem::Unpublished { .. }
         | SlotProblem::Ahead { .. }
+        | SlotProblem::Forked { .. }
         | SlotProblem::ServerBehind { .. }
         | SlotProblem::Physical { .. }
         | SlotProblem::WrongPlugin { .. }

@@ -162,6 +162,12 @@ impl Publication {
         whole.map(|at| over(self.id, at)).into_iter().chain(listed).collect()
     }
 
+    /// Whether the server refuses UPDATE and DELETE of tables whose generated columns it does not publish.
+    pub(super) fn lacks_generated(&self, captured: &Captured) -> bool {
+        let writes = self.operations.update || self.operations.delete;
+        !self.generated_columns && writes && captured.needs_generated()
+    }
+
     /// The tables of `captured` that it does not cover, under the names to add.
     pub(super) fn lacks(&self, captured: &Captured) -> Vec<TableName> {
         let uncovered = captured.all().filter(|table| self.rule(table).is_none());
@@ -281,20 +287,22 @@ pub async fn ensure(
             continue;
         };
         let missing = publication.lacks(captured);
-        if missing.is_empty() || !mode.may_add() {
+        let lacks_generated = publication.lacks_generated(captured);
+        if missing.is_empty() && !lacks_generated || !mode.may_add() {
             return Ok(Ensured { publication, created, added, missing });
         }
-        let sql = add_sql(name, &missing);
-        if change(client, name, sql).await? {
+        if lacks_generated {
+            change(client, name, generated_sql(name)).await?;
+        } else if change(client, name, add_sql(name, &missing)).await? {
             added = missing;
         }
     }
     Err(PublicationError::Contended { name: name.to_owned() })
 }
 
-/// How often the publication is looked at: before, after creating it, after adding to it, and twice
+/// How often the publication is looked at: before, after creating it, after each way of adding to it, and twice
 /// more because somebody else was faster.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 
 /// Runs a statement that makes the publication what it should be. `false`: somebody else has done it,
 /// or a part of it, in the meantime.
@@ -332,8 +340,14 @@ pub(super) fn create_sql(
         }
         AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
     };
-    let name = Ident(name);
-    format!("CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root})")
+    let more = captured.needs_generated().then_some(", publish_generated_columns = stored");
+    let options = format!("publish_via_partition_root = {via_root}{}", more.unwrap_or_default());
+    format!("CREATE PUBLICATION {}{scope} WITH ({options})", Ident(name))
+}
+
+/// The statement that adds generated columns to the publication.
+pub(super) fn generated_sql(name: &str) -> String {
+    format!("ALTER PUBLICATION {} SET (publish_generated_columns = stored)", Ident(name))
 }
 
 /// The statement that adds tables to the publication.

@@ -47,6 +47,11 @@ impl QueryError {
         })
     }
 
+    /// Whether the server is a standby, which changes nothing by itself.
+    pub(super) fn is_of_standby(&self) -> bool {
+        self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
     /// The server's SQLSTATE, when it was the server that refused.
     #[must_use]
     pub fn code(&self) -> Option<&SqlState> {

@@ -3,6 +3,8 @@
 //! In: what the server says of the slot, and the position that was saved last. Out: nothing, or the
 //! [`SlotProblem`]. Whatever would lose changes without a word is one.
 
+use std::fmt;
+
 use super::slot::{SlotState, SlotType, WalStatus, drop_sql};
 use crate::lsn::Lsn;
 
@@ -18,6 +20,45 @@ pub struct Expected<'a> {
     pub stored: Option<Lsn>,
     /// Where the server's log ends now: [`server_position`](super::slot::server_position).
     pub server: Lsn,
+    /// Where the server's log left the timeline of the saved position, if it is on another.
+    pub fork: Option<Fork>,
+}
+
+/// A log that goes on beside another: a standby was promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The timeline on which a position was saved.
+    pub saved: u32,
+    /// The timeline of the server.
+    pub timeline: u32,
+    /// What both have in common ends here; 0 when that is not known.
+    pub at: Lsn,
+}
+
+impl Fork {
+    /// Reads it from the history of the server's timeline: a line for each earlier one, with where it was left.
+    ///
+    /// Source: <https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES>
+    #[must_use]
+    pub fn new(history: &str, saved: u32, timeline: u32) -> Self {
+        let mut left = history.lines().filter_map(|line| {
+            let mut parts = line.split_whitespace();
+            let earlier: u32 = parts.next()?.parse().ok()?;
+            let at: Lsn = parts.next()?.parse().ok()?;
+            (earlier <= saved).then_some(at)
+        });
+        Self { saved, timeline, at: left.next_back().unwrap_or_default() }
+    }
+}
+
+impl fmt::Display for Fork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { saved, timeline, at } = self;
+        write!(
+            f,
+            "the server was promoted: its log left timeline {saved} at {at}, and goes on as timeline {timeline}"
+        )
+    }
 }
 
 /// Why a stream cannot go on with its slot.
@@ -108,6 +149,22 @@ pub enum SlotProblem {
         /// Where the server's log ends.
         server: Lsn,
     },
+    /// The server does not have all that was read of the log before it was promoted.
+    ///
+    /// Remedy: connect to the server that has them, or begin anew with a new snapshot.
+    #[error(
+        "{fork}; but position {stored} of slot `{slot}` was read on timeline {saved}, so that the target may hold changes that \
+         this server never had: connect to the server that has them, or take a new snapshot",
+        saved = .fork.saved
+    )]
+    Forked {
+        /// The slot.
+        slot: String,
+        /// The last saved position.
+        stored: Lsn,
+        /// Where the logs part.
+        fork: Fork,
+    },
     /// A second worker of the stream reads from the slot, and has come further than this one: it took the stream over while this one was away.
     ///
     /// Remedy: nothing, if the other worker is the right one. Else end it, and begin anew: what it has read does not come again.
@@ -197,6 +254,7 @@ impl SlotProblem {
             | Self::Lost { .. }
             | Self::Unpublished { .. }
             | Self::Ahead { .. }
+            | Self::Forked { .. }
             | Self::ServerBehind { .. } => true,
             Self::InUse { .. }
             | Self::TakenOver { .. }
@@ -217,6 +275,11 @@ impl SlotProblem {
 pub fn judge(state: Option<&SlotState>, expected: &Expected<'_>) -> Result<(), SlotProblem> {
     let slot = || expected.slot.to_owned();
     let server = expected.server;
+    if let (Some(stored), Some(fork)) = (expected.stored, expected.fork)
+        && stored > fork.at
+    {
+        return Err(SlotProblem::Forked { slot: slot(), stored, fork });
+    }
     if let Some(stored) = expected.stored.filter(|&stored| stored > server) {
         return Err(SlotProblem::ServerBehind { slot: slot(), stored, server });
     }
@@ -300,7 +363,8 @@ mod tests {
 
     fn judged(state: Option<&SlotState>, stored: Option<u64>) -> String {
         let stored = stored.map(Lsn::new);
-        let expected = Expected { slot: "s", database: "shop", stored, server: Lsn::new(200) };
+        let server = Lsn::new(200);
+        let expected = Expected { slot: "s", database: "shop", stored, server, fork: None };
         judge(state, &expected).err().map(|problem| problem.to_string()).unwrap_or_default()
     }
 
@@ -363,10 +427,32 @@ mod tests {
     }
 
     #[test]
+    fn a_promoted_server_is_gone_on_with_only_while_it_has_all_that_was_read() {
+        let history = "1\t0/64\tno recovery target specified\n\n2\t0/96\tbefore x\n";
+        for (saved, timeline, stored, goes_on) in [
+            (2, 3, 150, true),
+            (2, 3, 151, false),
+            // What came on the first timeline after the second began is not known to the third.
+            (1, 3, 100, true),
+            (1, 3, 101, false),
+            // The old primary came back.
+            (4, 3, 151, false),
+        ] {
+            let fork = Some(Fork::new(history, saved, timeline));
+            let (stored, server) = (Some(Lsn::new(stored)), Lsn::new(500));
+            let expected = Expected { slot: "s", database: "shop", stored, server, fork };
+            let judged = judge(Some(&healthy()), &expected);
+            assert_eq!(judged.is_ok(), goes_on, "{saved} {timeline} {stored:?}: {judged:?}");
+        }
+        let unknown = Fork::new("", 2, 1);
+        assert_eq!(unknown.at, Lsn::default());
+    }
+
+    #[test]
     fn waiting_is_advised_only_when_it_helps() {
         let busy = SlotState { active_pid: Some(7), ..healthy() };
-        let expected =
-            Expected { slot: "s", database: "shop", stored: None, server: Lsn::new(200) };
+        let server = Lsn::new(200);
+        let expected = Expected { slot: "s", database: "shop", stored: None, server, fork: None };
         let problem = judge(Some(&busy), &expected).unwrap_err();
         assert_eq!(problem, SlotProblem::InUse { slot: "s".to_owned(), pid: 7 });
         assert!(problem.is_retryable());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::capture::{Captured, CapturedTable};
-use super::exporter::{Exporter, SnapshotReader};
+use super::exporter::{self, Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::look::{self, Look};
 use super::lookout::{self, Lookout};
@@ -23,7 +23,7 @@ use super::{
     publication, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
-use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, TableSync};
 use crate::clock;
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
@@ -31,6 +31,7 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::sql::Ident;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -100,7 +101,7 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let mut names = to_copy(self.options.snapshot, &self.tables, checkpoint);
+        let mut names = tables::to_copy(self.options.snapshot, &self.tables, checkpoint);
         names.extend(self.copy_again.iter().cloned());
         names
     }
@@ -172,22 +173,6 @@ fn shut_down() -> Error {
     )
 }
 
-/// Which of `tables` a run with this checkpoint copies.
-pub(super) fn to_copy(
-    mode: SnapshotMode,
-    tables: &[Arc<Table>],
-    checkpoint: &Checkpoint,
-) -> BTreeSet<TableName> {
-    let synced =
-        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
-    let wanted = |name: &TableName| match mode {
-        SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
-        SnapshotMode::Never => false,
-        SnapshotMode::Always => true,
-    };
-    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
-}
-
 impl Source for PostgresSource {
     type Reader = SnapshotReader;
 
@@ -213,15 +198,17 @@ impl Source for PostgresSource {
         origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let system_id = look::system_id(&self.options.connect)
+        let system = look::system(&self.options.connect, checkpoint)
             .await
             .map_err(|error| error.context("source"))?;
-        let (slot, slot_problem) =
-            look::slot(&client, &self.options, checkpoint, &system_id).await?;
+        let (slot, slot_problem) = look::slot(&client, &self.options, checkpoint, &system).await?;
         slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
+        if let Some(fork) = &system.fork {
+            tracing::warn!("{fork}: the stream goes on, because all that it has read is there");
+        }
         self.confirmed_flush = slot.and_then(|slot| slot.confirmed_flush);
         Ok(Inspected {
-            identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
+            identity: system.identity(&self.options.slot),
             tables: self.tables.clone(),
             types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
@@ -243,6 +230,9 @@ impl Source for PostgresSource {
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
             self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
+        }
+        if reads_log && self.options.failover {
+            exporter::keep_on_standbys(connect, &client, slot).await?;
         }
         let start = match (&self.exporter, self.confirmed_flush) {
             (_, Some(confirmed)) => checkpoint.position.unwrap_or(confirmed).max(confirmed),
@@ -398,9 +388,14 @@ impl Source for PostgresSource {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
         }
         if self.options.remove_publication {
-            publication::drop(&client, &self.options.publication)
-                .await
-                .map_err(problem::from_query)?;
+            let name = &self.options.publication;
+            match publication::drop(&client, name).await {
+                Err(error) if error.is_of_standby() => tracing::warn!(
+                    statement = format!("DROP PUBLICATION {}", Ident(name)),
+                    "the publication stays, because the source is a standby: drop it on the primary"
+                ),
+                dropped => dropped.map_err(problem::from_query)?,
+            }
         }
         client.close().await;
         Ok(())

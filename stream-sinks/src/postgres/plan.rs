@@ -39,7 +39,7 @@ pub(super) struct TargetColumn {
 pub(super) struct TargetTable {
     pub(super) name: TableName,
     pub(super) columns: Vec<TargetColumn>,
-    /// Column names in key order; empty without a primary key.
+    /// Column names in key order; empty without a primary key, and where it is deferrable or has a period.
     pub(super) primary_key: Vec<String>,
     /// Whether rows live in other tables, so that `ctid` alone does not name one.
     pub(super) partitioned: bool,

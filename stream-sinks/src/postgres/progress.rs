@@ -30,12 +30,13 @@ CREATE TABLE IF NOT EXISTS sgstream.progress (
     owner uuid,
     system_id text,
     slot text,
+    timeline bigint,
     position pg_lsn,
     schema_imported boolean NOT NULL DEFAULT false,
     completion text NOT NULL DEFAULT 'open' CHECK (completion IN ('open', 'delivered', 'completed')),
     saved_at timestamptz NOT NULL DEFAULT now()
 );
-ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid;
+ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid, ADD COLUMN IF NOT EXISTS timeline bigint;
 CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     table_schema text NOT NULL,
@@ -216,8 +217,8 @@ pub(super) fn needs_schema(target: &ConnectOptions) -> String {
 
 /// Whether the target has the tables that keep progress.
 pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
-    let newest = "SELECT to_regclass('sgstream.pending') IS NOT NULL AND EXISTS (SELECT FROM pg_attribute \
-                  WHERE attrelid = to_regclass('sgstream.progress') AND attname = 'owner')";
+    let newest = "SELECT to_regclass('sgstream.pending') IS NOT NULL AND 2 = (SELECT count(*) FROM pg_attribute \
+                  WHERE attrelid = to_regclass('sgstream.progress') AND attname IN ('owner', 'timeline'))";
     let row = client
         .query_one(newest, &[])
         .await
@@ -230,7 +231,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let failed = |error| from_sql("read the stream's progress", &error);
     let row = client
         .query_opt(
-            "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+            "SELECT system_id, slot, position::text, completion, timeline::oid FROM sgstream.progress \
              WHERE stream = $1",
             &[&stream],
         )
@@ -238,7 +239,9 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
         .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
-        (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+        (Some(system_id), Some(slot)) => {
+            Some(SourceIdentity { system_id, slot, timeline: row.get(4) })
+        }
         _ => None,
     };
     let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
@@ -298,10 +301,11 @@ impl OffsetStore for TargetStore {
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
         self.owned(&format!(
-            "UPDATE sgstream.progress SET system_id = {}, slot = {}, position = '{position}' \
+            "UPDATE sgstream.progress SET system_id = {}, slot = {}, timeline = {}, position = '{position}' \
              WHERE {}",
             Literal(&source.system_id),
             Literal(&source.slot),
+            source.timeline.map_or_else(|| "NULL".to_owned(), |timeline| timeline.to_string()),
             self.ownership.condition()
         ))
         .await

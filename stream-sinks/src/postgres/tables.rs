@@ -41,12 +41,13 @@ LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisd
 LEFT JOIN pg_type t ON t.oid = a.atttypid
 ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Keys that no two rows share at any moment: under a deferrable one they may, until their transaction ends.
 const PRIMARY_KEYS: &str = "
 SELECT n.nspname, c.relname, a.attname
 FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
 JOIN pg_namespace n ON n.nspname = wanted.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND NOT i.indisexclusion
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
 WHERE k.position <= i.indnkeyatts

@@ -34,6 +34,7 @@ pub(crate) struct Stream {
     pub(crate) source: ConnectOptions,
     pub(crate) target: ConnectOptions,
     pub(crate) mode: SnapshotMode,
+    pub(crate) failover: bool,
     pub(crate) publication: AutoCreate,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
@@ -53,6 +54,7 @@ impl Stream {
             source: source.url().parse().unwrap(),
             target: target.url().parse().unwrap(),
             mode: SnapshotMode::Initial,
+            failover: false,
             publication: AutoCreate::Filtered,
             includes: Vec::new(),
             excludes: Vec::new(),
@@ -67,6 +69,7 @@ impl Stream {
         PostgresSourceOptions {
             connect: self.source.clone(),
             slot: self.name.clone(),
+            failover: self.failover,
             publication: self.name.clone(),
             auto_create: self.publication,
             remove_publication: true,

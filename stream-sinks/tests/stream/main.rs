@@ -12,5 +12,6 @@ mod lifecycle;
 mod long_life;
 mod mishaps;
 mod resume;
+mod standby;
 mod tables;
 mod types;
