@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::capture::{Captured, capture};
 use super::catalog::read_tables;
-use super::preflight::SourceProblem;
 use super::publication::{self, Publication};
 use super::slot::{self, SlotState};
 use super::slot_problem::{self, Expected, Fork, SlotProblem};
+use super::source_problem::SourceProblem;
 use super::tables::table;
 use super::{
     ConnectOptions, PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight,

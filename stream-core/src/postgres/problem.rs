@@ -4,10 +4,10 @@ use std::fmt::Display;
 
 use super::connect::ConnectError;
 use super::error::WireError;
-use super::preflight::SourceProblem;
 use super::query::QueryError;
 use super::slot;
 use super::slot_problem::SlotProblem;
+use super::source_problem::SourceProblem;
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 
@@ -114,6 +114,23 @@ pub(super) fn from_stream(error: WireError, slot: &str, publication: &str) -> Er
         });
     }
     from_stream_step(&format!("the stream from replication slot `{slot}` broke"), error)
+}
+
+/// A message does not fit to those before it. Nothing of its transaction was written.
+///
+/// Remedy: what the last part of the message says, each of which is explained on this page.
+pub(super) fn undecodable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
+}
+
+/// The server shuts down in order, and has sent all that was committed.
+///
+/// Remedy: nothing, the stream goes on once the server is back.
+pub(super) fn shut_down() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "the source ended the replication stream: its server shuts down",
+    )
 }
 
 fn from_stream_step(doing: &str, error: WireError) -> Error {

@@ -3,17 +3,20 @@
 //! It has to exist, and to list a table, before the slot's position passes the table's first change:
 //! the server looks it up as of that moment of the log.
 
+mod statements;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+pub(super) use self::statements::{add_sql, create_sql, generated_sql};
 use super::capture::{Captured, CapturedTable};
 use super::catalog::{CatalogColumn, Generated};
 use super::query::{QueryError, execute, json_rows};
 use crate::relation::TableName;
-use crate::sql::{Ident, list};
+use crate::sql::Ident;
 
 /// What may be done when a publication is missing, or does not cover a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,39 +324,6 @@ async fn change(client: &Client, name: &str, sql: String) -> Result<bool, Public
         }
         _ => Err(PublicationError::Query { name, source }),
     }
-}
-
-/// The statement that creates the publication.
-pub(super) fn create_sql(
-    name: &str,
-    captured: &Captured,
-    via_root: bool,
-    mode: AutoCreate,
-) -> String {
-    let tables = captured.published();
-    let scope = match mode {
-        AutoCreate::AllTables => " FOR ALL TABLES".to_owned(),
-        AutoCreate::Filtered | AutoCreate::Disabled if !tables.is_empty() => {
-            // ONLY: what inherits from a table without being its partition is listed by itself.
-            let tables = tables.into_iter().map(|table| format!("ONLY {}", table.quoted()));
-            format!(" FOR TABLE {}", list(tables))
-        }
-        AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
-    };
-    let more = captured.needs_generated().then_some(", publish_generated_columns = stored");
-    let options = format!("publish_via_partition_root = {via_root}{}", more.unwrap_or_default());
-    format!("CREATE PUBLICATION {}{scope} WITH ({options})", Ident(name))
-}
-
-/// The statement that adds generated columns to the publication.
-pub(super) fn generated_sql(name: &str) -> String {
-    format!("ALTER PUBLICATION {} SET (publish_generated_columns = stored)", Ident(name))
-}
-
-/// The statement that adds tables to the publication.
-pub(super) fn add_sql(name: &str, tables: &[TableName]) -> String {
-    let tables = list(tables.iter().map(|table| format!("ONLY {}", table.quoted())));
-    format!("ALTER PUBLICATION {} ADD TABLE {tables}", Ident(name))
 }
 
 /// Reads a publication; `None` when there is none of that name.

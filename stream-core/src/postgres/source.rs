@@ -26,7 +26,7 @@ use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, TableSync};
 use crate::clock;
 use crate::copy::CopyFormat;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
@@ -136,7 +136,8 @@ impl PostgresSource {
 
     fn assemble(&mut self, logged: Logged) -> Result<Option<SourceEvent>, Error> {
         let Logged { lsn, message, size_bytes } = logged;
-        let assembled = self.assembler.push(message).map_err(|error| undecodable(&error))?;
+        let assembled =
+            self.assembler.push(message).map_err(|error| problem::undecodable(&error))?;
         let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
             Assembled::Begin(transaction) => {
@@ -154,23 +155,6 @@ impl PostgresSource {
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
-}
-
-/// A message does not fit to those before it. Nothing of its transaction was written.
-///
-/// Remedy: what the last part of the message says, each of which is explained on this page.
-fn undecodable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
-    Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-}
-
-/// The server shuts down in order, and has sent all that was committed.
-///
-/// Remedy: nothing, the stream goes on once the server is back.
-fn shut_down() -> Error {
-    Error::new(
-        ErrorKind::Transient,
-        "the source ended the replication stream: its server shuts down",
-    )
 }
 
 impl Source for PostgresSource {
@@ -331,7 +315,7 @@ impl Source for PostgresSource {
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
-                    return Err(shut_down());
+                    return Err(problem::shut_down());
                 }
             }
         }
