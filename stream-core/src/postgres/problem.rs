@@ -154,6 +154,12 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             "the slot can no longer be used: drop it and take a new snapshot; raise \
              `max_slot_wal_keep_size` so that it does not happen again",
         )),
+        // A byte of WIN1252, say, that UTF-8 has no character for. Only the server knows the row, and its log keeps the value.
+        "22021" | "22P05" => Some((
+            ErrorKind::Permanent,
+            "a changed row holds text that UTF-8 cannot have: correct such rows at the source, drop the slot, and take a new \
+             snapshot",
+        )),
         // Seen of slots that began while tables were altered. The stream makes none of these, see `Exporter::create`.
         "XX000" => Some((
             ErrorKind::Permanent,

@@ -148,6 +148,24 @@ async fn a_latin1_source() {
 }
 
 #[tokio::test]
+async fn text_that_utf8_cannot_have_stops_the_stream_and_the_way_on_is_said() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        // The server makes UTF-8 of what it sends, and has none for this byte.
+        let windows = "ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'";
+        let (from, to) = (database(server, windows).await, database(server, "").await);
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = "INSERT INTO t VALUES (1, 'ü'), (2, E'\\x81')";
+        let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        let text = error.to_string();
+        assert!(text.contains("text that UTF-8 cannot have"), "{text}");
+        assert!(text.contains("drop the slot, and take a new snapshot"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn wider_types_other_order_and_more_columns_at_the_target() {
     run(&Check {
         target: Some(

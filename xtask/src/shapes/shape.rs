@@ -88,7 +88,7 @@ pub(super) const SHAPES: [Shape; 34] = [
     shape!("attached"),
     shape!("via_root")
         .from(Source::Property("publicationName: shapes_own, publicationAutocreateMode: disabled"))
-        .expects(Expected::Refused("publishes changes of partitions as those of `via_root.p`")),
+        .expects(Expected::Refused("sends changes of partitions under the names of their roots")),
     shape!("via_root_property")
         .from(Source::Property("publishViaPartitionRoot: true"))
         .expects(Expected::Refused("publishViaPartitionRoot")),
@@ -121,7 +121,7 @@ pub(super) const SHAPES: [Shape; 34] = [
     shape!("latin1").from(Source::Encoded(LATIN1)),
     shape!("sql_ascii")
         .from(Source::Encoded(ASCII))
-        .expects(Expected::Named(&["the database is `SQL_ASCII`"])),
+        .expects(Expected::Named(&["the database has no encoding (`SQL_ASCII`)"])),
     shape!("not_utf8").from(Source::Encoded(ASCII)).expects(Expected::Refused("not_utf8.t")),
     shape!("not_utf8_later")
         .from(Source::Encoded(ASCII))

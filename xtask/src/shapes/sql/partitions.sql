@@ -1,4 +1,4 @@
--- Partitions by list, range and hash, nested, with columns in other places; rows that move; attached, detached and dropped in the stream.
+-- Partitions by list, range and hash, nested, with columns in other places; rows that move.
 -- at the source
 CREATE SCHEMA partitions;
 CREATE TABLE partitions.m (id int, region text, at date, v text, PRIMARY KEY (id, region, at)) PARTITION BY LIST (region);
