@@ -215,6 +215,14 @@ impl Documents {
         let Some(bytes) = secret.value(key) else {
             return Err(no_key("Secret", namespace, name, key, &secret.keys(), path));
         };
+        if bytes.is_empty() {
+            return Err(Problem::at(
+                path,
+                format!(
+                    "key `{key}` of Secret `{namespace}/{name}` is empty: write the value there"
+                ),
+            ));
+        }
         std::str::from_utf8(bytes).map(SecretString::new).map_err(|_| {
             Problem::at(
                 path,

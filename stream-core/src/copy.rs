@@ -52,6 +52,9 @@ pub enum CopyFormat {
     Text,
     /// Text, with the row's place (`ctid`) as first column. Only for tables with [`Table::has_ctid`].
     PlacedText,
+    /// Text, sorted by the whole row: equal rows come one after the other, wherever they are stored. For tables whose rows cannot be
+    /// told apart.
+    SortedText,
 }
 
 /// A run of received bytes of a sequence of `CopyData` messages, their headers included, cut anywhere.

@@ -32,6 +32,8 @@ pub struct TableColumn {
     pub not_null: bool,
     /// Whether it is an identity column.
     pub identity: Identity,
+    /// Whether the server computes it.
+    pub generated: bool,
 }
 
 /// What a table's name stood for when the table was taken up: a name can be given to another table, and a table that is
@@ -53,12 +55,14 @@ pub struct Table {
     pub name: TableName,
     /// For a partition: the table at the top of its tree.
     pub root: Option<TableName>,
-    /// The captured columns, in the table's order. Generated columns are not among them.
+    /// The captured columns, in the table's order. Generated ones are among them only where they were asked for, and are in the log.
     pub columns: Vec<TableColumn>,
     /// The table's other columns: excluded or generated.
     pub left_out: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
+    /// Without a primary key, the columns of a unique index that tells rows apart, in the index's order; empty without one.
+    pub unique_key: Vec<String>,
     /// Whether its rows can be told apart by `ctid`.
     pub has_ctid: bool,
     /// The columns whose old values the log holds, in the table's order.

@@ -528,7 +528,7 @@ fn captured_chunks_are_refused_until_they_are_asked_for() {
     assert_eq!(
         error.to_string(),
         "a Stream Start message of a streamed or prepared transaction came, which was not asked for: \
-         start replication with `proto_version '1'`"
+         start replication without `streaming` and `two_phase`"
     );
 }
 

@@ -376,9 +376,9 @@ fn quoted(argument: &str) -> String {
     }
 }
 
-/// The value of an environment variable that a header asks for.
+/// The value of an environment variable that a header asks for. An empty one is none: `TOKEN=` in a file is most often forgotten.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Whether `path` means the standard input.

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 
 use crate::args::{Local, Logins, Passwords};
 use crate::config::problem::Found;
-pub(crate) use endpoint::EndpointSecrets;
+pub(crate) use endpoint::{EndpointSecrets, headers};
 
 /// Where a stream reads and where it writes.
 pub(crate) struct Places {

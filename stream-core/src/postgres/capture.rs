@@ -30,6 +30,8 @@ pub struct CapturedTable {
     pub name: TableName,
     /// The captured columns in table order; never a generated one.
     pub columns: Vec<CatalogColumn>,
+    /// The generated columns that the filter takes and that can be read, in table order.
+    pub generated: Vec<CatalogColumn>,
     /// Whether these are all columns that can be captured.
     pub all_columns: bool,
     /// The other columns: generated, or left out by the filter.
@@ -41,6 +43,9 @@ pub struct CapturedTable {
     /// The primary key's columns in key order; empty when there is none, or when not all of them
     /// are captured.
     pub primary_key: Vec<String>,
+    /// Without a primary key, the columns of a unique index that tells rows apart, in the index's order; empty when there is
+    /// none, or when not all of them are captured.
+    pub unique_key: Vec<String>,
     /// Columns of the primary key or the replica identity that the filter leaves out.
     pub missing_key_columns: Vec<String>,
     /// What the log holds of old rows, as set.
@@ -174,7 +179,8 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
         });
         let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
         let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
-        let one = captured_table(table, &selection, published_as.clone(), ancestors);
+        let mut one = captured_table(table, &selection, published_as.clone(), ancestors);
+        one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
             captured.partitioned.push(one);
         } else {
@@ -244,6 +250,32 @@ fn column_defs(table: &CatalogTable) -> Vec<ColumnDef<'_>> {
     capturable.map(|column| ColumnDef { name: &column.name, is_key: is_key(column) }).collect()
 }
 
+/// The generated columns that the filter takes and that can be read.
+fn generated(
+    table: &CatalogTable,
+    filter: &TableFilter,
+    names: &[&TableName],
+) -> Vec<CatalogColumn> {
+    let defs: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| ColumnDef { name: &column.name, is_key: false })
+        .collect();
+    let selection = filter.select(names, &defs);
+    let is_taken = |at: usize| match &selection {
+        Selection::Whole => true,
+        Selection::NotCaptured => false,
+        Selection::Columns(kept) => kept.contains(&at),
+    };
+    let columns = table.columns.iter().enumerate();
+    let generated = columns.filter(|(at, column)| column.generated.is_some() && is_taken(*at));
+    generated
+        .map(|(_, column)| column)
+        .filter(|column| table.selectable || column.readable)
+        .cloned()
+        .collect()
+}
+
 fn captured_table(
     table: &CatalogTable,
     selection: &Selection,
@@ -272,6 +304,12 @@ fn captured_table(
     if !key.iter().all(|column| is_captured(column)) {
         key.clear();
     }
+    let is_kept = |name: &String| columns.iter().any(|column| column.name == *name);
+    let is_keyed = table.columns.iter().any(|column| column.key_position.is_some());
+    let unique_key = match is_keyed || !table.unique_key.iter().all(is_kept) {
+        true => Vec::new(),
+        false => table.unique_key.clone(),
+    };
     let finds_rows = |column: &&CatalogColumn| {
         column.key_position.is_some()
             || (column.in_replica_identity && table.replica_identity != ReplicaIdentity::Full)
@@ -287,6 +325,7 @@ fn captured_table(
         ancestors,
         published_as,
         primary_key: names(key),
+        unique_key,
         missing_key_columns: names(missing.collect()),
         replica_identity: table.replica_identity,
         identity_columns: names(identity.collect()),
@@ -295,6 +334,7 @@ fn captured_table(
         // Other access methods number their rows as they like; and rights on single columns do not
         // reach `ctid`.
         by_ctid: table.selectable && table.access_method.as_deref() == Some("heap"),
+        generated: Vec::new(),
         readable: table.selectable || columns.iter().all(|column| column.readable),
         schema_usable: table.schema_usable,
         rows_hidden: table.rows_hidden,

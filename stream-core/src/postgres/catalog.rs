@@ -67,7 +67,7 @@ pub struct CatalogColumn {
     pub type_name: String,
     /// Whether NULL is refused.
     pub not_null: bool,
-    /// Set when the server computes the value; such a column is never captured.
+    /// Set when the server computes the value.
     #[serde(deserialize_with = "letter")]
     pub generated: Option<Generated>,
     /// Set for an identity column.
@@ -102,6 +102,9 @@ pub struct CatalogTable {
     pub is_partition: bool,
     /// Its columns in order, generated ones among them, dropped ones not.
     pub columns: Vec<CatalogColumn>,
+    /// The key columns of a unique index that tells all rows apart: over NOT NULL columns, without expression and condition, checked at
+    /// once. Of several the first by name; empty without one.
+    pub unique_key: Vec<String>,
     /// What the log holds of old rows, as set. Whether it works: the columns' `in_replica_identity`.
     #[serde(deserialize_with = "replica_identity")]
     pub replica_identity: ReplicaIdentity,
@@ -257,6 +260,9 @@ SELECT c.oid::bigint AS id,
        (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
            AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' LIMIT 1) AS extension,
+       (SELECT coalesce(json_agg(a.attname ORDER BY array_position(u.indkey::int2[], a.attnum)), '[]')
+          FROM pg_attribute a
+         WHERE a.attrelid = c.oid AND array_position(u.indkey::int2[], a.attnum) < u.indnkeyatts) AS unique_key,
        (SELECT coalesce(json_agg(i.inhparent::bigint ORDER BY i.inhseqno), '[]')
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
        (SELECT coalesce(json_agg(json_build_object(
@@ -283,6 +289,14 @@ SELECT c.oid::bigint AS id,
                                   ELSE n.nspname END AS shown) s
   LEFT JOIN pg_am m ON m.oid = c.relam
   LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisprimary
+  LEFT JOIN LATERAL (
+        SELECT x.indkey, x.indnkeyatts FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+         WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indimmediate
+           AND x.indpred IS NULL AND x.indexprs IS NULL
+           AND NOT EXISTS (SELECT FROM pg_attribute a
+                            WHERE a.attrelid = c.oid AND array_position(x.indkey::int2[], a.attnum) < x.indnkeyatts
+                              AND (NOT a.attnotnull OR a.attgenerated <> ''))
+         ORDER BY i.relname LIMIT 1) u ON true
   LEFT JOIN pg_index r ON r.indrelid = c.oid AND r.indisvalid AND r.indimmediate
    AND CASE c.relreplident WHEN 'd' THEN r.indisprimary WHEN 'i' THEN r.indisreplident
             ELSE false END

@@ -232,6 +232,9 @@ async fn attempt(
 
 /// A server that answers within this time is near: it needs no large window to be read at full speed.
 const NEAR: Duration = Duration::from_millis(1);
+/// The largest segment that a server sends: several fit into the smallest window. A window smaller than a segment, which on the
+/// loopback may have 64 KiB, is filled by the server's persist timer only: a few times a second.
+const SEGMENT_BYTES: u32 = 4 << 10;
 
 async fn dial(options: &ConnectOptions, session: Session) -> Result<BoxedStream, ConnectError> {
     let ConnectOptions { host, port, .. } = options;
@@ -267,14 +270,15 @@ async fn dial_sql(address: SocketAddr) -> io::Result<BoxedStream> {
 }
 
 async fn dial_replication(address: SocketAddr) -> io::Result<BoxedStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
     let begun = Instant::now();
     let (stream, pace) = if address.ip().is_loopback() {
-        // Before the handshake: its segments take their size from the first window that it sees.
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Before the handshake: the server takes the first window that it sees for the largest.
         socket.set_recv_buffer_size(PaceLimits::SAME_MACHINE.window_bytes)?;
         (socket.connect(address).await?, PaceLimits::SAME_MACHINE)
     } else {
-        let stream = TcpStream::connect(address).await?;
+        let stream = socket.connect(address).await?;
         if begun.elapsed() < NEAR {
             SockRef::from(&stream)
                 .set_recv_buffer_size(PaceLimits::NETWORK.window_bytes as usize)?;
@@ -363,5 +367,21 @@ fn remedy(error: &ServerError) -> &'static str {
         "53300" => "raise `max_connections`, or end sessions that are not needed",
         "57P03" => "wait until the server is up",
         _ => "see the log of the server",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_sends_segments_that_fit_into_the_smallest_window() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialed, accepted) = tokio::join!(dial_replication(address), listener.accept());
+        let (server, _) = accepted.unwrap();
+        let segment = SockRef::from(&server).tcp_mss().unwrap();
+        drop(dialed.unwrap());
+        assert!(segment <= PaceLimits::SAME_MACHINE.window_bytes / 4, "{segment}");
     }
 }

@@ -181,7 +181,10 @@ impl ChunkReader for SnapshotReader {
     ) -> Result<CopyStream<'a>, Error> {
         self.assert_not_rewritten(table).await?;
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
-        let sql = copy_sql(chunk, &columns, format, table.row_filter.as_deref());
+        // A query may read generated columns; `COPY table (…)` refuses to.
+        let is_computed = table.columns.iter().any(|column| column.generated);
+        let filter = table.row_filter.as_deref().or_else(|| is_computed.then_some("true"));
+        let sql = copy_sql(chunk, &columns, format, filter);
         self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
         // The end of the binary form is a message that is no row.
         let no_rows = u64::from(format == CopyFormat::Binary);

@@ -9,8 +9,10 @@ use super::preflight::SourceProblem;
 use super::publication::{self, Publication};
 use super::slot::{self, SlotState};
 use super::slot_problem::{self, Expected, SlotProblem};
+use super::tables::table;
 use super::{
-    ConnectOptions, PostgresSourceOptions, Session, SqlClient, Wire, preflight, problem, tables,
+    ConnectOptions, PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight,
+    problem, tables,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind};
@@ -38,12 +40,19 @@ pub(super) async fn look(
 ) -> Result<Look, Error> {
     let publication =
         publication::read(client, &options.publication).await.map_err(problem::from_query)?;
-    let problems = preflight::check(client, captured, &options.slot, publication.as_ref())
+    let mut problems = preflight::check(client, captured, &options.slot, publication.as_ref())
         .await
         .map_err(problem::from_query)?;
+    if options.snapshot == SnapshotMode::RowsOnly {
+        problems.retain(|problem| !matches!(problem, SourceProblem::NoReplicaIdentity { .. }));
+    }
+    let generated = options.generated_columns;
     let rule = |table| publication.as_ref().and_then(|found| found.rule(table));
-    let mut tables: Vec<_> =
-        captured.tables.iter().map(|table| Arc::new(tables::table(table, rule(table)))).collect();
+    let mut tables: Vec<_> = captured
+        .tables
+        .iter()
+        .map(|found| Arc::new(table(found, rule(found), generated)))
+        .collect();
     tables::describe_types(client, &mut tables).await?;
     let types = Arc::new(tables::read_types(client).await?);
     Ok(Look { tables, types, publication, problems })
@@ -65,7 +74,7 @@ pub(super) async fn assert_unaltered(
         .iter()
         .map(|table| {
             let rule = publication.as_ref().and_then(|found| found.rule(table));
-            (table.id, tables::table(table, rule))
+            (table.id, tables::table(table, rule, options.generated_columns))
         })
         .collect();
     let columns = |table: &Table| -> Vec<_> {
@@ -107,6 +116,9 @@ pub(super) async fn slot(
     checkpoint: &Checkpoint,
     system_id: &str,
 ) -> Result<(Option<SlotState>, Option<SlotProblem>), Error> {
+    if options.snapshot == SnapshotMode::RowsOnly {
+        return Ok((None, None));
+    }
     let state = slot::state(client, &options.slot).await.map_err(problem::from_query)?;
     let expected = Expected {
         slot: &options.slot,

@@ -23,7 +23,7 @@ pub(super) fn interrupted(
     let (found, reasons): (BTreeSet<_>, Vec<_>) = tables
         .iter()
         .filter_map(|table| {
-            let reason = interruption(table, checkpoint.tables.get(&table.name)?)?;
+            let reason = interruption(table, checkpoint.tables.get(&table.name)?, mode)?;
             Some((table.name.clone(), format!("`{}` {reason}", table.name)))
         })
         .unzip();
@@ -46,10 +46,14 @@ pub(super) fn interrupted(
 }
 
 /// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
-fn interruption(table: &Table, sync: &TableSync) -> Option<&'static str> {
+fn interruption(table: &Table, sync: &TableSync, mode: SnapshotMode) -> Option<&'static str> {
     let TableSync::Synced { origin, .. } = sync else { return None };
     if origin.relation != table.id {
         return Some("is another table than the one that was copied");
+    }
+    if mode == SnapshotMode::RowsOnly {
+        // Of no interest: no log is read.
+        return None;
     }
     (!table.published_by.contains(&origin.published_by))
         .then_some("was, or is, taken out of the publication")

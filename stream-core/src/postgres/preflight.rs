@@ -124,6 +124,21 @@ pub enum SourceProblem {
         /// The columns.
         columns: Vec<String>,
     },
+    /// Changes would come under names that nobody copies.
+    #[error(
+        "publication `{publication}` sends changes of partitions under the names of their roots \
+         (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
+         (`publicationName`)",
+        names(.tables)
+    )]
+    ViaPartitionRoot {
+        /// The publication.
+        publication: String,
+        /// The partitions.
+        tables: Vec<TableName>,
+        /// The statement to run.
+        sql: String,
+    },
     /// The server is a standby of a version that cannot decode.
     #[error(
         "the server is a standby, and a standby of PostgreSQL {version} cannot decode its log \
@@ -160,6 +175,7 @@ impl SourceProblem {
             | Self::NotReadable { .. }
             | Self::RowSecurity { .. }
             | Self::KeyExcluded { .. }
+            | Self::ViaPartitionRoot { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
         }
@@ -189,6 +205,7 @@ pub async fn check(
         .is_none_or(|publication| publication.operations.update || publication.operations.delete);
     let mut problems = server.problems();
     problems.extend(table_problems(captured, &server.role, needs_identity));
+    problems.extend(publication.and_then(|publication| via_root(captured, publication)));
     Ok(problems)
 }
 
@@ -301,6 +318,21 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
         problems.push(SourceProblem::LargeObjects);
     }
     problems
+}
+
+/// Partitions whose changes come under another name.
+fn via_root(captured: &Captured, publication: &Publication) -> Option<SourceProblem> {
+    let is_renamed = |table: &&CapturedTable| {
+        publication.comes_as(table).is_some_and(|name| *name != table.name)
+    };
+    let tables: Vec<_> =
+        captured.tables.iter().filter(is_renamed).map(|table| table.name.clone()).collect();
+    let name = Ident(&publication.name);
+    (!tables.is_empty()).then(|| SourceProblem::ViaPartitionRoot {
+        publication: publication.name.clone(),
+        tables,
+        sql: format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = false)"),
+    })
 }
 
 /// The statements that let us read the tables.

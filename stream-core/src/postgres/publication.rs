@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::capture::{Captured, CapturedTable};
+use super::catalog::{CatalogColumn, Generated};
 use super::query::{QueryError, execute, json_rows};
 use crate::relation::TableName;
 use crate::sql::{Ident, list};
@@ -52,6 +53,8 @@ pub struct Publication {
     pub all_tables: bool,
     /// Whether changes of partitions come under the name of the published root.
     pub via_partition_root: bool,
+    /// Whether it publishes stored generated columns where no list of columns says otherwise (18 and later).
+    pub generated_columns: bool,
     /// Which operations it publishes.
     pub operations: Operations,
     /// The tables that it lists.
@@ -93,31 +96,52 @@ pub struct Rule<'a> {
     pub row_filter: Option<&'a str>,
     /// The published columns; `None`: all.
     pub columns: Option<&'a [String]>,
+    /// Whether stored generated columns are published where `columns` does not say.
+    pub generated_columns: bool,
+}
+
+impl Rule<'_> {
+    /// Whether the log has the values of a column.
+    pub(super) fn publishes(&self, column: &CatalogColumn) -> bool {
+        match (column.generated, self.columns) {
+            (Some(Generated::Virtual), _) => false,
+            (_, Some(listed)) => listed.contains(&column.name),
+            (Some(Generated::Stored), None) => self.generated_columns,
+            (None, None) => true,
+        }
+    }
 }
 
 impl Publication {
     /// How it publishes a table; `None`: not at all.
     #[must_use]
     pub fn rule(&self, table: &CapturedTable) -> Option<Rule<'_>> {
-        if self.all_tables {
-            return Some(Rule::default());
-        }
-        let listed = |name: &TableName| self.tables.iter().find(|listed| listed.name == *name);
-        let by_schema = |name: &TableName| self.schemas.contains(&name.schema);
-        // Being part of a published table is being published.
-        let uppermost = table
-            .ancestors
-            .iter()
-            .rev()
-            .chain([&table.name])
-            .find(|&name| listed(name).is_some() || by_schema(name))?;
-        // The conditions that count are those of the table under whose name a change comes.
-        let name = if self.via_partition_root { uppermost } else { &table.name };
-        let own = listed(name).filter(|_| !by_schema(name));
-        Some(own.map_or_else(Rule::default, |own| Rule {
+        let whole = Rule { generated_columns: self.generated_columns, ..Rule::default() };
+        let name = self.comes_as(table)?;
+        let own = self.listed(name).filter(|_| !self.has_schema_of(name));
+        Some(own.map_or(whole, |own| Rule {
             row_filter: own.row_filter.as_deref(),
             columns: own.columns.as_deref(),
+            ..whole
         }))
+    }
+
+    /// The table under whose name, and under whose conditions, a table's changes come; `None`: they do not.
+    pub(super) fn comes_as<'a>(&self, table: &'a CapturedTable) -> Option<&'a TableName> {
+        let publishes = |name: &&TableName| {
+            self.all_tables || self.listed(name).is_some() || self.has_schema_of(name)
+        };
+        // Being part of a published table is being published.
+        let uppermost = table.ancestors.iter().rev().chain([&table.name]).find(publishes)?;
+        Some(if self.via_partition_root { uppermost } else { &table.name })
+    }
+
+    fn listed(&self, name: &TableName) -> Option<&ListedTable> {
+        self.tables.iter().find(|listed| listed.name == *name)
+    }
+
+    fn has_schema_of(&self, name: &TableName) -> bool {
+        self.schemas.contains(&name.schema)
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
@@ -314,8 +338,10 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
     let what = "read the publication";
     let version = "SELECT current_setting('server_version_num')";
     let versions: Vec<u32> = json_rows(client, what, version, &[]).await?;
+    let since = |wanted| versions.first().is_some_and(|&version| version >= wanted);
+    let generated = if since(180_000) { "p.pubgencols = 's'" } else { "false" };
     // Row filters, column lists and schemas came with 15.
-    let (restrictions, schemas) = if versions.first().is_some_and(|&version| version >= 150_000) {
+    let (restrictions, schemas) = if since(150_000) {
         (
             "'row_filter', pg_get_expr(r.prqual, r.prrelid),
              'columns', (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
@@ -331,6 +357,7 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
         "SELECT json_build_object(
            'id', p.oid::bigint, 'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
+           'generated_columns', {generated},
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,
                                            'delete', p.pubdelete, 'truncate', p.pubtruncate),
            'tables', (SELECT coalesce(json_agg(json_build_object(

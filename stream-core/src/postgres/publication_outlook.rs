@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::capture::Captured;
 use super::publication::{AutoCreate, Publication, PublicationError, add_sql, create_sql};
 use super::query::json_row;
-use super::{PostgresSourceOptions, SqlClient, problem, tables};
+use super::{PostgresSourceOptions, SnapshotMode, SqlClient, problem, tables};
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::relation::TableName;
@@ -34,7 +34,7 @@ pub(super) async fn outlook(
     captured: &Captured,
     publication: Option<&Publication>,
 ) -> Result<Option<Finding>, Error> {
-    if captured.all().next().is_none() {
+    if captured.all().next().is_none() || options.snapshot == SnapshotMode::RowsOnly {
         return Ok(None);
     }
     let rights: Rights = json_row(client, "read the role's rights", RIGHTS, &[])

@@ -170,7 +170,7 @@ pub(super) fn to_copy(
     let synced =
         |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
     let wanted = |name: &TableName| match mode {
-        SnapshotMode::Initial | SnapshotMode::InitialOnly => !synced(name),
+        SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
         SnapshotMode::Never => false,
         SnapshotMode::Always => true,
     };
@@ -192,6 +192,9 @@ impl Source for PostgresSource {
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
         self.tables = tables;
+        if self.options.generated_columns {
+            tables::say_what_is_computed(&self.captured, &self.tables);
+        }
         if let Some(publication) = &publication {
             self.note_publication(publication);
         }
@@ -217,13 +220,16 @@ impl Source for PostgresSource {
 
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
-        tables::give_identities(&client, &self.captured).await?;
-        let publication =
-            wait::for_publication(&client, &self.options, &self.captured, stats).await?;
-        self.note_publication(&publication);
+        let reads_log = self.options.snapshot != SnapshotMode::RowsOnly;
+        if reads_log {
+            tables::give_identities(&client, &self.captured).await?;
+            let publication =
+                wait::for_publication(&client, &self.options, &self.captured, stats).await?;
+            self.note_publication(&publication);
+        }
         let to_copy = self.to_copy(checkpoint);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
-        let is_new = self.confirmed_flush.is_none();
+        let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
             self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
         }
@@ -249,7 +255,7 @@ impl Source for PostgresSource {
             })
             .cloned()
             .collect();
-        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly;
+        let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly || !reads_log;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })
     }
 
@@ -376,6 +382,9 @@ impl Source for PostgresSource {
 
     async fn remove(&mut self) -> Result<(), Error> {
         self.close().await;
+        if self.options.snapshot == SnapshotMode::RowsOnly {
+            return Ok(());
+        }
         let client = self.sql().await?;
         if self.options.remove_slot {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;

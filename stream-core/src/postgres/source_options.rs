@@ -18,6 +18,9 @@ pub enum SnapshotMode {
     Never,
     /// All, at every start.
     Always,
+    /// Those that were not copied yet, and nothing else: no log is read, and neither slot nor publication is made. Tables that are
+    /// left over by a run that ended early are copied as they are at the next.
+    RowsOnly,
 }
 
 /// Which protocol the plugin speaks, and when it sends a transaction.
@@ -81,6 +84,8 @@ pub struct PostgresSourceOptions {
     pub readers: usize,
     /// Whether the last table with rows is found before the snapshot is copied, for sinks that mark the last row of all.
     pub finds_last_table: bool,
+    /// Whether generated columns are captured where the log has them, for sinks that do not compute them.
+    pub generated_columns: bool,
     /// How long the server may go without a sign of life, at most; less when its
     /// `wal_sender_timeout` asks for it.
     pub confirm_interval: Duration,
@@ -106,6 +111,7 @@ impl PostgresSourceOptions {
             plugin: PluginOptions::default(),
             readers: 2,
             finds_last_table: false,
+            generated_columns: false,
             confirm_interval: Duration::from_secs(10),
             look_interval: Duration::from_secs(30),
         }

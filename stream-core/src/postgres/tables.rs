@@ -43,22 +43,27 @@ WHERE t.oid >= 10000 AND t.typtype <> 'p' AND (
     OR coalesce(e.oid, t.oid) IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)
     OR t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0))";
 
-/// A captured table as the engine knows it, under what the publication says of it.
-pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>) -> Table {
-    let listed = rule.as_ref().and_then(|rule| rule.columns);
-    let columns: Vec<_> = captured
+/// A captured table as the engine knows it, under what the publication says of it. `generated`: with those generated columns whose
+/// values the log has.
+pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>, generated: bool) -> Table {
+    let is_logged = |column: &&CatalogColumn| rule.is_some_and(|rule| rule.publishes(column));
+    let mut columns: Vec<_> = captured
         .columns
         .iter()
-        .filter(|column| listed.is_none_or(|listed| listed.contains(&column.name)))
-        .map(table_column)
+        .filter(|column| rule.is_none_or(|rule| rule.publishes(column)))
+        .chain(captured.generated.iter().filter(|_| generated).filter(is_logged))
         .collect();
+    columns.sort_by_key(|column| column.number);
+    let is_left_out = |name: &&String| columns.iter().all(|column| column.name != **name);
+    let left_out = captured.left_out_columns.iter().filter(is_left_out).cloned().collect();
     Table {
         id: captured.id,
         name: captured.name.clone(),
         root: captured.root().cloned(),
-        left_out: captured.left_out_columns.clone(),
-        columns,
+        left_out,
+        columns: columns.into_iter().map(table_column).collect(),
         primary_key: captured.primary_key.clone(),
+        unique_key: captured.unique_key.clone(),
         has_ctid: captured.by_ctid,
         identity_columns: captured.identity_columns.clone(),
         replica_identity: captured.replica_identity,
@@ -82,6 +87,7 @@ fn table_column(column: &CatalogColumn) -> TableColumn {
             Some(CatalogIdentity::Always) => Identity::Always,
             Some(CatalogIdentity::ByDefault) => Identity::ByDefault,
         },
+        generated: column.generated.is_some(),
     }
 }
 
@@ -154,6 +160,23 @@ pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> 
         );
     }
     Ok(())
+}
+
+/// Names generated columns that no event has, because the log does not have them.
+pub(super) fn say_what_is_computed(captured: &Captured, tables: &[Arc<Table>]) {
+    for (captured, table) in captured.tables.iter().zip(tables) {
+        let is_missing = |column: &&CatalogColumn| table.left_out.contains(&column.name);
+        let missing = captured.generated.iter().filter(is_missing);
+        let missing: Vec<_> = missing.map(|column| column.name.as_str()).collect();
+        if !missing.is_empty() {
+            tracing::info!(
+                table = %table.name,
+                columns = missing.join(", "),
+                "generated columns are left out, of the snapshot too, because the log does not have them: PostgreSQL 18 logs \
+                 stored ones for a publication with `publish_generated_columns = stored`, and virtual ones never"
+            );
+        }
+    }
 }
 
 /// Refuses a publication that leaves out captured tables.

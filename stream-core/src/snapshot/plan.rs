@@ -67,11 +67,17 @@ pub fn copy_sql<C: AsRef<str>>(
     let place = (format == CopyFormat::PlacedText).then_some(Ident("ctid"));
     let columns =
         list(place.into_iter().chain(columns.iter().map(|column| Ident(column.as_ref()))));
+    let is_sorted = format == CopyFormat::SortedText;
     let (format, is_query) = match format {
         CopyFormat::Binary => ("binary", false),
         CopyFormat::Text => ("text", false),
         // The list of columns of a table knows only its own.
-        CopyFormat::PlacedText => ("text", true),
+        CopyFormat::PlacedText | CopyFormat::SortedText => ("text", true),
+    };
+    // By bytes: a collation may take different rows for equal.
+    let order = match is_sorted {
+        true => format!(" ORDER BY ROW({columns})::text COLLATE \"C\""),
+        false => String::new(),
     };
     let mut conditions = Vec::new();
     if let Range::Pages { from, to } = chunk.range {
@@ -88,7 +94,7 @@ pub fn copy_sql<C: AsRef<str>>(
         if columns.is_empty() { table } else { format!("{table} ({columns})") }
     } else {
         let conditions = conditions.join(" AND ");
-        format!("(SELECT {columns} FROM ONLY {table} WHERE {conditions})")
+        format!("(SELECT {columns} FROM ONLY {table} WHERE {conditions}{order})")
     };
     format!("COPY {rows} TO STDOUT WITH (FORMAT {format})")
 }
@@ -210,6 +216,11 @@ mod tests {
             copy_sql(&middle, &["x"], CopyFormat::PlacedText, None),
             "COPY (SELECT \"ctid\", \"x\" FROM ONLY \"S\".\"a\"\"b\" \
              WHERE ctid >= '(3,0)'::tid AND ctid < '(7,0)'::tid) TO STDOUT WITH (FORMAT text)"
+        );
+        assert_eq!(
+            copy_sql(&whole, &["x", "y"], CopyFormat::SortedText, None),
+            "COPY (SELECT \"x\", \"y\" FROM ONLY \"S\".\"a\"\"b\" WHERE true \
+             ORDER BY ROW(\"x\", \"y\")::text COLLATE \"C\") TO STDOUT WITH (FORMAT text)"
         );
     }
 

@@ -3,6 +3,7 @@
 //! In: a request of one or more events. Out: its delivery, or the reason why there will be none. Never follows a redirect, never uses
 //! a proxy, and reads no more of an answer than a little.
 
+mod credentials;
 mod failure;
 mod request;
 
@@ -21,6 +22,7 @@ use stream_core::retry::Backoff;
 use stream_core::stats::Stats;
 use tokio::time::{sleep, timeout};
 
+use self::credentials::{Credentials, Current};
 use self::failure::Failure;
 use super::answer::{Pace, SHOWN_BYTES, Verdict, judge, retry_after, shown};
 use super::error::{DeliveryError, EndpointError, EventName};
@@ -52,7 +54,7 @@ pub(super) struct Endpoint {
     retry_delay: Duration,
     max_in_flight: NonZeroUsize,
     batch_size: NonZeroUsize,
-    secrets: Vec<String>,
+    credentials: Credentials,
     trouble: Trouble,
 }
 
@@ -72,6 +74,7 @@ impl Endpoint {
         let EndpointOptions {
             url,
             headers,
+            reread,
             connect_timeout,
             read_timeout,
             retry_limit,
@@ -85,10 +88,6 @@ impl Endpoint {
         let url = parse_url(&url)?;
         addresses.check(&url).map_err(EndpointError::Forbidden)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let secrets = headers.map().values().filter_map(|value| value.to_str().ok());
-        // A word of the value alone can be the secret: `Bearer …`.
-        let secrets = secrets.flat_map(str::split_whitespace).filter(|word| word.len() > 5);
-        let secrets = secrets.map(str::to_owned).collect();
         let mut client = Client::builder()
             .tls_backend_preconfigured(tls(&url, verify_hostname, ca)?)
             .dns_resolver(Guard(Arc::new(addresses)))
@@ -97,7 +96,6 @@ impl Endpoint {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("stream-worker/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers.map().clone())
             .pool_max_idle_per_host(max_in_flight.get());
         if let Some(limit) = connect_timeout {
             client = client.connect_timeout(limit);
@@ -115,7 +113,7 @@ impl Endpoint {
             retry_delay: retry_backoff_delay.max(SHORTEST_DELAY),
             max_in_flight,
             batch_size,
-            secrets,
+            credentials: Credentials::new(headers, reread),
             trouble: Trouble::new(stats),
         })
     }
@@ -195,7 +193,9 @@ impl Endpoint {
         body: Bytes,
     ) -> Result<Ended, DeliveryError> {
         let size = body.len();
-        let request = self.client.post(self.url.clone()).headers(headers).body(body.clone());
+        let used = self.credentials.current();
+        let request = self.client.post(self.url.clone()).headers(used.headers.clone());
+        let request = request.headers(headers).body(body.clone());
         let sent = match self.read_timeout {
             None => request.send().await.map_err(Failure::of),
             Some(limit) => {
@@ -217,7 +217,7 @@ impl Endpoint {
                 return Ok(Ended::Again { pace, after: None, reason: failure.to_string() });
             }
         };
-        self.read(events, response, &body).await
+        self.read(events, response, &body, &used).await
     }
 
     async fn read(
@@ -225,6 +225,7 @@ impl Endpoint {
         events: &[Outgoing],
         response: Response,
         body: &[u8],
+        used: &Arc<Current>,
     ) -> Result<Ended, DeliveryError> {
         let status = response.status();
         let verdict = judge(status);
@@ -237,7 +238,7 @@ impl Endpoint {
         // Only the host: what follows it may be secret.
         let location =
             header(LOCATION).and_then(|to| self.url.join(to).ok()).map(|to| name_of(&to));
-        let text = shown(&text_of(response).await, body, &self.secrets);
+        let text = shown(&text_of(response).await, body, &names(events), &used.secrets);
         let answer = match location {
             Some(location) => format!("status {status} to {location}: {text}"),
             None => format!("status {status}: {text}"),
@@ -246,11 +247,9 @@ impl Endpoint {
             Verdict::Delivered => Ok(Ended::Delivered),
             Verdict::TooLarge => Ok(Ended::TooLarge { answer }),
             Verdict::Again(pace) => {
-                let hint = match pace {
-                    Pace::Growing => "",
-                    Pace::Slow => {
-                        "; check the credentials in `headers` and the rights that go with them"
-                    }
+                let (pace, hint) = match pace {
+                    Pace::Growing => (pace, ""),
+                    Pace::Slow => self.credentials.refused(used).await,
                 };
                 Ok(Ended::Again { pace, after, reason: format!("{answer}{hint}") })
             }
@@ -274,6 +273,18 @@ fn name(events: &[Outgoing]) -> EventName {
         size_bytes: 0,
         others: 0,
     })
+}
+
+/// The names of the events' tables and columns.
+fn names(events: &[Outgoing]) -> Vec<&str> {
+    let relations = events.iter().filter_map(|outgoing| outgoing.event.relation.as_deref());
+    relations
+        .flat_map(|relation| {
+            let columns = relation.columns.iter().map(|column| &column.name);
+            columns.chain([&relation.name.schema, &relation.name.name])
+        })
+        .map(String::as_str)
+        .collect()
 }
 
 /// The beginning of an answer's text. Reads on a little, so that the connection can be used again, and not for long.

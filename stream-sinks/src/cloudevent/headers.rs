@@ -2,6 +2,9 @@
 //!
 //! In: names and templates. Out: headers that cannot break a request, whose values are never shown.
 
+use std::fmt;
+use std::sync::Arc;
+
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that belong to the request, beside those that begin with `ce-`.
@@ -98,6 +101,32 @@ impl Headers {
 
     pub(super) const fn map(&self) -> &HeaderMap {
         &self.0
+    }
+
+    pub(super) fn into_map(self) -> HeaderMap {
+        self.0
+    }
+}
+
+/// Reads the headers again; gives `None` when it cannot.
+#[derive(Clone)]
+pub struct Reread(Arc<dyn Fn() -> Option<Headers> + Send + Sync>);
+
+impl Reread {
+    /// Headers come from `read`, which may wait for files.
+    #[must_use]
+    pub fn new(read: impl Fn() -> Option<Headers> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(super) fn headers(&self) -> Option<Headers> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reread")
     }
 }
 

@@ -17,6 +17,7 @@ mod identity;
 
 mod answer;
 mod delivery;
+mod echo;
 mod endpoint;
 pub mod error;
 pub mod guard;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::endpoint::parse_url;
 use super::error::EndpointError;
 use super::guard::Addresses;
-use super::headers::Headers;
+use super::headers::{Headers, Reread};
 
 /// How an endpoint is called.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct EndpointOptions {
     pub url: String,
     /// Further headers of every request.
     pub headers: Headers,
+    /// Where they are read again when the endpoint does not accept them (401, 403); `None`: nowhere.
+    pub reread: Option<Reread>,
     /// Longest wait for a connection; `None`: no limit.
     pub connect_timeout: Option<Duration>,
     /// Longest wait for an answer, beside the time that a large event takes on its way; `None`: no limit.
@@ -42,6 +44,7 @@ impl EndpointOptions {
         Self {
             url: url.to_owned(),
             headers: Headers::default(),
+            reread: None,
             connect_timeout: Some(Duration::from_secs(10)),
             read_timeout: Some(Duration::from_secs(60)),
             retry_limit: None,

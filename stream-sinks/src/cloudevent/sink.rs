@@ -18,6 +18,7 @@ use stream_core::source::{Inspected, Snapshot};
 use stream_core::stats::Stats;
 use stream_core::table::Table;
 use stream_core::{Error, ErrorKind, Sink};
+use twox_hash::XxHash3_128;
 
 use super::delivery::Delivery;
 use super::encoder::{EventEncoder, EventOptions};
@@ -89,6 +90,10 @@ impl Buffer {
 
 impl Sink for CloudEventSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let columns = source.tables.iter().flat_map(|table| &table.columns);
+        for absent in self.events.transforms.absent(columns.map(|column| column.name.as_str())) {
+            tracing::warn!("{absent}");
+        }
         self.encoder = Some(EventEncoder::new(self.events.clone(), source, checkpoint.position));
         Ok(())
     }
@@ -107,10 +112,10 @@ impl Sink for CloudEventSink {
 
     fn copy_format(&self, table: &Table) -> CopyFormat {
         // Where there is a key, nobody asks for the place, and it costs time.
-        if table.primary_key.is_empty() && table.has_ctid {
-            CopyFormat::PlacedText
-        } else {
-            CopyFormat::Text
+        match (table.primary_key.is_empty(), table.has_ctid) {
+            (false, _) => CopyFormat::Text,
+            (true, true) => CopyFormat::PlacedText,
+            (true, false) => CopyFormat::SortedText,
         }
     }
 
@@ -133,18 +138,15 @@ impl Sink for CloudEventSink {
             .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
         let mut rows = Rows::new(columns);
         let mut count = 0_u64;
+        let mut equal = 0_u64;
         let mut held: Option<Row> = None;
         while let Some(piece) = copy.data.next().await {
             rows.push(&piece?.bytes);
             while let Some(tuple) = rows.next_row()? {
-                let row = match (is_placed, table.primary_key.is_empty()) {
-                    (true, _) => placed(tuple),
-                    (false, false) => Row { tuple, place: Vec::new() },
-                    // Neither key nor place: its number is all there is.
-                    (false, true) => {
-                        let place = format!("{}.{count}", copy.chunk.ordinal).into_bytes();
-                        Row { tuple, place }
-                    }
+                let row = match copy.format {
+                    CopyFormat::PlacedText => placed(tuple),
+                    CopyFormat::SortedText => counted(tuple, held.as_ref(), &mut equal),
+                    CopyFormat::Text | CopyFormat::Binary => Row { tuple, place: Vec::new() },
                 };
                 count += 1;
                 if let Some(before) = held.replace(row) {
@@ -221,6 +223,14 @@ fn placed(tuple: Tuple) -> Row {
         TupleData::Null | TupleData::UnchangedToast => Vec::new(),
     };
     Row { place, tuple: rest }
+}
+
+/// A row whose place is its number among the rows that are equal to it; `equal` is that of the row before.
+fn counted(tuple: Tuple, before: Option<&Row>, equal: &mut u64) -> Row {
+    let is_equal = before.is_some_and(|before| before.tuple == tuple);
+    *equal = if is_equal { *equal + 1 } else { 0 };
+    let hash = XxHash3_128::oneshot(tuple.as_bytes());
+    Row { place: format!("{hash:032x}.{equal}").into_bytes(), tuple }
 }
 
 fn unprepared() -> Error {

@@ -48,9 +48,11 @@ impl<'a> Reader<'a> {
         let minutes = self.take(b':').then(|| self.number())??;
         let seconds = self.take(b':').then(|| self.number())??;
         let fraction = self.fraction_us()?;
+        if minutes >= 60 || seconds >= 60 {
+            return None;
+        }
         let rest = (minutes * 60 + seconds) * 1_000_000 + fraction;
-        let is_clock = minutes < 60 && seconds < 60;
-        hours.checked_mul(3_600_000_000)?.checked_add(rest).filter(|_| is_clock)
+        hours.checked_mul(3_600_000_000)?.checked_add(rest)
     }
 
     /// `+HH`, `+HH:MM` or `+HH:MM:SS`, in microseconds; without any: 0.
@@ -68,7 +70,7 @@ impl<'a> Reader<'a> {
                 seconds += self.number()? * unit;
             }
         }
-        (seconds < 86_400 * 2).then_some(sign * seconds * 1_000_000)
+        (seconds < 86_400 * 2).then(|| sign * seconds * 1_000_000)
     }
 
     /// `YYYY-MM-DD`. Whether it is before Christ stands at the end of the whole value.

@@ -38,6 +38,8 @@ pub(crate) struct TablePlan {
     columns: Vec<ColumnPlan>,
     /// Places of the key's columns, in the key's order; empty without a key.
     pub(crate) key: Vec<usize>,
+    /// Where somebody chose that key: places of the columns that tell rows apart; empty where none do.
+    identity: Option<Vec<usize>>,
 }
 
 #[derive(Debug)]
@@ -81,8 +83,13 @@ impl TablePlan {
             .zip(shown)
             .map(|(column, is_shown)| ColumnPlan::new(&name, column, is_shown, rules))
             .collect();
-        let key = key(relation, table, rules.keys.of(&name));
-        Self { relation: Arc::clone(relation), name, columns, key }
+        let own = key(relation, table);
+        let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+        let (key, identity) = match rules.keys.of(&name) {
+            Some(chosen) => (chosen.iter().filter_map(place).collect(), Some(own)),
+            None => (own, None),
+        };
+        Self { relation: Arc::clone(relation), name, columns, key, identity }
     }
 
     /// A type of the table's that neither every server has nor the catalogue, as far as it is known here.
@@ -132,7 +139,24 @@ impl TablePlan {
         row: &'a Tuple,
         only_identity: bool,
     ) -> impl Iterator<Item = KeyValue<'a>> {
-        self.key.iter().map(move |&at| {
+        self.values(&self.key, row, only_identity)
+    }
+
+    /// The values that tell a row from all others, where those of its key may not; `None`: those of its key do.
+    pub(crate) fn identity_values<'a>(
+        &'a self,
+        row: &'a Tuple,
+    ) -> Option<impl Iterator<Item = KeyValue<'a>>> {
+        self.identity.as_deref().map(|identity| self.values(identity, row, false))
+    }
+
+    fn values<'a>(
+        &'a self,
+        places: &'a [usize],
+        row: &'a Tuple,
+        only_identity: bool,
+    ) -> impl Iterator<Item = KeyValue<'a>> {
+        places.iter().map(move |&at| {
             let column = self.columns.get(at);
             let is_hidden = column.is_some_and(|column| column.treatment.hides());
             let is_held = !only_identity || column.is_some_and(|column| column.is_identity);
@@ -243,26 +267,26 @@ fn shown(relation: &Relation, table: Option<&Table>, filter: &TableFilter) -> Ve
         .collect()
 }
 
-/// Places of the key's columns: those that somebody chose, or those by which the log finds rows, or the primary key.
-fn key(relation: &Relation, table: Option<&Table>, chosen: Option<&[String]>) -> Vec<usize> {
+/// Places of the key's columns: those by which the log finds rows, or the primary key, or a unique index.
+fn key(relation: &Relation, table: Option<&Table>) -> Vec<usize> {
     let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-    if let Some(chosen) = chosen {
-        return chosen.iter().filter_map(place).collect();
-    }
-    let primary: Option<Vec<_>> =
-        table.and_then(|table| table.primary_key.iter().map(place).collect());
-    let primary = primary.unwrap_or_default();
+    let places = |names: fn(&Table) -> &[String]| -> Vec<_> {
+        let found: Option<_> = table.and_then(|table| names(table).iter().map(place).collect());
+        found.unwrap_or_default()
+    };
+    let primary = places(|table| &table.primary_key);
     let flagged: Vec<_> = (0..)
         .zip(&relation.columns)
         .filter(|(_, column)| column.is_key)
         .map(|(at, _)| at)
         .collect();
-    match relation.replica_identity {
+    let key = match relation.replica_identity {
         ReplicaIdentity::Full | ReplicaIdentity::Nothing => primary,
         ReplicaIdentity::Default | ReplicaIdentity::Index => {
             let is_same =
                 primary.len() == flagged.len() && flagged.iter().all(|at| primary.contains(at));
             if is_same { primary } else { flagged }
         }
-    }
+    };
+    if key.is_empty() { places(|table| &table.unique_key) } else { key }
 }

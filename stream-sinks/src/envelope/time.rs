@@ -70,10 +70,10 @@ pub(crate) fn put_time(
 /// Appends a `timetz`, in UTC. The end of the day stays what it is where no offset moves it.
 pub(crate) fn put_time_with_zone(text: &[u8], out: &mut BytesMut) -> Result<(), ValueError> {
     let mut reader = Reader(text);
-    let parts = reader.clock_us().zip(reader.offset_us());
+    let day = i64::try_from(DAY_US).unwrap_or(i64::MAX);
+    let parts = reader.clock_us().filter(|us| *us <= day).zip(reader.offset_us());
     let (us, offset) =
         parts.filter(|_| reader.0.is_empty()).ok_or(malformed("time with a time zone"))?;
-    let day = i64::try_from(DAY_US).unwrap_or(i64::MAX);
     let utc = if offset == 0 && us == day { us } else { (us - offset).rem_euclid(day) };
     out.put_u8(b'"');
     put_clock(utc, Fraction::Shortest, out);

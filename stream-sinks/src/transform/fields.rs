@@ -31,6 +31,17 @@ impl Replace {
         Ok(Self { exclude, include, renames })
     }
 
+    /// The fields that it looks for.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &str> {
+        let renamed = self.renames.iter().map(|(from, _)| from);
+        self.exclude.iter().chain(&self.include).chain(renamed).map(String::as_str)
+    }
+
+    /// The fields that it makes.
+    pub(crate) fn added(&self) -> impl Iterator<Item = &str> {
+        self.renames.iter().map(|(_, to)| to.as_str())
+    }
+
     pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
         let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         fields.0.retain(|(name, _)| {
@@ -58,6 +69,11 @@ impl Mask {
             let fields = fields.split(',').map(|field| field.trim().to_owned()).collect();
             Self { fields, replacement: settings.take("replacement") }
         })
+    }
+
+    /// The fields that it looks for.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(String::as_str)
     }
 
     pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
@@ -110,6 +126,12 @@ impl Insert {
         Ok(Self { topic, timestamp, fixed })
     }
 
+    /// The fields that it makes.
+    pub(crate) fn added(&self) -> impl Iterator<Item = &str> {
+        let fixed = self.fixed.as_ref().map(|(name, _)| name);
+        [&self.topic, &self.timestamp].into_iter().flatten().chain(fixed).map(String::as_str)
+    }
+
     pub(crate) fn apply(&self, record: &mut Record<'_>, time_ms: i64) -> Outcome {
         let Data::Object(fields) = &mut record.data else { return Outcome::Keep };
         if let Some(name) = &self.topic {
@@ -142,6 +164,11 @@ impl HeaderToValue {
         let operation = settings.required("operation")?;
         let moves = settings.word("operation", &operation, &[("move", true), ("copy", false)])?;
         Ok(Self { pairs: headers.into_iter().zip(fields).collect(), moves })
+    }
+
+    /// The fields that it makes.
+    pub(crate) fn added(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(_, field)| field.as_str())
     }
 
     pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {

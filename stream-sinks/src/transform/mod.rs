@@ -4,6 +4,7 @@
 //! through. Those of Java that have no counterpart here are refused by name. Events that no transform is asked for never
 //! come here.
 
+mod absent;
 mod fields;
 mod outbox;
 pub(crate) mod record;
@@ -92,6 +93,8 @@ pub struct Transforms(Vec<Step>);
 
 #[derive(Clone, Debug)]
 struct Step {
+    /// Where it stands.
+    path: String,
     transform: Transform,
     condition: Option<(Predicate, bool)>,
 }
@@ -211,8 +214,9 @@ fn step(
             return Err(TransformError::NoSuchType { path, name: class, known: KNOWN });
         }
     };
+    let path = settings.path().to_owned();
     settings.finish()?;
-    Ok(Step { transform, condition })
+    Ok(Step { path, transform, condition })
 }
 
 /// The predicate that a transform names, and whether it is turned round.

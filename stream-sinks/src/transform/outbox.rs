@@ -152,10 +152,15 @@ impl Outbox {
         Outcome::Keep
     }
 
+    /// The columns that make a table an outbox.
+    pub(crate) fn columns(&self) -> [&str; 2] {
+        [&self.id, &self.payload]
+    }
+
     /// Whether the event is of a table that has the columns.
     fn is_outbox(&self, record: &Record<'_>) -> bool {
-        let mut wanted = [&self.id, &self.payload].into_iter();
-        wanted.all(|name| record.columns.iter().any(|column| column.name == *name))
+        let mut wanted = self.columns().into_iter();
+        wanted.all(|name| record.columns.iter().any(|column| column.name == name))
     }
 
     /// The payload, with the columns that are placed beside it.

@@ -62,6 +62,11 @@ impl Unwrap {
         Ok(Self { deleted, fields, headers })
     }
 
+    /// The fields that it adds to a row.
+    pub(crate) fn added(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|added| added.name.as_str()).chain(["__deleted"])
+    }
+
     pub(crate) fn apply(&self, record: &mut Record<'_>) -> Outcome {
         let Data::Object(envelope) = &record.data else { return Outcome::Keep };
         // A message has no rows.

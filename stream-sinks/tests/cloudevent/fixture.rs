@@ -40,6 +40,7 @@ fn column(name: &str, type_oid: u32, type_name: &str) -> TableColumn {
         binary_safe: true,
         not_null: true,
         identity: Identity::None,
+        generated: false,
     }
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn table() -> Table {
         columns: vec![column("id", 23, "integer"), column("note", 25, "text")],
         left_out: Vec::new(),
         primary_key: vec!["id".to_owned()],
+        unique_key: Vec::new(),
         has_ctid: true,
         identity_columns: vec!["id".to_owned()],
         replica_identity: ReplicaIdentity::Default,

@@ -8,6 +8,8 @@
 
 mod answers;
 mod fixture;
+mod http2;
+mod large;
 mod modes;
 mod order;
 mod sdk;

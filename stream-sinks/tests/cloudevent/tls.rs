@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -11,19 +13,20 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use crate::fixture::{deliver, options};
 use crate::server::{OK, Server};
 
-/// An authority.
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+/// An authority of this name.
+pub(crate) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server with a certificate of `authority` for `name`.
-async fn server(
+/// What a server needs that has a certificate of `authority` for `name`.
+pub(crate) fn config(
     authority: &CertifiedIssuer<'static, KeyPair>,
     name: &str,
     is_expired: bool,
-) -> Server {
+) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     if is_expired {
@@ -32,12 +35,20 @@ async fn server(
     }
     let certificate = params.signed_by(&key, authority).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+        .unwrap()
+}
+
+async fn server(
+    authority: &CertifiedIssuer<'static, KeyPair>,
+    name: &str,
+    is_expired: bool,
+) -> Server {
+    let config = config(authority, name, is_expired);
     Server::start_with(Some(TlsAcceptor::from(Arc::new(config))), |_, _| OK).await
 }
 
@@ -56,7 +67,7 @@ async fn outcome(
 
 #[tokio::test]
 async fn a_certificate_of_the_named_authority_holds() {
-    let authority = authority();
+    let authority = authority("ours");
     let server = server(&authority, "localhost", false).await;
     outcome(&server, Some(&authority), true).await.unwrap();
     assert_eq!(server.received().len(), 1);
@@ -64,24 +75,24 @@ async fn a_certificate_of_the_named_authority_holds() {
 
 #[tokio::test]
 async fn one_that_does_not_hold_is_told_and_nothing_is_sent() {
-    let (ours, theirs) = (authority(), authority());
-    for (name, is_expired, trusted) in [
-        ("localhost", false, Some(&theirs)),
-        ("localhost", true, Some(&ours)),
-        ("elsewhere.example", false, Some(&ours)),
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    for (name, is_expired, trusted, reason) in [
+        ("localhost", false, Some(&theirs), "UnknownIssuer"),
+        ("localhost", true, Some(&ours), "certificate expired"),
+        ("elsewhere.example", false, Some(&ours), "certificate not valid for name"),
     ] {
         let server = server(&ours, name, is_expired).await;
         let told = outcome(&server, trusted, true).await.unwrap_err();
         assert!(told.contains("in 2 attempts"), "{told}");
         assert!(told.contains("its certificate cannot be trusted"), "{told}");
-        assert!(told.contains("`caSecret`"), "{told}");
+        assert!(told.contains("`caSecret`") && told.contains(reason), "{told}");
         assert!(server.received().is_empty());
     }
 }
 
 #[tokio::test]
 async fn a_wrong_name_is_passed_over_where_the_user_says_so_and_nothing_else() {
-    let (ours, theirs) = (authority(), authority());
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
     let server = server(&ours, "elsewhere.example", false).await;
     outcome(&server, Some(&ours), false).await.unwrap();
     let told = outcome(&server, Some(&theirs), false).await.unwrap_err();

@@ -3,5 +3,6 @@
 mod cases;
 mod changes;
 mod server;
+mod tables;
 mod transforms;
 mod values;

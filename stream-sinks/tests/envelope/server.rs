@@ -111,6 +111,7 @@ pub(crate) async fn stream(database: &TestDatabase<'_>, before: &str, changes: &
     database.execute(&format!("SET search_path = public; {before}")).await.unwrap();
     let mut source = PostgresSourceOptions::new(database.url().parse().unwrap(), database.name());
     source.finds_last_table = true;
+    source.generated_columns = true;
     let sink = Keep::default();
     let seen = Arc::clone(&sink.0);
     let pipeline = Pipeline::new(PostgresSource::new(source), sink, MemoryStore::default());

@@ -208,6 +208,46 @@ fn no_text_of_any_type_panics_and_what_is_shown_is_json() {
     }
 }
 
+/// Bytes of which values are made.
+const LETTERS: &[u8] = b"0123456789-+.:,;eE/ {}()[]<>=\"\\'xTZPDBCinfatyN\0\x1f\x7f\xc3\xa9\xff";
+
+#[test]
+fn two_hundred_thousand_random_texts_of_all_types_never_panic_and_what_is_shown_is_json() {
+    let cases = cases();
+    let mut encoders: Vec<_> =
+        cases.iter().map(|case| One::new(case.type_name, case.values())).collect();
+    let mut random = fastrand::Rng::with_seed(20_261_126);
+    let (mut shown_count, mut refused_count) = (0, 0);
+    for _ in 0..200_000 {
+        let at = random.usize(..cases.len());
+        let text = cases[at].text.as_bytes();
+        let other = cases[random.usize(..cases.len())].text.as_bytes();
+        let length = random.usize(..24);
+        let text: Vec<u8> = match random.u8(..4) {
+            0 => std::iter::repeat_with(|| random.u8(..)).take(length).collect(),
+            1 => std::iter::repeat_with(|| LETTERS[random.usize(..LETTERS.len())])
+                .take(length)
+                .collect(),
+            2 => [&text[..random.usize(..=text.len())], &other[random.usize(..=other.len())..]]
+                .concat(),
+            _ => {
+                let mut text = text.to_vec();
+                for _ in 0..random.usize(1..4) {
+                    let place = random.usize(..=text.len());
+                    text.insert(place, LETTERS[random.usize(..LETTERS.len())]);
+                }
+                text
+            }
+        };
+        // `encode` parses the event, and fails the test when it is no JSON.
+        match encoders[at].encode(Some(&text)) {
+            Ok(_) => shown_count += 1,
+            Err(_) => refused_count += 1,
+        }
+    }
+    assert!(shown_count > 20_000 && refused_count > 20_000, "{shown_count} {refused_count}");
+}
+
 #[test]
 fn bytes_that_are_no_text_stop_the_stream_and_name_their_row() {
     let mut encoder =

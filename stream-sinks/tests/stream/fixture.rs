@@ -75,6 +75,7 @@ impl Stream {
             readers: 2,
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
+            generated_columns: false,
             look_interval: Duration::from_millis(500),
         }
     }

@@ -28,6 +28,7 @@ pub(crate) struct SourceConfig {
     remove_publication: bool,
     filter: TableFilter,
     snapshot: SnapshotMode,
+    is_for_events: bool,
     plugin: Plugin,
     readers: usize,
     confirm_interval: Duration,
@@ -52,6 +53,7 @@ impl SourceConfig {
             remove_publication,
             filter,
             snapshot,
+            is_for_events,
             plugin,
             readers,
             confirm_interval,
@@ -68,7 +70,9 @@ impl SourceConfig {
             plugin: plugin.options(directory),
             readers,
             confirm_interval,
-            finds_last_table: false,
+            // Events tell which row is the last of all, and nobody computes a column for whoever reads them.
+            finds_last_table: is_for_events,
+            generated_columns: is_for_events,
             look_interval: LOOK_INTERVAL,
         }
     }
@@ -80,7 +84,8 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     let properties = capture.properties;
     refuse(stream, &capture, found);
     let filter = filter(&capture, found);
-    let snapshot = snapshot(&capture, found);
+    let is_for_events = !matches!(stream.spec.target.kind(), Ok(TargetKind::SGCluster(_)));
+    let snapshot = snapshot(&capture, is_for_events, found);
     let path = format!("{}.debeziumProperties.slotStreamParams", capture.path);
     let plugin = plugin::read(&properties.slot_stream_params, &path, found);
     let remove = !capture.skip_drop_replication_slot_and_publication_on_tombstone;
@@ -100,6 +105,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
         remove_publication: remove && properties.publication_name.is_none(),
         filter: filter?,
         snapshot: snapshot?,
+        is_for_events,
         plugin: plugin?,
         // A reader keeps a core of each server busy: on a small machine more of them are in each other's way.
         readers: threads.unwrap_or_else(|| parallelism().div_ceil(2)),
@@ -217,10 +223,12 @@ pub(super) fn patterns(stream: &SGStream) -> Found {
     found
 }
 
-fn snapshot(capture: &Capture<'_>, found: &mut Found) -> Option<SnapshotMode> {
+fn snapshot(capture: &Capture<'_>, is_for_events: bool, found: &mut Found) -> Option<SnapshotMode> {
     let refused = match capture.properties.snapshot_mode {
         // What `when_needed` does beyond `initial` is a new snapshot after a lost slot; that is said, never done unasked.
         WrittenMode::Initial | WrittenMode::WhenNeeded => return Some(SnapshotMode::Initial),
+        // A row that was sent stays sent: tables need not be brought to the same moment.
+        WrittenMode::InitialOnly if is_for_events => return Some(SnapshotMode::RowsOnly),
         WrittenMode::InitialOnly => return Some(SnapshotMode::InitialOnly),
         WrittenMode::NoData | WrittenMode::Never => return Some(SnapshotMode::Never),
         WrittenMode::Always => return Some(SnapshotMode::Always),

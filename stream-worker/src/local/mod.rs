@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use stream_api::{Documents, Problem, SGStream, names};
 use stream_core::stats::{Stats, StreamStats};
 use stream_core::{Error, ErrorKind};
+use stream_sinks::cloudevent::headers::Reread;
 use stream_sinks::cloudevent::options::EndpointOptions;
 
-use crate::args::{Local, LogFormat};
+use crate::args::{self, Local, LogFormat};
 use crate::compose::Composition;
 use crate::config::sink::{CloudEventConfig, SinkConfig, Surroundings};
 use crate::config::{self, StreamConfig, problem::Found};
@@ -137,13 +138,15 @@ async fn stream_through(
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
-            let mut source = Box::new(config.source.options(source, &local.data_dir));
-            // Events tell which row is the last of all.
-            source.finds_last_table = true;
             Composition::CloudEvent {
-                source,
+                source: Box::new(config.source.options(source, &local.data_dir)),
                 events: Box::new(events),
-                endpoint: Box::new(EndpointOptions { headers, ca, ..endpoint }),
+                endpoint: Box::new(EndpointOptions {
+                    headers,
+                    reread: again(&local.files),
+                    ca,
+                    ..endpoint
+                }),
                 directory: local.data_dir.clone(),
             }
         }
@@ -161,6 +164,18 @@ async fn stream_through(
     screen.clear();
     say(&farewell(&config.identity, ended.as_ref(), &numbers.borrow(), &local.command));
     ended
+}
+
+/// Reads the headers of `files` again; not those of the standard input, which is gone.
+fn again(files: &[PathBuf]) -> Option<Reread> {
+    let is_gone = files.iter().any(|file| args::is_standard_input(file.as_os_str()));
+    let files = files.to_vec();
+    (!is_gone).then(|| {
+        Reread::new(move || {
+            let documents = read(&files).ok()?;
+            resolve::headers(only_stream(&documents).ok()?, &documents)
+        })
+    })
 }
 
 /// The last line: how the stream ended, and how it goes on.

@@ -1,6 +1,6 @@
 //! What an HTTP endpoint needs from Secrets and from the environment.
 
-use stream_api::{Documents, Http, SGStream, names};
+use stream_api::{Documents, Http, SGStream, TargetKind, names};
 use stream_sinks::cloudevent::headers::{HeaderError, Headers};
 
 use crate::args;
@@ -13,6 +13,12 @@ pub(crate) struct EndpointSecrets {
     pub(crate) headers: Headers,
     /// Certificates that may sign the endpoint's, in PEM.
     pub(crate) ca: Option<Vec<u8>>,
+}
+
+/// The headers of a stream's endpoint; `None` when it has none, or something is wrong with them.
+pub(crate) fn headers(stream: &SGStream, documents: &Documents) -> Option<Headers> {
+    let Ok(TargetKind::CloudEvent(http)) = stream.spec.target.kind() else { return None };
+    secrets(stream, documents, http, &mut Found::default()).map(|secrets| secrets.headers)
 }
 
 /// Follows the references of `http`; `None` when something was added to `found`.
@@ -29,7 +35,7 @@ pub(super) fn secrets(
     let value_of = |variable: &str| {
         let bytes = secret.and_then(|secret| secret.value(variable));
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned));
-        text.or_else(|| args::variable(variable))
+        text.filter(|text| !text.is_empty()).or_else(|| args::variable(variable))
     };
     let mut headers = Headers::default();
     let mut is_well = true;

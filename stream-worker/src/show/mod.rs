@@ -137,7 +137,7 @@ const fn word(phase: Phase) -> &'static str {
     match phase {
         Phase::Starting => "starting",
         Phase::Snapshot => "copying tables",
-        Phase::Finishing => "building indexes",
+        Phase::Finishing => "finishing the snapshot",
         Phase::Streaming => "streaming",
         Phase::Completed => "complete",
     }

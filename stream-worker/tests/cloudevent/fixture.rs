@@ -67,6 +67,15 @@ impl Worker {
         output
     }
 
+    /// The most memory that it ever had, in MiB.
+    pub(crate) fn peak_mib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        kib / 1024
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -119,10 +128,24 @@ impl Bench {
         std::fs::write(self.directory.path().join("stream.yaml"), yaml).unwrap();
     }
 
+    /// Adds more to what was written.
+    pub(crate) fn edit(&self, edit: impl Fn(String) -> String) {
+        let path = self.directory.path().join("stream.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        // In its place at once: the worker may read it at any moment.
+        let other = path.with_extension("new");
+        std::fs::write(&other, edit(text)).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+    }
+
     pub(crate) fn start(&self, more: &[&str]) -> Worker {
+        self.start_as(&self.source.url(), more)
+    }
+
+    /// The same with another login at the source.
+    pub(crate) fn start_as(&self, url: &str, more: &[&str]) -> Worker {
         let arguments = ["-f", "stream.yaml", "--cluster", "here=env:SOURCE"];
-        let url = self.source.url();
-        let variables = [("SOURCE", url.as_str())];
+        let variables = [("SOURCE", url), ("EMPTY_TOKEN", "")];
         Worker::start(self.directory.path(), &[&arguments, more].concat(), &variables)
     }
 

@@ -40,7 +40,7 @@ async fn every_change_arrives_in_the_order_of_its_row_and_repeats_have_the_same_
          CREATE TABLE log (id bigserial PRIMARY KEY, writer int)"
     );
     let bench = Bench::new(&sql).await;
-    let receiver = Receiver::start(Faults { unavailable: 10, reset: 1 });
+    let receiver = Receiver::start(Faults { unavailable: 10, reset: 1, ..Faults::default() });
     bench.write(&receiver.url(), ", maxInFlight: 16", "");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut writers = JoinSet::new();

@@ -4,6 +4,7 @@
 
 mod fixture;
 mod kill;
+mod large;
 mod receiver;
 mod runs;
 mod trouble;

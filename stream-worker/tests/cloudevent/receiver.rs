@@ -17,6 +17,10 @@ pub(crate) struct Faults {
     pub(crate) unavailable: u32,
     /// Takes the events, and closes the connection without an answer.
     pub(crate) reset: u32,
+    /// Answers with status 401 whoever has no such `Authorization`.
+    pub(crate) wants: Option<&'static str>,
+    /// Answers with status 503 to events that have this text.
+    pub(crate) refuses: Option<&'static str>,
 }
 
 /// The endpoint. Its threads end with the test's process.
@@ -78,10 +82,14 @@ fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut rando
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     let mut socket = socket;
     // One that was killed leaves half a request.
-    while let Some(body) = request(&mut reader) {
+    while let Some((authorization, body)) = request(&mut reader) {
         let fate = random.u32(..1000);
         let mut status = "204 No Content";
-        if fate < faults.unavailable {
+        if faults.wants.is_some_and(|wanted| wanted != authorization) {
+            status = "401 Unauthorized";
+        } else if fate < faults.unavailable
+            || faults.refuses.is_some_and(|text| has(&body, text.as_bytes()))
+        {
             status = "503 Service Unavailable";
         } else {
             let mut taken = taken.lock().unwrap();
@@ -100,14 +108,22 @@ fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut rando
     }
 }
 
-fn request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
-    let mut length = 0;
+fn has(body: &[u8], text: &[u8]) -> bool {
+    body.windows(text.len()).any(|window| window == text)
+}
+
+/// The value of `Authorization` and the body of the next request.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (mut length, mut authorization) = (0, String::new());
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
         let line = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("authorization: ") {
+            authorization = value.to_owned();
+        }
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.parse().unwrap();
         }
@@ -117,5 +133,5 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(body)
+    Some((authorization, body))
 }

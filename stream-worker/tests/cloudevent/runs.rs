@@ -113,6 +113,80 @@ async fn initial_only_and_complete_end_well_and_leave_no_slot() {
 }
 
 #[tokio::test]
+async fn initial_only_makes_nothing_at_the_source_and_leaves_tables_without_a_key_as_they_are() {
+    let bench = Bench::new(
+        "CREATE TABLE log (id int); INSERT INTO log VALUES (1), (2);
+         CREATE TABLE large (id int PRIMARY KEY); INSERT INTO large SELECT generate_series(7, 2000)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults { refuses: Some("public.large"), ..Faults::default() });
+    let properties = "snapshotMode: initial_only, snapshotMaxThreads: 1";
+    bench.write(&receiver.url(), ", retryLimit: 0", properties);
+    let (code, output) = bench.start(&[]).ends();
+    assert_eq!(code, Some(1), "{output}");
+    assert_eq!(receiver.lines(2), ["r log 1", "r log 2"]);
+    let made = "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_class WHERE relreplident = 'f')";
+    assert_eq!((bench.slots().await, bench.number(made).await), (0, 0), "{output}");
+    // Whoever writes to the table is not kept from it.
+    bench.source.execute("UPDATE log SET id = 3 WHERE id = 2").await.unwrap();
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", properties);
+    let (code, output) = bench.start(&[]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    // What was read whole is not read again.
+    let lines = receiver.lines(1994);
+    assert!(lines.iter().all(|line| line.starts_with("r large ")), "{output}");
+    assert_eq!((bench.slots().await, bench.number(made).await), (0, 0), "{output}");
+    assert!(
+        !output.contains("replica identity") && !output.contains("building indexes"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn rows_without_key_and_place_have_ids_of_their_own_that_come_again_wherever_they_are_stored()
+{
+    let bench = Bench::new(
+        "CREATE TABLE log (note text, hidden int);
+         INSERT INTO log SELECT 'same', n FROM generate_series(1, 200) n;
+         INSERT INTO log SELECT 'row ' || n, n FROM generate_series(1, 100) n",
+    )
+    .await;
+    // Rights on single columns do not reach `ctid`.
+    let role = format!("reader_{}", bench.source.name());
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'p'; GRANT SELECT (note) ON log TO {role}"
+    );
+    bench.source.execute(&sql).await.unwrap();
+    let url = bench.source.url();
+    let (_, rest) = url.split_once("://").unwrap();
+    let address = rest.split_once('@').map_or(rest, |(_, address)| address);
+    let url = format!("postgres://{role}:p@{address}");
+    let mut runs = Vec::new();
+    for (reset, expected) in [(1000, 1), (0, 0)] {
+        let receiver = Receiver::start(Faults { reset, ..Faults::default() });
+        let http = ", mode: batched, batchSize: 1000, retryLimit: 0";
+        bench.write(&receiver.url(), http, "snapshotMode: initial_only");
+        bench.edit(|text| {
+            text.replace("debeziumProperties", "excludes: [public.log.hidden], debeziumProperties")
+        });
+        let (code, output) = bench.start_as(&url, &[]).ends();
+        assert_eq!(code, Some(expected), "{output}");
+        let ids = receiver.events().iter().map(|event| event["id"].to_string()).collect::<Vec<_>>();
+        let all = ids.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(ids.len(), all.len());
+        runs.push(all);
+        let shuffle = "UPDATE log SET hidden = -hidden WHERE hidden % 3 = 0; VACUUM FULL log";
+        for statement in shuffle.split("; ") {
+            bench.source.execute(statement).await.unwrap();
+        }
+    }
+    assert_eq!(runs.iter().map(|ids| ids.len()).collect::<Vec<_>>(), [299, 300]);
+    assert!(runs[0].is_subset(&runs[1]));
+    bench.source.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
 async fn rows_have_ids_of_their_own_that_come_again_after_a_failure_and_not_in_another_snapshot() {
     for table in
         ["log (note text)", "log (note text, id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY)"]
@@ -126,7 +200,7 @@ async fn rows_have_ids_of_their_own_that_come_again_after_a_failure_and_not_in_a
         };
         let mut runs = Vec::new();
         for (reset, expected) in [(1000, 1), (0, 0), (0, 0)] {
-            let receiver = Receiver::start(Faults { unavailable: 0, reset });
+            let receiver = Receiver::start(Faults { reset, ..Faults::default() });
             let http = ", mode: batched, batchSize: 500, retryLimit: 0";
             bench.write(&receiver.url(), http, "snapshotMode: initial_only");
             let (code, output) = bench.start(&[]).ends();

@@ -8,6 +8,9 @@ use crate::receiver::{Faults, Receiver};
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text);
     INSERT INTO orders SELECT n, 'old' FROM generate_series(1, 3) n";
 
+const OTHER: &str =
+    "---\napiVersion: v1\nkind: Secret\nmetadata: {name: other}\nstringData: {EMPTY_KEY: ''}\n";
+
 #[tokio::test]
 async fn what_no_endpoint_can_be_called_with_is_told_before_anything_is_made() {
     let bench = Bench::new(ORDERS).await;
@@ -17,6 +20,26 @@ async fn what_no_endpoint_can_be_called_with_is_told_before_anything_is_made() {
             "http://h/",
             ", headers: {Authorization: 'Bearer ${NO_SUCH_TOKEN}'}",
             &["http.headers.Authorization", "`${NO_SUCH_TOKEN}`", secret.as_str()][..],
+        ),
+        (
+            "http://h/",
+            ", headers: {Authorization: 'Bearer ${EMPTY_TOKEN}'}",
+            &[
+                "http.headers.Authorization",
+                "`${EMPTY_TOKEN}`",
+                secret.as_str(),
+                "environment variable `EMPTY_TOKEN`",
+            ],
+        ),
+        (
+            "http://h/",
+            ", headers: {Authorization: '${EMPTY_KEY}'}, headersSecret: other",
+            &["http.headers.Authorization", "put key `EMPTY_KEY` into Secret `default/other`"],
+        ),
+        (
+            "http://h/",
+            ", caSecret: {name: other, key: EMPTY_KEY}",
+            &["http.caSecret", "key `EMPTY_KEY` of Secret `default/other` is empty"],
         ),
         (
             "http://h/",
@@ -34,6 +57,7 @@ async fn what_no_endpoint_can_be_called_with_is_told_before_anything_is_made() {
         ("http://user:s3cret@h/", "", &["http.url", "set header `Authorization`"]),
     ] {
         bench.write(url, http, "");
+        bench.edit(|text| text + OTHER);
         let mut worker = bench.start(&[]);
         let (code, output) = worker.ends();
         assert_eq!(code, Some(2), "{url} {http}: {output}");
@@ -48,7 +72,7 @@ async fn what_no_endpoint_can_be_called_with_is_told_before_anything_is_made() {
 #[tokio::test]
 async fn an_event_that_is_refused_ends_the_stream_and_is_delivered_once_the_endpoint_takes_it() {
     let bench = Bench::new(ORDERS).await;
-    let refusing = Receiver::start(Faults { unavailable: 1000, reset: 0 });
+    let refusing = Receiver::start(Faults { unavailable: 1000, ..Faults::default() });
     bench.write(&refusing.url(), ", retryLimit: 1", "");
     let (code, output) = bench.start(&[]).ends();
     assert_eq!(code, Some(1), "{output}");
@@ -61,6 +85,46 @@ async fn an_event_that_is_refused_ends_the_stream_and_is_delivered_once_the_endp
     assert_eq!(receiver.lines(3), ["r orders 1", "r orders 2", "r orders 3"]);
     worker.says("\"phase\":\"streaming\"");
     worker.stops();
+}
+
+#[tokio::test]
+async fn a_token_that_is_renewed_in_its_secret_is_used_without_a_new_start() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver =
+        Receiver::start(Faults { wants: Some("bearer renewed-token"), ..Faults::default() });
+    bench.write(&receiver.url(), ", headers: {Authorization: 'Bearer ${TOKEN}'}", "");
+    let name = bench.name();
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-headers}}\nstringData: {{TOKEN: expired-token}}\n"
+    );
+    bench.edit(|text| text + &secret);
+    let mut worker = bench.start(&[]);
+    worker.says("they were read again, and are the same");
+    bench.edit(|text| text.replace("expired-token", "renewed-token"));
+    assert_eq!(receiver.lines(3), ["r orders 1", "r orders 2", "r orders 3"]);
+    let output = worker.stops();
+    assert!(!output.contains("expired-token") && !output.contains("renewed-token"), "{output}");
+}
+
+#[tokio::test]
+async fn a_field_that_a_transform_does_not_find_is_said_with_the_remedy() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "snapshotMode: initial_only");
+    bench.edit(|text| {
+        let mask = "{type: 'org.apache.kafka.connect.transforms.MaskField$Value', fields: note}";
+        text.replace(
+            "  pods:",
+            &format!("  debeziumEngineProperties: {{transforms: {{hide: {mask}}}}}\n  pods:"),
+        )
+    });
+    let (code, output) = bench.start(&[]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    for part in
+        ["`transforms.hide` names field `note`", "ExtractNewRecordState`; put that before it"]
+    {
+        assert!(output.contains(part), "no `{part}`: {output}");
+    }
 }
 
 #[tokio::test]

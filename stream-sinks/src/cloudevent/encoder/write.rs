@@ -122,10 +122,21 @@ impl EventEncoder {
                 put_change_id(&self.origin.name, commit, *ordinal, planned.part, out);
             }
             Source::Snapshot(read) => {
+                let plan = planned.plan;
+                // A key that somebody chose may be that of many rows.
+                let mut identity = BytesMut::new();
+                let other = planned
+                    .after
+                    .and_then(|row| plan.identity_values(row))
+                    .map(|values| put_partition_key(&plan.name, values, &mut identity));
+                let key = match other {
+                    Some(is_row) => is_row.then_some(&*identity),
+                    None => matches!(order, Order::Row(..)).then_some(&*self.key),
+                };
                 let row = ReadRow {
                     generation: read.snapshot.generation,
-                    table: &planned.plan.name,
-                    key: matches!(order, Order::Row(..)).then_some(&self.key),
+                    table: &plan.name,
+                    key,
                     place: read.place,
                     bytes: planned.after.map(Tuple::as_bytes).unwrap_or_default(),
                 };
