@@ -51,6 +51,8 @@ pub struct TypeName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssembleError {
     /// A row's table was never described.
+    ///
+    /// Remedy: restart the stream: the server describes each table again. If it comes again, report it with the server's version.
     #[error(
         "relation `{relation}` is unknown in the transaction at `{commit_lsn}`: \
          its Relation message was not received; restart the stream"
@@ -62,6 +64,8 @@ pub enum AssembleError {
         commit_lsn: Lsn,
     },
     /// A row has more or fewer columns than its table.
+    ///
+    /// Remedy: restart the stream. If it comes again, report it with the server's version and the table's definition.
     #[error(
         "a row of relation `{relation}` in the transaction at `{commit_lsn}` has `{found}` columns \
          instead of `{expected}`: its Relation message is out of date; restart the stream"
@@ -77,6 +81,8 @@ pub enum AssembleError {
         expected: usize,
     },
     /// A change or commit without a beginning.
+    ///
+    /// Remedy: restart the stream: it begins at a whole transaction. If it comes again, report it with the server's version.
     #[error(
         "a {message} message came outside of a transaction: its Begin message was not received; \
          restart the stream"
@@ -86,6 +92,8 @@ pub enum AssembleError {
         message: &'static str,
     },
     /// A beginning before the last end.
+    ///
+    /// Remedy: restart the stream. If it comes again, report it with the server's version.
     #[error(
         "transaction `{xid}` began inside the one at `{commit_lsn}`: \
          the Commit message of that one was not received; restart the stream"
@@ -97,6 +105,9 @@ pub enum AssembleError {
         commit_lsn: Lsn,
     },
     /// An end that belongs to another beginning.
+    ///
+    /// Remedy: restart the stream. If it comes again, look for something between worker and server that changes the connection (a pooler, a
+    /// proxy), and report it.
     #[error(
         "the Commit message says position `{found}`, end `{end}`, but the open transaction commits at \
          `{commit_lsn}`: messages were lost; restart the stream"
@@ -109,7 +120,9 @@ pub enum AssembleError {
         /// The commit's position by the Begin message.
         commit_lsn: Lsn,
     },
-    /// A message of a protocol that was not asked for.
+    /// A message of a protocol that was not asked for: something between worker and server answers in the server's place.
+    ///
+    /// Remedy: connect to PostgreSQL itself, not to a proxy that speaks its protocol. If it is PostgreSQL, report it with its version.
     #[error(
         "a {message} message of a streamed or prepared transaction came, which was not asked for: \
          start replication without `streaming` and `two_phase`"

@@ -14,6 +14,9 @@ pub struct SourceIdentity {
     pub system_id: String,
     /// The replication slot's name.
     pub slot: String,
+    /// The timeline of the server's log; `None` where it is not known, and for a standby, which takes another when it is
+    /// promoted while it is read.
+    pub timeline: Option<u32>,
 }
 
 /// How far one table is.

@@ -182,6 +182,9 @@ fn put_field(bytes: &mut BytesMut, field: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// The source's answer to a `COPY` is not of the form that PostgreSQL's manual shows.
+///
+/// Remedy: connect to PostgreSQL itself, not through something that changes what it sends; else report it.
 fn malformed(what: &str) -> Error {
     Error::new(ErrorKind::Permanent, format!("the source sent malformed COPY data: {what}"))
 }

@@ -11,17 +11,16 @@
 //! what the tables' copies have come to is then in the backup, and the position is the slot's own, which is never before
 //! what was delivered by more than was not yet confirmed.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use self::state::{Stage, State, Synced, TableState};
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
@@ -31,20 +30,23 @@ use crate::table::TableOrigin;
 const OFFSETS: &str = "offsets";
 const BACKUP: &str = "offsets.backup";
 const LOCK: &str = "offsets.lock";
-const MAGIC: &str = "stream offsets ";
-/// Raised when an older program would misread what a newer one writes.
-const VERSION: u32 = 1;
 
 /// Why a checkpoint in files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
-    /// Another process has the directory.
+    /// Another process has the directory: most often a second worker of the stream.
+    ///
+    /// Remedy: nothing, if the other worker is the right one. Else end that one first (`fuser <directory>/offsets.lock` tells its pid), or give
+    /// this stream a directory of its own with `--data-dir`.
     #[error(
         "directory `{}` is used by another process: wait until it ends, or give this stream another directory (`--data-dir`)",
         .0.display()
     )]
     Locked(PathBuf),
-    /// It belongs to another stream.
+    /// The directory holds the position of a stream of another name. Its position would be wrong for this one.
+    ///
+    /// Remedy: give each stream a directory of its own (`--data-dir`). Was the stream renamed, name it as before; or remove `offsets` and
+    /// `offsets.backup`, and the tables are read again.
     #[error(
         "directory `{}` holds the position of stream `{found}`, and this is stream `{expected}`: give it another directory \
          (`--data-dir`), or remove `offsets` and `offsets.backup` there if nobody needs them",
@@ -58,7 +60,9 @@ pub enum FileStoreError {
         /// The stream that would use it.
         expected: String,
     },
-    /// The system refuses.
+    /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
+    ///
+    /// Remedy: mend what the message says: rights of the directory, a full disk, a volume that is read-only. Then start the stream again.
     #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
     Io {
         /// What was tried.
@@ -90,41 +94,6 @@ pub struct FileStore {
     generation: Arc<AtomicU64>,
     /// Locked until it is closed.
     _lock: File,
-}
-
-/// What a file holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    stream: String,
-    system_id: Option<String>,
-    slot: Option<String>,
-    position: Option<u64>,
-    completion: Stage,
-    /// When the first file was begun, in microseconds, and one more each time tables that had a snapshot were given another.
-    generation: u64,
-    tables: Vec<TableState>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Stage {
-    Open,
-    Delivered,
-    Completed,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct TableState {
-    name: TableName,
-    /// `None` while it is copied.
-    synced: Option<Synced>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Synced {
-    lsn: u64,
-    relation: u32,
-    published_by: u32,
 }
 
 /// What was found in place of a checkpoint.
@@ -219,72 +188,6 @@ impl FileStore {
     }
 }
 
-impl State {
-    fn new(stream: &str) -> Self {
-        // Not zero: nobody knows how many snapshots there were before the files were lost or removed, and a row that is as it was in
-        // one of them, and was another in between, must not have the id that it had there.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            stream: stream.to_owned(),
-            system_id: None,
-            slot: None,
-            position: None,
-            completion: Stage::Open,
-            generation: u64::try_from(now.as_micros()).unwrap_or_default(),
-            tables: Vec::new(),
-        }
-    }
-
-    fn to_text(&self) -> Result<String, Error> {
-        let body = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-        Ok(format!("{MAGIC}{VERSION}\n{}\n{body}\n", checksum(&body)))
-    }
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let mut parts = text.splitn(3, '\n');
-        let version = parts.next().and_then(|line| line.strip_prefix(MAGIC));
-        let version: u32 = version
-            .and_then(|version| version.parse().ok())
-            .ok_or_else(|| "it is no file of positions".to_owned())?;
-        if version > VERSION {
-            return Err(format!(
-                "it has version {version}, and this program knows versions up to {VERSION}"
-            ));
-        }
-        let (sum, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let body = body.strip_suffix('\n').unwrap_or(body);
-        if checksum(body) != sum {
-            return Err("its checksum is wrong".to_owned());
-        }
-        serde_json::from_str(body).map_err(|error| error.to_string())
-    }
-
-    fn checkpoint(&self) -> Checkpoint {
-        let source = self.system_id.clone().zip(self.slot.clone());
-        let tables = self.tables.iter().map(|table| {
-            let sync = match table.synced {
-                Some(Synced { lsn, relation, published_by }) => TableSync::Synced {
-                    lsn: Lsn::new(lsn),
-                    origin: TableOrigin { relation: RelationId(relation), published_by },
-                },
-                None => TableSync::Copying,
-            };
-            (table.name.clone(), sync)
-        });
-        Checkpoint {
-            source: source.map(|(system_id, slot)| SourceIdentity { system_id, slot }),
-            position: self.position.map(Lsn::new),
-            tables: tables.collect(),
-            completion: match self.completion {
-                Stage::Open => Completion::Open,
-                Stage::Delivered => Completion::Delivered,
-                Stage::Completed => Completion::Completed,
-            },
-        }
-    }
-}
-
 impl OffsetStore for FileStore {
     async fn load(&mut self) -> Result<Checkpoint, Error> {
         Ok(self.state.checkpoint())
@@ -293,6 +196,7 @@ impl OffsetStore for FileStore {
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
         self.state.system_id = Some(source.system_id.clone());
         self.state.slot = Some(source.slot.clone());
+        self.state.timeline = source.timeline;
         self.state.position = Some(position.get());
         self.save(true).await
     }
@@ -335,11 +239,6 @@ impl OffsetStore for FileStore {
         };
         self.save(true).await
     }
-}
-
-fn checksum(body: &str) -> String {
-    let digest = Sha256::digest(body.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileStoreError {
@@ -390,12 +289,13 @@ fn write(directory: &Path, name: &str, text: &str) -> Result<(), FileStoreError>
 
 #[cfg(test)]
 mod tests {
+    use super::state::{MAGIC, VERSION};
     use super::*;
 
     const STREAM: &str = "default.orders";
 
     fn source() -> SourceIdentity {
-        SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned() }
+        SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned(), timeline: Some(1) }
     }
 
     fn synced(lsn: u64) -> TableSync {

@@ -10,7 +10,9 @@ use crate::relation::TableName;
 /// A pattern that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FilterError {
-    /// The pattern is no regular expression of the supported kind.
+    /// The pattern is no regular expression of the supported kind: look-around and back-references are not.
+    ///
+    /// Remedy: write it as the message says. A pattern has to match a whole name: `inventory[.].*`.
     #[error("`{list}[{index}]` = `{pattern}` cannot be used: {reason}; {remedy}")]
     Pattern {
         /// The list that holds it: `includes` or `excludes`.

@@ -24,6 +24,7 @@ pub mod assemble;
 pub mod batch;
 pub mod change;
 pub mod checkpoint;
+pub mod clock;
 pub mod copy;
 pub mod error;
 pub mod failpoint;

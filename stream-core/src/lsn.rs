@@ -44,7 +44,10 @@ impl fmt::Debug for Lsn {
     }
 }
 
-/// Text that is no log sequence number.
+/// A position that was read is none: the server's answer or a row of `sgstream.progress` at the target was changed.
+///
+/// Remedy: compare the position in the message with the row in `sgstream.progress`; without a copy of what was there, begin the stream
+/// anew.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is no log sequence number: expected two hexadecimal numbers, like `16/B374D848`")]
 pub struct ParseLsnError {

@@ -143,8 +143,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         reached(Step::SlotMade);
-        if checkpoint.position.is_none() {
-            self.offsets.save_start(&inspected.identity, beginning.start).await?;
+        if checkpoint.position.is_none() || checkpoint.source.as_ref() != Some(&inspected.identity)
+        {
+            let position = checkpoint.position.unwrap_or(beginning.start);
+            self.offsets.save_start(&inspected.identity, position).await?;
         }
         reached(Step::StartSaved);
         let taken_up = self.take_up(&beginning).await?;
@@ -293,8 +295,7 @@ async fn join<S: 'static, K: 'static, O: 'static>(
             End::Write(ended) => write = Some(ended),
         }
     }
-    read.zip(write)
-        .ok_or_else(|| Error::new(ErrorKind::Permanent, "a half of the stream did not end"))
+    read.zip(write).ok_or_else(lost_half)
 }
 
 /// What the pipeline is told.
@@ -326,16 +327,30 @@ impl Commands {
     }
 }
 
+/// A task of the stream ended without a result, which none does.
+///
+/// Remedy: start the stream again, and report it.
+fn lost_half() -> Error {
+    Error::new(ErrorKind::Permanent, "a half of the stream did not end")
+}
+
+/// The saved position belongs to another server or slot: a restored one, another address, or another `slotName`. Going on
+/// would skip what is in between.
+///
+/// Remedy: give the stream its old source back. If the new one is right, begin anew: `DELETE FROM sgstream.progress WHERE stream = …` at a
+/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory.
 fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
     match &checkpoint.source {
-        Some(saved) if saved != found => Err(Error::new(
-            ErrorKind::Permanent,
-            format!(
-                "the saved position belongs to slot `{}` of server `{}`, but the source is slot `{}` of server `{}`: \
+        Some(saved) if (&saved.system_id, &saved.slot) != (&found.system_id, &found.slot) => {
+            Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "the saved position belongs to slot `{}` of server `{}`, but the source is slot `{}` of server `{}`: \
                  point the stream at its old source, or remove its progress at the target to begin anew",
-                saved.slot, saved.system_id, found.slot, found.system_id
-            ),
-        )),
+                    saved.slot, saved.system_id, found.slot, found.system_id
+                ),
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -37,13 +37,17 @@ pub use server::Server;
 /// Why a throwaway server cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// No installation, or none of the wanted major version.
+    /// No installation of PostgreSQL, or none of the wanted version, for a throw-away server.
+    ///
+    /// Remedy: install it, name its `bin` directory with `--postgres-dir`, or give the cluster's address with `--cluster`.
     #[error("no PostgreSQL server{} was found: install it, or name its `bin` directory", version(.major))]
     NoServer {
         /// The version asked for; `None` when any would do.
         major: Option<u16>,
     },
-    /// No client program, or none new enough.
+    /// A client program is not installed, or too old.
+    ///
+    /// Remedy: install the client programs, or name their directory with `--postgres-dir`.
     #[error(
         "no `{program}` of PostgreSQL {at_least_major} or newer was found: install it, or name its `bin` directory"
     )]
@@ -53,7 +57,9 @@ pub enum ServerError {
         /// The oldest version that will do.
         at_least_major: u16,
     },
-    /// A program said something else than its version.
+    /// A program said something else than its version: it is no PostgreSQL program.
+    ///
+    /// Remedy: take its directory out of `PATH`, or name another with `--postgres-dir`.
     #[error("`{program} --version` did not tell a version: `{answer}`")]
     Version {
         /// The program asked.
@@ -62,6 +68,8 @@ pub enum ServerError {
         answer: String,
     },
     /// A file or directory could not be made, read or handed to the server's user.
+    ///
+    /// Remedy: check rights and space, or name another directory with `--data-dir`.
     #[error("`{path}` cannot be used for a PostgreSQL server: {source}")]
     Io {
         /// The file, directory or program.
@@ -69,7 +77,9 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
-    /// Another process runs a server there.
+    /// Another process runs a server in the directory.
+    ///
+    /// Remedy: end that one first, or name another directory with `--data-dir`.
     #[error(
         "`{path}` is in use by another process: end that one first, or choose another directory"
     )]
@@ -77,7 +87,9 @@ pub enum ServerError {
         /// The data directory.
         path: PathBuf,
     },
-    /// The data directory was made by another major version.
+    /// The data directory was made by another version.
+    ///
+    /// Remedy: use a server of that version, or delete the directory to start anew.
     #[error(
         "`{path}` holds data of PostgreSQL {found}, and the server is PostgreSQL {server}: use a \
          server of version {found}, or delete the directory to start anew"
@@ -91,6 +103,8 @@ pub enum ServerError {
         server: u16,
     },
     /// `initdb` failed.
+    ///
+    /// Remedy: what its last words say.
     #[error("`initdb` failed for `{path}`: {output}")]
     Initdb {
         /// The data directory.
@@ -98,7 +112,9 @@ pub enum ServerError {
         /// What `initdb` printed.
         output: String,
     },
-    /// The server ended, or was not ready in time.
+    /// The throw-away server ended, or was not ready in time.
+    ///
+    /// Remedy: what its log says; the end of it is in the message.
     #[error("PostgreSQL in `{path}` {reason}; the end of its log:\n{log}")]
     Start {
         /// The data directory.
@@ -108,7 +124,9 @@ pub enum ServerError {
         /// The last lines of the log.
         log: String,
     },
-    /// A statement failed on a running server.
+    /// A statement failed on a throw-away server.
+    ///
+    /// Remedy: what the server's words say.
     #[error("database `{database}` on port {port}: {reason}")]
     Sql {
         /// The database connected to.

@@ -11,10 +11,11 @@ use stream_core::lsn::Lsn;
 use stream_core::postgres::blocker::blockers;
 use stream_core::postgres::capture::{Captured, CapturedTable, capture, measure};
 use stream_core::postgres::catalog::{Generated, Identity, TableKind, read_tables};
-use stream_core::postgres::preflight::{SourceProblem, check, identity_sql};
+use stream_core::postgres::preflight::{check, identity_sql};
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
 use stream_core::postgres::slot::{self, SlotType};
 use stream_core::postgres::slot_problem::{Expected, SlotProblem, judge};
+use stream_core::postgres::source_problem::SourceProblem;
 use stream_core::relation::{ReplicaIdentity, TableName};
 use stream_core::snapshot::plan::{copy_sql, plan};
 use stream_core::throwaway::Server;
@@ -285,6 +286,41 @@ async fn a_publication_is_made_extended_and_dropped() {
 }
 
 #[tokio::test]
+async fn generated_columns_are_published_where_the_server_refuses_writes_without_them() {
+    for major in testing::majors() {
+        let stored = "CREATE TABLE stored (a int, g int GENERATED ALWAYS AS (a) STORED); CREATE TABLE plain (a int PRIMARY KEY);
+                      INSERT INTO stored VALUES (1);";
+        let (database, session) = database_of(testing::server(major), stored).await;
+        let client = &session.client;
+        let ensure = async |captured: &Captured, mode| {
+            publication::ensure(client, "p", captured, false, mode).await.unwrap().publication
+        };
+        let plain = captured(client, &["public.plain"], &[]).await;
+        assert!(!ensure(&plain, AutoCreate::Filtered).await.generated_columns, "{major}");
+        let all = captured(client, &[], &[]).await;
+        let refuses = major >= 18;
+        assert!(!ensure(&all, AutoCreate::NoTables).await.generated_columns, "{major}");
+        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated_columns, refuses, "{major}");
+        let sql = identity_sql(find(&all, "public.stored")) + "; UPDATE stored SET a = 2";
+        database.execute(&sql).await.unwrap();
+        publication::drop(client, "p").await.unwrap();
+        assert_eq!(ensure(&all, AutoCreate::Filtered).await.generated_columns, refuses, "{major}");
+        database.execute("DELETE FROM stored").await.unwrap();
+        if !refuses {
+            continue;
+        }
+        database
+            .execute("CREATE TABLE computed (a int, g int GENERATED ALWAYS AS (a))")
+            .await
+            .unwrap();
+        let all = captured(client, &[], &["public.stored", "public.plain"]).await;
+        let problems = check(client, &all, "s", None).await.unwrap();
+        assert!(problems.iter().any(SourceProblem::is_blocking), "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.to_string().contains("`public.computed`")));
+    }
+}
+
+#[tokio::test]
 async fn the_users_own_publication_is_honoured_whole() {
     let (_database, session) = database(PARTITIONS).await;
     let client = &session.client;
@@ -438,6 +474,7 @@ async fn a_slot_is_read_judged_and_dropped() {
         database: database.name(),
         stored: state.confirmed_flush,
         server: position,
+        fork: None,
     };
     judge(Some(&state), &expected).unwrap();
     let ahead = Expected { stored: Some(Lsn::new(u64::MAX)), ..expected };

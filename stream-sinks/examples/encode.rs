@@ -59,7 +59,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [("structured", Mode::Structured), ("binary", Mode::Binary), ("batched", Mode::Batched)]
     {
         let source = Inspected {
-            identity: SourceIdentity { system_id: String::new(), slot: String::new() },
+            identity: SourceIdentity {
+                system_id: String::new(),
+                slot: String::new(),
+                timeline: None,
+            },
             tables: Vec::new(),
             types: Arc::default(),
             partitioned: Vec::new(),

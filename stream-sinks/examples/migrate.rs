@@ -2,7 +2,7 @@
 
 use stream_core::postgres::{ConnectOptions, PostgresSource, PostgresSourceOptions};
 use stream_core::{Control, Pipeline};
-use stream_sinks::postgres::{PostgresSink, PostgresSinkOptions};
+use stream_sinks::postgres::{Claim, PostgresSink, PostgresSinkOptions};
 use tokio::sync::mpsc;
 
 #[tokio::main]
@@ -12,14 +12,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: migrate SOURCE_URL TARGET_URL NAME [complete]".into());
     };
     let source: ConnectOptions = source.parse()?;
-    let (sink, store) = PostgresSink::connect(PostgresSinkOptions {
+    let options = PostgresSinkOptions {
         target: target.parse()?,
         source: source.clone(),
         stream: name.clone(),
         import: None,
         index_jobs: 2,
-    })
-    .await?;
+    };
+    let (sink, store) = PostgresSink::connect(options, &mut Claim::default()).await?;
     let source = PostgresSource::new(PostgresSourceOptions::new(source, name));
     let (control, commands) = mpsc::channel(1);
     if rest.iter().any(|word| word == "complete") {

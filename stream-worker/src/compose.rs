@@ -12,14 +12,21 @@ use stream_core::{Error, ErrorKind, FileStore};
 use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::cloudevent::options::EndpointOptions;
 use stream_sinks::cloudevent::sink::CloudEventSink;
-use stream_sinks::postgres::{PostgresSink, PostgresSinkOptions, TargetStore, begin_anew_sql};
+use stream_sinks::postgres::{
+    Claim, PostgresSink, PostgresSinkOptions, TargetStore, begin_anew_sql,
+};
 use tokio::sync::mpsc;
 
 /// A stream that can be opened, any number of times.
 #[derive(Debug)]
 pub(crate) enum Composition {
     /// From PostgreSQL to PostgreSQL.
-    Postgres { source: Box<PostgresSourceOptions>, sink: Box<PostgresSinkOptions> },
+    Postgres {
+        source: Box<PostgresSourceOptions>,
+        sink: Box<PostgresSinkOptions>,
+        /// Lasts as long as the process: it must not take the stream back from a worker that came later.
+        claim: Claim,
+    },
     /// From PostgreSQL to an HTTP endpoint.
     CloudEvent {
         source: Box<PostgresSourceOptions>,
@@ -47,18 +54,18 @@ pub(crate) enum Opened {
 }
 
 impl Composition {
-    /// Connects to the target and takes the stream over from any other worker.
+    /// Connects to the target. The first time, takes the stream over from any other worker.
     ///
     /// # Errors
     /// When the target cannot be reached or used.
     ///
     /// # Cancel safety
     /// Safe: the session is closed.
-    pub(crate) async fn open(&self, stats: &Stats) -> Result<Opened, Error> {
+    pub(crate) async fn open(&mut self, stats: &Stats) -> Result<Opened, Error> {
         match self {
-            Self::Postgres { source, sink } => {
+            Self::Postgres { source, sink, claim } => {
                 let (target, store) =
-                    PostgresSink::connect(PostgresSinkOptions::clone(sink)).await?;
+                    PostgresSink::connect(PostgresSinkOptions::clone(sink), claim).await?;
                 let source = PostgresSource::new(PostgresSourceOptions::clone(source));
                 let mut pipeline = Box::new(Pipeline::new(source, target, store));
                 pipeline.stats = stats.clone();
@@ -124,11 +131,13 @@ async fn open_store(directory: PathBuf, stream: String) -> Result<FileStore, Err
     opened.map_err(|error| error.into_error())
 }
 
-/// Adds to the error of a slot that misses changes how the stream begins anew.
+/// The slot misses changes (see the messages about replication slots), so that the stream can only begin anew.
+///
+/// Remedy: what the message says, at the end for this target: the next start empties the stream's tables at the target and copies them again.
 fn with_way_back(error: Error, anew: &str) -> Error {
     match error.reason::<SlotProblem>() {
         Some(problem) if problem.needs_snapshot() => {
-            Error::new(error.kind(), format!("{problem}: {anew}"))
+            Error::new(ErrorKind::Configuration, format!("{problem}: {anew}"))
         }
         _ => error,
     }

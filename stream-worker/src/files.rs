@@ -11,7 +11,9 @@ use stream_core::{Error, ErrorKind};
 
 use crate::args;
 
-/// Reads files, each with its name; all that cannot be read are told at once.
+/// Reads files, each with its name. Those that are not there, or that this user may not read, are told all at once.
+///
+/// Remedy: correct the path, or the file's rights.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
     let (mut files, mut unreadable) = (Vec::new(), Vec::new());
     for path in paths {
@@ -33,6 +35,16 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
         return Ok(files);
     }
     Err(Error::new(ErrorKind::Configuration, unreadable.join("\n")))
+}
+
+/// The files are YAML, but none of them has a stream.
+///
+/// Remedy: name the file that has it, with `-f`.
+pub(crate) fn no_stream() -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        "no document is an SGStream: add one to the files, or name its file with `-f`",
+    )
 }
 
 /// Where `pg_dump` is looked for: in the directories of `program_path`, and where servers are installed.

@@ -85,8 +85,7 @@ impl Signals {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn listen() -> Result<Self, Error> {
-        let refused =
-            |error| Error::new(ErrorKind::Permanent, format!("cannot listen for signals: {error}"));
+        let refused = |error| unexpected(format!("cannot listen for signals: {error}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
         let terminate = signal(SignalKind::terminate()).map_err(refused)?;
         let (asks, asked) = watch::channel(None);
@@ -162,7 +161,7 @@ pub(crate) struct Plan {
 /// # Cancel safety
 /// As a crash: what is confirmed is delivered.
 pub(crate) async fn run(
-    composition: &Composition,
+    composition: &mut Composition,
     plan: Plan,
     stats: &Stats,
     signals: &Signals,
@@ -223,7 +222,7 @@ pub(crate) fn tenths(time: Duration) -> f64 {
 }
 
 async fn attempt(
-    composition: &Composition,
+    composition: &mut Composition,
     complete: bool,
     stats: &Stats,
     signals: &Signals,
@@ -253,9 +252,18 @@ async fn attempt(
         (Outcome::Completed, _) => Ok(Ending::Completed),
         (Outcome::Stopped, Some(ending)) => Ok(ending),
         (Outcome::Stopped, None) => {
-            Err(Error::new(ErrorKind::Permanent, "the stream stopped, and nobody asked for it"))
+            Err(unexpected("the stream stopped, and nobody asked for it: report it"))
         }
     }
+}
+
+/// Something that does not happen unless the program, or the system below it, is wrong.
+///
+/// Message: `<what happened>`: report it
+///
+/// Remedy: start the stream again, and report it.
+pub(crate) fn unexpected(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Permanent, what.to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,20 @@
 //! What an operator does wrong, or what happens to servers: the worker names it, with its remedy; and once exactly
 //! that remedy was applied, the stream works, and nothing is lost or doubled.
+//!
+//! Those that are not here are where their cause is:
+//!
+//! | input | tests |
+//! |---|---|
+//! | source or target restarted, crashed, sessions killed | `restarts_and_killed_sessions_are_got_over`; both roads under load: `torture` |
+//! | publication dropped | `a_publication_dropped_in_mid_stream_loses_nothing_unsaid` |
+//! | slot dropped, lost, in use, read by another | `a_slot_in_use_…`, `a_lost_slot_…`, `a_slot_lost_while_the_target_stands_still_…`; `of_two_workers_…` in `cloudevent/trouble` |
+//! | two workers | `a_worker_that_is_taken_over_…`, `a_worker_that_starts_again_…` in `local` |
+//! | table dropped, renamed, altered in type in mid-stream | `mishaps` and `alter` in `stream-sinks/tests/stream` |
+//! | target table altered, renamed; a constraint, trigger or type that refuses a row | `mishaps`, `divergence` there |
+//! | target in another encoding | `a_target_in_another_encoding_…` in `mishaps`; a source in one: `a_latin1_source` in `types` |
+//! | `pg_dump` missing, old, failing, cut off | `a_pg_dump_…`; `a_missing_old_or_failing_pg_dump_is_explained` in `stream-sinks/tests/schema` |
+//! | `--data-dir` of another stream or process; offset file cut short, of zeros, of a newer version | `a_data_directory_…`, `a_damaged_position_file_…` in `cloudevent/trouble` |
+//! | an idle stream, a hanging target, used up transaction ids | `long_life` in `stream-sinks/tests/stream`, `an_…` in `cloudevent/trouble`, `a_day_of_keepalives_…` in `stream-core/tests/pipeline` |
 
 #![expect(
     clippy::unwrap_used,
@@ -446,6 +461,36 @@ async fn a_pg_dump_older_than_the_source_is_refused() {
     stream.is_identical().await;
 }
 
+#[tokio::test]
+async fn a_pg_dump_that_fails_half_way_leaves_nothing_at_the_target() {
+    let [source, target] = databases().await;
+    let stream = Stream::between(&source, &target);
+    stream.write("", "  maxRetries: 0\n");
+    let real = testing::client("pg_dump", testing::oldest_major()).path;
+    let program = stream.directory.path().join("pg_dump");
+    // Half of the archive, and then an end that says so, one by a signal, and one that does not say so.
+    for (end, said) in [
+        ("echo 'connection lost' >&2; exit 1", "connection lost"),
+        ("kill -9 $$", "signal: 9"),
+        ("exit 0", "cannot be read at byte"),
+    ] {
+        let script = format!(
+            "#!/bin/sh\ntest \"$1\" = --version && exec {0} --version\n{0} \"$@\" > whole || exit 7\n\
+             head -c $(($(wc -c < whole) / 2)) whole\n{end}\n",
+            real.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let arguments = ["--complete", "--postgres-dir", "."];
+        let output = stream.start_with(&stream.source, &stream.target, &arguments).ends(1);
+        assert!(output.contains(said) && output.contains("pg_dump"), "{output}");
+        let tables = "SELECT count(*)::text FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(text(&stream.target, tables).await, "0", "left at the target: {output}");
+    }
+    std::fs::remove_file(program).unwrap();
+    stream.completes().await;
+}
+
 /// Where the stream's slot is named at the source.
 const SLOT: &str =
     "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()";
@@ -514,6 +559,39 @@ async fn a_lost_slot_is_told_with_the_way_back() {
     execute(&stream.source, drop).await;
     execute(&stream.target, anew).await;
     stream.completes().await;
+}
+
+#[tokio::test]
+async fn a_slot_lost_while_the_target_stands_still_is_told_with_the_way_back() {
+    for major in testing::majors() {
+        let settings =
+            [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
+        let server = testing::private_server(major, &settings);
+        let [source, target] = on(&server, &server).await;
+        let stream = Stream::between(&source, &target);
+        let mut worker = stream.start();
+        worker.streams();
+        let holder = connect(&stream.target).await;
+        holder.batch_execute("BEGIN; LOCK TABLE public.orders").await.unwrap();
+        let lost = "SELECT (wal_status = 'lost')::text FROM pg_replication_slots";
+        let start = Instant::now();
+        while text(&stream.source, lost).await != "true" {
+            assert!(start.elapsed() < PATIENCE, "the slot is not lost: {}", worker.output());
+            let wal = "INSERT INTO public.orders (note) VALUES ('gap'); SELECT pg_switch_wal()";
+            execute(&stream.source, wal).await;
+            execute(&stream.source, "CHECKPOINT").await;
+        }
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        holder.close().await;
+        let output = worker.ends(2);
+        assert!(output.contains("is lost"), "PostgreSQL {major}: {output}");
+        assert!(output.contains("raise `max_slot_wal_keep_size`"), "{output}");
+        let lines: String = output.lines().filter(|line| line.starts_with("error: ")).collect();
+        let [drop, anew] = statements(&lines)[..] else { panic!("{output}") };
+        execute(&stream.source, drop).await;
+        execute(&stream.target, anew).await;
+        stream.completes().await;
+    }
 }
 
 #[tokio::test]

@@ -335,6 +335,54 @@ async fn a_worker_that_is_taken_over_ends_and_writes_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_worker_that_starts_again_does_not_take_its_stream_back_from_a_later_one() {
+    let between = Between::new().await;
+    between.write("", "");
+    let mut first = between.start(&[]);
+    first.streams();
+    // As one that the network cuts off: nothing tells it that it was taken over but its own way back.
+    first.signal("STOP");
+    let ends = [between.source.url(), between.target.url()];
+    let others =
+        "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()";
+    for url in &ends {
+        execute(url, &format!("SELECT pg_terminate_backend(pid) {others}")).await;
+        until(url, &format!("SELECT count(*) {others}"), 0).await;
+    }
+    let mut second = between.start(&[]);
+    second.streams();
+    first.signal("CONT");
+    let (code, output) = first.ends();
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("starts again"), "it was to try: {output}");
+    assert!(output.contains("another worker has taken over"), "{output}");
+    between.source.execute("INSERT INTO public.orders (note) VALUES ('new')").await.unwrap();
+    until(&between.target.url(), COUNT, 1001).await;
+    // The later one starts again by itself whenever its own connections break.
+    let walsender = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
+                     WHERE database = current_database()";
+    execute(&between.source.url(), walsender).await;
+    second.says("starts again");
+    between.source.execute("INSERT INTO public.orders (note) VALUES ('new')").await.unwrap();
+    until(&between.target.url(), COUNT, 1002).await;
+    second.stops("INT", 0);
+}
+
+#[tokio::test]
+async fn a_worker_whose_progress_was_removed_writes_nothing_beside_the_next() {
+    let between = Between::new().await;
+    between.write("", "");
+    let mut first = between.start(&[]);
+    first.streams();
+    // Its row was deleted while it ran, and the next worker made one of its own: with the same epoch.
+    execute(&between.target.url(), "UPDATE sgstream.progress SET owner = gen_random_uuid()").await;
+    between.source.execute("INSERT INTO public.orders (note) VALUES ('new')").await.unwrap();
+    let (code, output) = first.ends();
+    assert_eq!(code, Some(3), "{output}");
+    assert_eq!(between.arrived().await, 1000);
+}
+
+#[tokio::test]
 async fn signals_end_a_wait_for_tables_and_a_wait_for_a_server() {
     let between = Between::new().await;
     between.source.execute("DROP TABLE public.orders").await.unwrap();

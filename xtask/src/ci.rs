@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::workspace::Workspace;
-use crate::{gen_crds, test, tidy};
+use crate::{gen_crds, gen_errors, test, tidy};
 
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -30,6 +30,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     println!("== cargo xtask gen-crds --check");
     if gen_crds::run(workspace, &gen_crds::Args::check())? != ExitCode::SUCCESS {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("== cargo xtask gen-errors --check");
+    if gen_errors::run(workspace, &gen_errors::Args::check())? != ExitCode::SUCCESS {
         return Ok(ExitCode::FAILURE);
     }
     println!("== cargo xtask test");

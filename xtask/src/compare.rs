@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use stream_core::postgres::{ConnectOptions, SqlClient};
+use stream_core::relation::TableName;
+use tokio_postgres::Row;
 
-/// Tables that hold rows themselves, partitions among them; quoted.
+/// Tables that hold rows themselves, partitions among them, and whose changes are in the log.
 const TABLES: &str = "
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname !~ '^(pg_|information_schema$|sgstream$)'";
-const SEQUENCES: &str = "
-SELECT format('%I.%I', schemaname, sequencename), last_value::text FROM pg_sequences ORDER BY 1";
+SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^(pg_|information_schema$|sgstream$)'";
+const SEQUENCES: &str =
+    "SELECT schemaname::text, sequencename::text, last_value::text FROM pg_sequences ORDER BY 1, 2";
+/// The name of a row, which no column has.
+const ROW: &str = "\"the compared row\"";
 
 /// Whether sequences have to be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,36 +42,66 @@ impl Content {
 /// Rows of a table that are shown when they differ.
 const SHOWN: usize = 5;
 
-/// All that is not the same: for each table its name, its rows, and some of those that are not at both ends.
+/// Something that is not the same at both ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The schema that it is in.
+    pub(crate) schema: String,
+    /// What differs, and some of the rows that are not at both ends.
+    pub(crate) what: String,
+}
+
+/// All that is not the same, in words.
 pub(crate) async fn differences(
     source: &ConnectOptions,
     target: &ConnectOptions,
     sequences: Sequences,
 ) -> Result<Vec<String>> {
+    let found = all_differences(source, target, sequences).await?;
+    Ok(found.into_iter().map(|difference| difference.what).collect())
+}
+
+/// All that is not the same.
+pub(crate) async fn all_differences(
+    source: &ConnectOptions,
+    target: &ConnectOptions,
+    sequences: Sequences,
+) -> Result<Vec<Difference>> {
     let (here, there) = tokio::try_join!(read(source), read(target))?;
     let mut found = Vec::new();
+    let mut add = |name: &TableName, what| {
+        found.push(Difference { schema: name.schema.clone(), what: format!("{name}: {what}") });
+    };
     for name in here.tables.keys().chain(there.tables.keys()).collect::<BTreeSet<_>>() {
         match (here.tables.get(name), there.tables.get(name)) {
             (here, there) if here == there => {}
             (Some(here), Some(there)) => {
-                let mut lines = vec![format!(
-                    "{name}: {} rows at the source, {} at the target",
-                    here.rows, there.rows
-                )];
+                let counts =
+                    format!("{} rows at the source, {} at the target", here.rows, there.rows);
                 let (here, there) = tokio::try_join!(rows(source, name), rows(target, name))?;
-                lines.extend(more(&here, &there).map(|row| format!("  only at the source: {row}")));
-                lines.extend(more(&there, &here).map(|row| format!("  only at the target: {row}")));
-                found.push(lines.join("\n"));
+                // The same in another encoding has another hash.
+                if here != there {
+                    let source =
+                        more(&here, &there).map(|row| format!("\n  only at the source: {row}"));
+                    let target =
+                        more(&there, &here).map(|row| format!("\n  only at the target: {row}"));
+                    add(name, counts + &source.chain(target).collect::<String>());
+                }
             }
             (here, _) => {
                 let missing = if here.is_some() { "target" } else { "source" };
-                found.push(format!("{name}: not at the {missing}"));
+                add(name, format!("not at the {missing}"));
             }
         }
     }
-    if sequences == Sequences::Compared && here.sequences != there.sequences {
-        let (here, there) = (here.sequences, there.sequences);
-        found.push(format!("sequences: {here:?} at the source, {there:?} at the target"));
+    if sequences == Sequences::Compared {
+        let names = here.sequences.keys().chain(there.sequences.keys()).collect::<BTreeSet<_>>();
+        for name in names {
+            let (here, there) = (here.sequences.get(name), there.sequences.get(name));
+            if here != there {
+                add(name, format!("{here:?} at the source, {there:?} at the target"));
+            }
+        }
     }
     Ok(found)
 }
@@ -85,10 +119,11 @@ fn more<'a>(
 }
 
 /// How often each row is there, as text that is not too long.
-async fn rows(connect: &ConnectOptions, name: &str) -> Result<BTreeMap<String, i64>> {
+async fn rows(connect: &ConnectOptions, name: &TableName) -> Result<BTreeMap<String, i64>> {
     let client = SqlClient::connect(connect).await?;
     let sql = format!(
-        "SELECT left(t::text, 200) || ' #' || md5(t::text), count(*) FROM {name} t GROUP BY t::text"
+        "SELECT left({ROW}::text, 200) || ' #' || md5(convert_to({ROW}::text, 'UTF8')), count(*) FROM {} {ROW} GROUP BY 1",
+        name.quoted()
     );
     let rows = client.query(&sql, &[]).await?;
     client.close().await;
@@ -99,7 +134,12 @@ async fn rows(connect: &ConnectOptions, name: &str) -> Result<BTreeMap<String, i
 pub(crate) async fn run(source: &ConnectOptions, target: &ConnectOptions) -> Result<bool> {
     let (source, target) = tokio::try_join!(read(source), read(target))?;
     let names: BTreeSet<_> = source.tables.keys().chain(target.tables.keys()).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("table".len());
+    let width = names
+        .iter()
+        .map(|name| name.to_string().chars().count())
+        .max()
+        .unwrap_or(0)
+        .max("table".len());
     println!("{:width$}  {:>10}  {:16}  identical", "table", "rows", "hash");
     let mut identical = !names.is_empty();
     for name in names {
@@ -118,6 +158,7 @@ pub(crate) async fn run(source: &ConnectOptions, target: &ConnectOptions) -> Res
                 )
             }
         };
+        let name = name.to_string();
         println!("{name:width$}  {rows:>10}  {hash:16}  {verdict}");
     }
     let same = source.sequences == target.sequences;
@@ -131,26 +172,31 @@ pub(crate) async fn run(source: &ConnectOptions, target: &ConnectOptions) -> Res
 }
 
 struct Database {
-    tables: BTreeMap<String, Content>,
-    sequences: Vec<(String, Option<String>)>,
+    tables: BTreeMap<TableName, Content>,
+    sequences: BTreeMap<TableName, Option<String>>,
 }
 
 async fn read(connect: &ConnectOptions) -> Result<Database> {
     let client = SqlClient::connect(connect).await?;
     let mut tables = BTreeMap::new();
     for row in client.query(TABLES, &[]).await? {
-        let name: String = row.get(0);
+        let name = name(&row);
         let sql = format!(
-            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM {name} t"
+            "SELECT count(*), coalesce(sum(hashtextextended({ROW}::text, 0)), 0)::text FROM {} {ROW}",
+            name.quoted()
         );
         let row = client.query_one(&sql, &[]).await.with_context(|| format!("table {name}"))?;
         let rows = row.get::<_, i64>(0).try_into()?;
         tables.insert(name, Content { rows, hash: row.get::<_, String>(1).parse()? });
     }
     let sequences = client.query(SEQUENCES, &[]).await?;
-    let sequences = sequences.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let sequences = sequences.iter().map(|row| (name(row), row.get(2))).collect();
     client.close().await;
     Ok(Database { tables, sequences })
+}
+
+fn name(row: &Row) -> TableName {
+    TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
 }
 
 /// A number with commas between its thousands.

@@ -3,7 +3,7 @@
 mod page;
 
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -61,7 +61,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn write(path: &PathBuf, text: &str) -> Result<()> {
+/// Writes a file, and its folder where there is none.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("`{}`", folder.display()))?;
     }

@@ -7,8 +7,10 @@ mod compare;
 mod demo;
 mod fetch;
 mod gen_crds;
+mod gen_errors;
 mod mutants;
 mod postgres;
+mod shapes;
 mod test;
 mod tidy;
 mod torture;
@@ -41,10 +43,14 @@ enum Command {
     Tidy,
     /// Writes the resource's definition and its reference page from the types in `stream-api`.
     GenCrds(gen_crds::Args),
+    /// Writes the page of all errors, and names those that are not explained.
+    GenErrors(gen_errors::Args),
     /// Measures streams against what PostgreSQL brings along.
     Bench(bench::Args),
     /// Runs streams through faults, seed by seed, and looks whether anything is lost, doubled or torn.
     Torture(torture::Args),
+    /// Streams every shape of table between every pair of server versions, and compares both ends.
+    Shapes(shapes::Args),
     /// Puts known bugs of other products into a copy of the tree, and looks whether a test notices each.
     Mutants(mutants::Args),
     /// Finds or fetches PostgreSQL servers and client programs.
@@ -63,8 +69,10 @@ fn main() -> Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy => tidy::run(&workspace),
         Command::GenCrds(args) => gen_crds::run(&workspace, &args),
+        Command::GenErrors(args) => gen_errors::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Torture(args) => torture::run(&workspace, &args),
+        Command::Shapes(args) => shapes::run(&workspace, &args),
         Command::Mutants(args) => mutants::run(&workspace, &args),
         Command::Postgres(args) => postgres::run(&workspace, &args),
         Command::Cluster(command) => cluster::run(&workspace, &command),

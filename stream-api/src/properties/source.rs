@@ -24,8 +24,9 @@ properties! {
         "slotName" => slot_name: Option<String> = none, Honoured, Rule("self.size() <= 63 && self.matches('^[a-z0-9_]+$')", "slotName must be 1 to 63 lower-case letters, digits and `_`");
         /// Drop the replication slot whenever the stream stops. Default: false.
         "slotDropOnStop" => slot_drop_on_stop: bool = "false", Ignored("the slot is kept while the stream is stopped, because changes made meanwhile would be lost without it");
-        /// Keep the slot on the standbys too, for a failover of the source. PostgreSQL 17 or newer. Default: false.
-        "slotFailover" => slot_failover: bool = "false", Ignored("not implemented yet: the slot is on the primary only, and after a failover the stream says that it is gone");
+        /// Have standbys that synchronise slots keep the stream's slot too, so that it goes on after a failover of the source. PostgreSQL 17 or newer.
+        /// Default: false.
+        "slotFailover" => slot_failover: bool = "false", Honoured;
         /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
         "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && bytes(self).size() <= 63", "publicationName must be 1 to 63 bytes");
         /// Leave out updates that change no captured column. Needs tables with `REPLICA IDENTITY FULL`. Default: false.

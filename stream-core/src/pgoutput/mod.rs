@@ -276,7 +276,10 @@ pub struct RollbackPrepared {
 /// Bytes that are no message of pgoutput.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The first byte names no message.
+    /// The first byte names no message of the output plugin.
+    ///
+    /// Remedy: see that the slot uses `pgoutput` (`SELECT plugin FROM pg_replication_slots`) and that the server is PostgreSQL 14 to 18;
+    /// else report it.
     #[error(
         "message tag `{}` is unknown: no pgoutput protocol from 1 to 4 has it; \
          check the server's version and the slot's plugin",
@@ -286,7 +289,10 @@ pub enum DecodeError {
         /// The first byte.
         tag: u8,
     },
-    /// The message is not laid out as the manual says.
+    /// A message of the output plugin is not laid out as PostgreSQL's manual says. No row of it was written.
+    ///
+    /// Remedy: see that the slot uses `pgoutput`, and that nothing between worker and server changes the connection; else report it with
+    /// the server's version.
     #[error(
         "malformed {message} message of `{length}` bytes: expected {expected} at byte `{offset}`; \
          check the server's version and the slot's plugin"

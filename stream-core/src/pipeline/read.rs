@@ -130,10 +130,7 @@ impl<S: Source> ReadHalf<S> {
                 }
             }
             SourceEvent::End if self.batcher.is_in_transaction() => {
-                return Err(Error::new(
-                    ErrorKind::Transient,
-                    "the source ended inside of a transaction: start again from the checkpoint",
-                ));
+                return Err(ended_early());
             }
             // Whatever it was to deliver, there is no more.
             SourceEvent::End => self.complete_at = Some(self.progress.highest_received()),
@@ -194,6 +191,16 @@ impl<S: Source> ReadHalf<S> {
             stats.source_end = stats.source_end.max(end).max(received);
         });
     }
+}
+
+/// The source went away in the middle of a transaction. Nothing of it counts as delivered.
+///
+/// Remedy: nothing, the transaction is read again.
+fn ended_early() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "the source ended inside of a transaction: start again from the checkpoint",
+    )
 }
 
 /// Ticks that come late rather than several at once.

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Deserialize;
 use tokio_postgres::Client;
 
-use super::catalog::{Catalog, CatalogColumn, CatalogTable, Obstacle, TableKind};
+use super::catalog::{Catalog, CatalogColumn, CatalogTable, Generated, Obstacle, TableKind};
 use super::query::{QueryError, json_rows};
 use crate::filter::{ColumnDef, Selection, TableFilter, Unmatched};
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
@@ -36,8 +36,12 @@ pub struct CapturedTable {
     pub all_columns: bool,
     /// The other columns: generated, or left out by the filter.
     pub left_out_columns: Vec<String>,
+    /// How its generated columns come by their values, one entry for each.
+    pub computed: Vec<Generated>,
     /// The partitioned tables that it is part of: parent first, root last.
     pub ancestors: Vec<TableName>,
+    /// The transactions that attached it and its ancestors, each to the next one.
+    pub attached_by: Vec<u32>,
     /// The name that the publication has to list: the uppermost captured ancestor, or its own.
     pub published_as: TableName,
     /// The primary key's columns in key order; empty when there is none, or when not all of them
@@ -84,6 +88,17 @@ impl CapturedTable {
         self.replica_identity == ReplicaIdentity::Full || !self.identity_columns.is_empty()
     }
 
+    /// Whether its primary key can be its replica identity, as which it is not set.
+    pub(super) fn has_usable_key(&self) -> bool {
+        self.replica_identity != ReplicaIdentity::Default && !self.primary_key.is_empty()
+    }
+
+    /// Whether the log holds whole rows of it, once it has got an identity where it has none.
+    fn is_logged_whole(&self) -> bool {
+        self.replica_identity == ReplicaIdentity::Full
+            || !self.has_identity() && !self.has_usable_key()
+    }
+
     /// What a snapshot has to copy.
     #[must_use]
     pub fn extent(&self) -> TableExtent {
@@ -121,6 +136,8 @@ pub struct Captured {
     pub unmatched: Vec<Unmatched>,
     /// Whether the database has large objects; they are never captured.
     pub has_large_objects: bool,
+    /// Whether publications can have generated columns.
+    pub publishes_generated: bool,
 }
 
 impl Captured {
@@ -135,6 +152,26 @@ impl Captured {
     /// they have no replica identity.
     pub fn without_identity(&self) -> impl Iterator<Item = &CapturedTable> {
         self.tables.iter().filter(|table| !table.has_identity())
+    }
+
+    /// Whether the publication has to have generated columns, so that the server refuses no UPDATE and DELETE.
+    ///
+    /// Source: <https://www.postgresql.org/docs/current/logical-replication-gencols.html>
+    #[must_use]
+    pub fn needs_generated(&self) -> bool {
+        self.publishes_generated
+            && self
+                .tables
+                .iter()
+                .any(|table| table.is_logged_whole() && table.computed.contains(&Generated::Stored))
+    }
+
+    /// Tables with rows whose UPDATE and DELETE the server refuses once they are published, because it logs whole rows of
+    /// them, and cannot publish columns that are computed when they are read.
+    pub fn with_virtual_identity(&self) -> impl Iterator<Item = &CapturedTable> {
+        self.tables
+            .iter()
+            .filter(|table| table.is_logged_whole() && table.computed.contains(&Generated::Virtual))
     }
 
     /// The tables with rows and the partitioned ones.
@@ -153,8 +190,11 @@ impl Captured {
 #[must_use]
 pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
     let by_id: HashMap<_, _> = catalog.tables.iter().map(|table| (table.id, table)).collect();
-    let mut captured =
-        Captured { has_large_objects: catalog.has_large_objects, ..Captured::default() };
+    let mut captured = Captured {
+        has_large_objects: catalog.has_large_objects,
+        publishes_generated: catalog.publishes_generated,
+        ..Captured::default()
+    };
     let defs: Vec<_> = catalog.tables.iter().map(|table| (table, column_defs(table))).collect();
     captured.unmatched = filter.unmatched(defs.iter().map(|(table, defs)| (&table.name, &**defs)));
 
@@ -179,7 +219,10 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
         });
         let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
         let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
-        let mut one = captured_table(table, &selection, published_as.clone(), ancestors);
+        let parts = lineage.iter().filter(|table| table.is_partition);
+        let attached_by = parts.filter_map(|table| table.attached_by.first().copied()).collect();
+        let mut one =
+            captured_table(table, &selection, published_as.clone(), ancestors, attached_by);
         one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
             captured.partitioned.push(one);
@@ -281,6 +324,7 @@ fn captured_table(
     selection: &Selection,
     published_as: TableName,
     ancestors: Vec<TableName>,
+    attached_by: Vec<u32>,
 ) -> CapturedTable {
     let columns: Vec<CatalogColumn> = table
         .columns
@@ -322,7 +366,9 @@ fn captured_table(
         name: table.name.clone(),
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
+        computed: table.columns.iter().filter_map(|column| column.generated).collect(),
         ancestors,
+        attached_by,
         published_as,
         primary_key: names(key),
         unique_key,

@@ -98,6 +98,8 @@ pub struct CatalogTable {
     /// Tables that it inherits from; for a partition, the one that it is part of.
     #[serde(deserialize_with = "relation_ids")]
     pub parents: Vec<RelationId>,
+    /// The transactions that made it inherit from each, or attached it: another one when it was detached in between.
+    pub attached_by: Vec<u32>,
     /// Whether its parent is a partitioned table.
     pub is_partition: bool,
     /// Its columns in order, generated ones among them, dropped ones not.
@@ -212,6 +214,9 @@ pub struct Catalog {
     pub tables: Vec<CatalogTable>,
     /// Whether there are large objects, whose changes logical decoding does not give.
     pub has_large_objects: bool,
+    /// Whether publications can have generated columns (18 and later); the server then wants them published of tables whose
+    /// whole rows it logs.
+    pub publishes_generated: bool,
 }
 
 /// Reads all tables of the database but those of the system.
@@ -233,7 +238,9 @@ pub async fn read_tables(client: &Client) -> Result<Catalog, QueryError> {
     tables.dedup_by(same);
     let sql = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)::text";
     let has_large_objects = json_row(client, "look for large objects", sql, &[]).await?;
-    Ok(Catalog { tables, has_large_objects })
+    let sql = "SELECT (current_setting('server_version_num')::int >= 180000)::text";
+    let publishes_generated = json_row(client, "read the server's version", sql, &[]).await?;
+    Ok(Catalog { tables, has_large_objects, publishes_generated })
 }
 
 // Nothing in it may open a table: `pg_relation_size` would wait behind an ALTER TABLE.
@@ -265,6 +272,8 @@ SELECT c.oid::bigint AS id,
          WHERE a.attrelid = c.oid AND array_position(u.indkey::int2[], a.attnum) < u.indnkeyatts) AS unique_key,
        (SELECT coalesce(json_agg(i.inhparent::bigint ORDER BY i.inhseqno), '[]')
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+       (SELECT coalesce(json_agg(i.xmin::text::bigint ORDER BY i.inhseqno), '[]')
+          FROM pg_inherits i WHERE i.inhrelid = c.oid) AS attached_by,
        (SELECT coalesce(json_agg(json_build_object(
                  'name', a.attname,
                  'number', a.attnum,

@@ -1,21 +1,17 @@
 //! Opens sessions: socket, TLS, login, all within one time limit, every failure with its name.
 
 use std::io;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
+use super::dial::dial;
 use super::error::{ServerError, WireError};
 use super::login::{LoginError, log_in};
 use super::options::{ConnectOptions, SslMode};
-use super::read_ahead::{PaceLimits, ReadAhead, Socket};
 use super::tls::{TlsError, client_config, server_end_point};
 use super::wire::{BoxedStream, Wire, unexpected};
 
@@ -31,7 +27,9 @@ pub enum Session {
 /// Why no session could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name of the host has no address.
+    /// The name of the host has no address here.
+    ///
+    /// Remedy: correct the host, or the DNS of the machine or pod. In a cluster: `<service>.<namespace>`.
     #[error("cannot find host `{host}`: {error}; check the name and the DNS of this machine")]
     UnknownHost {
         /// The name.
@@ -39,7 +37,9 @@ pub enum ConnectError {
         /// What the resolver says.
         error: io::Error,
     },
-    /// Nobody takes the connection.
+    /// Nobody takes the connection: the server does not run, listens elsewhere, or a firewall refuses.
+    ///
+    /// Remedy: start the server; check host and port, `listen_addresses`, and network policies. The stream goes on by itself then.
     #[error(
         "cannot reach `{server}`: {error}; check host and port, that PostgreSQL runs and listens \
          there, and that no firewall is in between"
@@ -50,7 +50,9 @@ pub enum ConnectError {
         /// What the operating system says.
         error: io::Error,
     },
-    /// The connection was taken and then broke.
+    /// The connection was taken and then broke: the server stopped, or something in between closed it.
+    ///
+    /// Remedy: nothing, unless it stays so: then look into the server's log at this time.
     #[error("`{server}` broke off the login: {error}")]
     Lost {
         /// Host, port and database.
@@ -58,7 +60,9 @@ pub enum ConnectError {
         /// How it broke.
         error: WireError,
     },
-    /// No session within the time limit.
+    /// Connected, or not, but no session within `connect_timeout`: most often a firewall that drops packets, or a server under heavy load.
+    ///
+    /// Remedy: check the way to the server; raise `connect_timeout` if it is only slow.
     #[error(
         "no answer from `{server}` within {seconds} s: check that no firewall is in between, or \
          raise `connect_timeout`"
@@ -69,7 +73,9 @@ pub enum ConnectError {
         /// The limit.
         seconds: u64,
     },
-    /// The server cannot encrypt.
+    /// The server cannot encrypt, and `sslmode` asks for it.
+    ///
+    /// Remedy: set `ssl = on` at the server with a certificate, or take `sslmode=prefer` (or `tls.mode`) if the network is trusted.
     #[error(
         "`{server}` offers no TLS and `sslmode` is `{}`: set `ssl = on` there, or take another mode",
         mode.as_str()
@@ -80,7 +86,10 @@ pub enum ConnectError {
         /// The mode that asks for TLS.
         mode: SslMode,
     },
-    /// The handshake failed, most often for the server's certificate.
+    /// The handshake failed, most often for the server's certificate: unknown authority, other name, expired.
+    ///
+    /// Remedy: name the authority's certificate (`sslrootcert`, or `tls.caSecret`), connect by a name that the certificate has, or renew
+    /// it.
     #[error(
         "no TLS with `{server}` under `sslmode={}`: {error}; check `sslrootcert` and the \
          certificate's names", mode.as_str()
@@ -96,7 +105,10 @@ pub enum ConnectError {
     /// There is nothing to verify certificates with.
     #[error(transparent)]
     TlsSetup(TlsError),
-    /// The server refuses the login.
+    /// The server refuses the login: a wrong password, a role or database that is not there, no line in `pg_hba.conf`, or no free
+    /// connection.
+    ///
+    /// Remedy: what the message says behind the server's words. With SQLSTATE 53300 raise `max_connections`, or close sessions.
     #[error("cannot log in to `{server}` as `{user}`: {error}; {}", remedy(error))]
     Refused {
         /// Host, port and database.
@@ -106,7 +118,9 @@ pub enum ConnectError {
         /// The server's words.
         error: Box<ServerError>,
     },
-    /// Server and client do not agree on how to log in.
+    /// Server and client do not agree on how to log in: a password is missing, or the server asks for a method that is not supported.
+    ///
+    /// Remedy: give a password (in the URL, `PGPASSWORD`, a password file or the Secret), or let `pg_hba.conf` use `scram-sha-256`.
     #[error("cannot log in to `{server}` as `{user}`: {reason}")]
     Authentication {
         /// Host, port and database.
@@ -186,6 +200,26 @@ impl Wire {
             }),
         }
     }
+
+    /// [`Self::connect`] for a session that rows travel over: a database without an encoding (`SQL_ASCII`) gives and takes their
+    /// bytes as they are. Under any other pin its server would end the session at one that is not UTF-8, and name no row.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Safe: a half-open connection is closed.
+    pub async fn connect_for_rows(
+        options: &ConnectOptions,
+        session: Session,
+    ) -> Result<Self, ConnectError> {
+        let mut wire = Self::connect(options, session).await?;
+        if wire.parameter("server_encoding") == Some("SQL_ASCII") {
+            let lost = |error| ConnectError::Lost { server: options.server(), error };
+            wire.simple_query("SET client_encoding = 'SQL_ASCII'").await.map_err(lost)?;
+        }
+        Ok(wire)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -228,87 +262,6 @@ async fn attempt(
         }
     };
     Err(ConnectError::Authentication { server, user, reason })
-}
-
-/// A server that answers within this time is near: it needs no large window to be read at full speed.
-const NEAR: Duration = Duration::from_millis(1);
-/// The largest segment that a server sends: several fit into the smallest window. A window smaller than a segment, which on the
-/// loopback may have 64 KiB, is filled by the server's persist timer only: a few times a second.
-const SEGMENT_BYTES: u32 = 4 << 10;
-
-async fn dial(options: &ConnectOptions, session: Session) -> Result<BoxedStream, ConnectError> {
-    let ConnectOptions { host, port, .. } = options;
-    let unreachable = |error| ConnectError::Unreachable { server: options.server(), error };
-    if let Some(directory) = options.socket_directory() {
-        let path = directory.join(format!(".s.PGSQL.{port}"));
-        let stream = UnixStream::connect(path).await.map_err(unreachable)?;
-        return match session {
-            Session::Sql => Ok(Box::new(stream)),
-            Session::Replication => read_ahead(stream.into_std(), None).map_err(unreachable),
-        };
-    }
-    let unknown_host = |error| ConnectError::UnknownHost { host: host.clone(), error };
-    let addresses = lookup_host((host.as_str(), *port)).await.map_err(unknown_host)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        let connected = match session {
-            Session::Sql => dial_sql(address).await,
-            Session::Replication => dial_replication(address).await,
-        };
-        match connected {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(unreachable(last))
-}
-
-async fn dial_sql(address: SocketAddr) -> io::Result<BoxedStream> {
-    let stream = TcpStream::connect(address).await?;
-    prepare(&stream)?;
-    Ok(Box::new(stream))
-}
-
-async fn dial_replication(address: SocketAddr) -> io::Result<BoxedStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
-    let begun = Instant::now();
-    let (stream, pace) = if address.ip().is_loopback() {
-        // Before the handshake: the server takes the first window that it sees for the largest.
-        socket.set_recv_buffer_size(PaceLimits::SAME_MACHINE.window_bytes)?;
-        (socket.connect(address).await?, PaceLimits::SAME_MACHINE)
-    } else {
-        let stream = socket.connect(address).await?;
-        if begun.elapsed() < NEAR {
-            SockRef::from(&stream)
-                .set_recv_buffer_size(PaceLimits::NETWORK.window_bytes as usize)?;
-        }
-        (stream, PaceLimits::NETWORK)
-    };
-    prepare(&stream)?;
-    read_ahead(stream.into_std(), Some(pace))
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    keep_alive(stream)
-}
-
-fn read_ahead<S: Socket + Unpin>(
-    socket: io::Result<S>,
-    pace: Option<PaceLimits>,
-) -> io::Result<BoxedStream> {
-    Ok(Box::new(ReadAhead::new(socket?, pace)?))
-}
-
-/// A peer that is gone without a word is noticed within a minute, not after two hours. There is no
-/// limit for data that is not taken: a server that waits for a lock may take as long as it wants.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// The stream, encrypted if it is to be and can be, and what binds a login to it.
@@ -367,21 +320,5 @@ fn remedy(error: &ServerError) -> &'static str {
         "53300" => "raise `max_connections`, or end sessions that are not needed",
         "57P03" => "wait until the server is up",
         _ => "see the log of the server",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_server_on_this_machine_sends_segments_that_fit_into_the_smallest_window() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (dialed, accepted) = tokio::join!(dial_replication(address), listener.accept());
-        let (server, _) = accepted.unwrap();
-        let segment = SockRef::from(&server).tcp_mss().unwrap();
-        drop(dialed.unwrap());
-        assert!(segment <= PaceLimits::SAME_MACHINE.window_bytes / 4, "{segment}");
     }
 }

@@ -113,16 +113,22 @@ impl std::error::Error for ServerError {}
 /// How a session fails.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The connection broke.
+    /// The connection broke: the server crashed, or the network did. What was not confirmed is sent again.
+    ///
+    /// Remedy: nothing, unless it comes often: then look for timeouts of firewalls and load balancers on the way.
     #[error("the connection to the server broke: {0}")]
     Io(io::Error),
-    /// The server ended the connection without a word.
+    /// The server ended the connection without a word, as when it crashes or something in between resets it.
+    ///
+    /// Remedy: nothing, unless it comes often: then look into the server's log at this time.
     #[error("the server closed the connection")]
     Closed,
     /// The server reported an error.
     #[error(transparent)]
     Server(Box<ServerError>),
-    /// The other end does not speak the protocol, or a statement does not do what it was sent for.
+    /// The other end does not speak PostgreSQL's protocol, or a statement does not do what it was sent for.
+    ///
+    /// Remedy: connect to PostgreSQL itself: a pooler in transaction mode cannot carry replication. Else report it.
     #[error("protocol error: {0}")]
     Protocol(String),
 }

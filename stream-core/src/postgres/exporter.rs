@@ -83,7 +83,8 @@ impl Exporter {
 
     /// Opens a session that sees the snapshot.
     pub(super) async fn reader(&self, connect: &ConnectOptions) -> Result<SnapshotReader, Error> {
-        let mut wire = Wire::connect(connect, Session::Sql).await.map_err(problem::at_source)?;
+        let mut wire =
+            Wire::connect_for_rows(connect, Session::Sql).await.map_err(problem::at_source)?;
         let sql = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
             Literal(&self.snapshot)
@@ -122,6 +123,26 @@ impl Exporter {
     }
 }
 
+/// Has standbys keep a slot that is there; says so where the server has no such slots.
+pub(super) async fn keep_on_standbys(
+    connect: &ConnectOptions,
+    client: &SqlClient,
+    name: &str,
+) -> Result<(), Error> {
+    if !slot::has_failover(client).await.map_err(problem::from_query)? {
+        tracing::warn!(
+            "standbys do not keep the slot, because that takes PostgreSQL 17 or newer, and a primary: after a failover the \
+             stream would have to begin anew"
+        );
+        return Ok(());
+    }
+    let mut wire =
+        Wire::connect(connect, Session::Replication).await.map_err(problem::at_source)?;
+    wire.simple_query(&slot::failover_sql(name)).await.map_err(problem::from_wire)?;
+    wire.terminate().await;
+    Ok(())
+}
+
 /// A session that reads an exported snapshot.
 pub struct SnapshotReader {
     wire: Wire,
@@ -146,10 +167,13 @@ impl SnapshotReader {
         if rows.first().and_then(|row| row.by_name("same")) == Some("t") {
             return Ok(());
         }
-        // TRUNCATE makes a new file too, and is in the log.
+        // So does TRUNCATE, which is in the log, and what keeps rows visible, such as VACUUM FULL: these leave the columns' entries
+        // alone. Every ALTER TABLE that writes rows anew makes new ones, even where a type stays what it was, or shows in `pg_class`.
         let columns = format!(
-            "SELECT string_agg(concat_ws(' ', attname, atttypid, atttypmod, attisdropped), ',' ORDER BY attnum) AS columns
-             FROM pg_attribute WHERE attrelid = {id} AND attnum > 0"
+            "SELECT concat_ws(' ', c.relam, c.relpersistence, (
+                 SELECT string_agg(concat_ws(' ', attname, xmin), ',' ORDER BY attnum)
+                   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)) AS columns
+             FROM pg_class c WHERE c.oid = {id}"
         );
         let then = self.wire.simple_query(&columns).await.map_err(problem::from_wire)?;
         let mut other =
@@ -162,14 +186,20 @@ impl SnapshotReader {
         if text(&then) == text(&now) {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Changed,
-            format!(
-                "table `{}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one",
-                table.name
-            ),
-        ))
+        Err(rewritten(&table.name))
     }
+}
+
+/// An `ALTER TABLE` wrote the table anew between the snapshot and its copy. PostgreSQL shows such a table as empty to older snapshots.
+///
+/// Remedy: nothing, the table is copied from a new snapshot. Wait with such statements until the first copy is complete.
+fn rewritten(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "table `{table}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one"
+        ),
+    )
 }
 
 impl ChunkReader for SnapshotReader {

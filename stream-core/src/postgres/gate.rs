@@ -63,27 +63,15 @@ impl Gate {
         if let Some(name) = known.filter(|name| **name != relation.name) {
             // The log shows the name of its time. Before the table's snapshot that does not matter.
             if counts_from.is_some_and(|from| self.commit_lsn() >= from) {
-                return Err(Error::new(
-                    ErrorKind::Changed,
-                    format!(
-                        "table `{name}` has the name `{}` at this point of the log: looking at the catalogue again",
-                        relation.name
-                    ),
-                ));
+                return Err(renamed(name, &relation.name));
             }
         }
         let is_other = known.is_none() && self.names.values().any(|name| *name == relation.name);
         if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
-            return Err(Error::new(
-                ErrorKind::Changed,
-                format!("table `{}` was made anew: looking at the catalogue again", relation.name),
-            ));
+            return Err(made_anew(&relation.name));
         }
         if counts_from.is_none() && self.is_wanted(relation) {
-            return Err(Error::new(
-                ErrorKind::Changed,
-                format!("table `{}` is new: looking at the catalogue again", relation.name),
-            ));
+            return Err(new(&relation.name));
         }
         self.counts_from.insert(relation.id, counts_from);
         Ok(())
@@ -143,6 +131,35 @@ impl Gate {
     fn commit_lsn(&self) -> Lsn {
         self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn)
     }
+}
+
+/// A table was renamed at this point of the log.
+///
+/// Remedy: nothing, the table is copied under its new name. What was copied under the old one stays at the target until you drop it.
+fn renamed(name: &TableName, now: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "table `{name}` has the name `{now}` at this point of the log: looking at the catalogue again"
+        ),
+    )
+}
+
+/// A table was dropped, and another one has its name.
+///
+/// Remedy: nothing, the new one is copied.
+fn made_anew(name: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!("table `{name}` was made anew: looking at the catalogue again"),
+    )
+}
+
+/// A table that is captured comes up in the log, and was not there at the start.
+///
+/// Remedy: nothing, it is published, copied and followed.
+fn new(name: &TableName) -> Error {
+    Error::new(ErrorKind::Changed, format!("table `{name}` is new: looking at the catalogue again"))
 }
 
 #[cfg(test)]

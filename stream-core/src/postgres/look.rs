@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use super::capture::{Captured, capture};
 use super::catalog::read_tables;
-use super::preflight::SourceProblem;
 use super::publication::{self, Publication};
 use super::slot::{self, SlotState};
-use super::slot_problem::{self, Expected, SlotProblem};
+use super::slot_problem::{self, Expected, Fork, SlotProblem};
+use super::source_problem::SourceProblem;
 use super::tables::table;
 use super::{
     ConnectOptions, PostgresSourceOptions, Session, SnapshotMode, SqlClient, Wire, preflight,
     problem, tables,
 };
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, SourceIdentity};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
+use crate::relation::TableName;
 use crate::table::{Table, TableColumn};
 use crate::types::Types;
 
@@ -88,33 +89,81 @@ pub(super) async fn assert_unaltered(
                 && now.row_filter == table.row_filter
         });
         if !is_same {
-            return Err(Error::new(
-                ErrorKind::Changed,
-                format!(
-                    "table `{}` was altered before its snapshot was taken: looking at the catalogue again",
-                    table.name
-                ),
-            ));
+            return Err(altered(&table.name));
         }
     }
     Ok(())
 }
 
-/// The server's `system_identifier`, asked for by a replication connection: that it can be opened is known then, too.
-pub(super) async fn system_id(connect: &ConnectOptions) -> Result<String, Error> {
-    let mut wire =
-        Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
-    let system = wire.simple_query("IDENTIFY_SYSTEM").await.map_err(problem::from_wire)?;
-    wire.terminate().await;
-    Ok(system.first().and_then(|row| row.by_name("systemid")).unwrap_or_default().to_owned())
+/// A table was altered, or published otherwise, between the look at the catalogue and the snapshot, at which the log begins.
+///
+/// Remedy: nothing, the stream looks again, and copies the table as it is.
+fn altered(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "table `{table}` was altered before its snapshot was taken: looking at the catalogue again"
+        ),
+    )
 }
 
-/// The slot, and why the stream of `checkpoint` cannot go on with it; `system_id` is the server's.
+/// Which server it is, and on which timeline.
+#[derive(Default)]
+pub(super) struct System {
+    /// Its `system_identifier`.
+    pub(super) id: String,
+    timeline: Option<u32>,
+    /// Where its log left the timeline of the saved position.
+    pub(super) fork: Option<Fork>,
+}
+
+impl System {
+    pub(super) fn identity(self, slot: &str) -> SourceIdentity {
+        let Self { id, timeline, fork: _ } = self;
+        SourceIdentity { system_id: id, slot: slot.to_owned(), timeline }
+    }
+}
+
+/// Asks which server it is by a replication connection: that it can be opened is known then, too.
+///
+/// Source: <https://www.postgresql.org/docs/current/protocol-replication.html>
+pub(super) async fn system(
+    connect: &ConnectOptions,
+    checkpoint: &Checkpoint,
+) -> Result<System, Error> {
+    let mut wire =
+        Wire::connect(connect, Session::Replication).await.map_err(problem::from_connect)?;
+    let ask = async |wire: &mut Wire, question: &str, column: &str| {
+        let rows = wire.simple_query(question).await.map_err(problem::from_wire)?;
+        let answer = rows.first().and_then(|row| row.by_name(column)).unwrap_or_default();
+        Ok::<_, Error>(answer.to_owned())
+    };
+    let id = ask(&mut wire, "IDENTIFY_SYSTEM", "systemid").await?;
+    let timeline = ask(&mut wire, "IDENTIFY_SYSTEM", "timeline").await?.parse().ok();
+    let standby = ask(&mut wire, "SELECT pg_is_in_recovery() AS standby", "standby").await?;
+    let timeline: Option<u32> = timeline.filter(|_| standby == "f");
+    let saved = checkpoint.source.as_ref().filter(|source| source.system_id == id);
+    let mut fork = None;
+    if let (Some(timeline), Some(saved)) = (timeline, saved.and_then(|source| source.timeline))
+        && timeline != saved
+    {
+        // The first timeline has no history.
+        let history = match timeline {
+            0 | 1 => String::new(),
+            _ => ask(&mut wire, &format!("TIMELINE_HISTORY {timeline}"), "content").await?,
+        };
+        fork = Some(Fork::new(&history, saved, timeline));
+    }
+    wire.terminate().await;
+    Ok(System { id, timeline, fork })
+}
+
+/// The slot, and why the stream of `checkpoint` cannot go on with it at this server.
 pub(super) async fn slot(
     client: &SqlClient,
     options: &PostgresSourceOptions,
     checkpoint: &Checkpoint,
-    system_id: &str,
+    system: &System,
 ) -> Result<(Option<SlotState>, Option<SlotProblem>), Error> {
     if options.snapshot == SnapshotMode::RowsOnly {
         return Ok((None, None));
@@ -125,9 +174,10 @@ pub(super) async fn slot(
         database: &options.connect.database,
         stored: checkpoint.position,
         server: slot::server_position(client).await.map_err(problem::from_query)?,
+        fork: system.fork,
     };
     // Positions of another server say nothing here.
-    let same_server = checkpoint.source.as_ref().is_none_or(|source| source.system_id == system_id);
+    let same_server = checkpoint.source.as_ref().is_none_or(|source| source.system_id == system.id);
     let is_lost = checkpoint.source.is_some() && checkpoint.position.is_none();
     let problem = match same_server {
         // Whoever lost the position has only the slot's.

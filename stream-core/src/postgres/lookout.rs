@@ -1,4 +1,4 @@
-//! Looks at the catalogue from time to time, for tables that came after the stream began.
+//! Looks at the catalogue from time to time, for tables that came after the stream began, and partitions that went or came back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Lookout {
         captured: &Captured,
         interval: Duration,
     ) -> Self {
-        let known: BTreeSet<RelationId> = captured.all().map(|table| table.id).collect();
+        let known = known(captured);
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
@@ -55,7 +55,7 @@ impl Lookout {
 async fn look(
     connect: &ConnectOptions,
     filter: &TableFilter,
-    known: &BTreeSet<RelationId>,
+    known: &Known,
 ) -> Result<Vec<TableName>, Box<dyn std::error::Error + Send + Sync>> {
     let client = SqlClient::connect(connect).await?;
     let found = find(&client, filter, known).await?;
@@ -63,16 +63,24 @@ async fn look(
     Ok(found)
 }
 
+/// Tables, each with what attached it where it is a partition: detached, it is not published any more.
+pub(super) type Known = BTreeSet<(RelationId, Vec<u32>)>;
+
+/// What the stream knows.
+pub(super) fn known(captured: &Captured) -> Known {
+    captured.all().map(|table| (table.id, table.attached_by.clone())).collect()
+}
+
 /// The tables that `filter` asks for and that are not `known`.
 pub(super) async fn find(
     client: &SqlClient,
     filter: &TableFilter,
-    known: &BTreeSet<RelationId>,
+    known: &Known,
 ) -> Result<Vec<TableName>, QueryError> {
     let captured = capture(&read_tables(client).await?, filter);
     Ok(captured
         .all()
-        .filter(|table| !known.contains(&table.id))
+        .filter(|table| !known.contains(&(table.id, table.attached_by.clone())))
         .map(|table| table.name.clone())
         .collect())
 }

@@ -116,32 +116,46 @@ impl RootCert {
 /// Why a connection URL is refused; prints no part of it that can hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// Another scheme, or none.
+    /// The address of a server is no connection URL.
+    ///
+    /// Remedy: write `postgres://user@host:port/database`.
     #[error("a connection URL starts with `postgres://` or `postgresql://`")]
     Scheme,
-    /// A part that has no default is missing.
+    /// A part of the URL that has no default is missing.
+    ///
+    /// Remedy: write it as the message shows.
     #[error("the connection URL has no {0}: write `postgres://user@host:port/database`")]
     Missing(&'static str),
     /// The port is not a number. The text is not printed: it is part of the password if a `/` in
     /// the password is not percent-encoded.
+    ///
+    /// Remedy: write a number; and percent-encode special characters of the password.
     #[error(
         "the port of the connection URL is not a number from 1 to 65535: check it, and write `/`, \
          `?`, `#`, `@`, `:` and `%` of a password as `%2F`, `%3F`, `%23`, `%40`, `%3A` and `%25`"
     )]
     Port,
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
+    ///
+    /// Remedy: write `%25` for a `%`.
     #[error("the {0} of the connection URL is badly encoded: write `%25` for a `%`, and UTF-8")]
     Encoding(&'static str),
-    /// More than one host.
+    /// More than one host: a slot lives on one server, and the stream has to know which.
+    ///
+    /// Remedy: name the primary, or an address that follows it.
     #[error("the connection URL names more than one host: name the one to connect to")]
     SeveralHosts,
-    /// A parameter we do not know.
+    /// A parameter that is not known here.
+    ///
+    /// Remedy: remove it, or correct its name.
     #[error(
         "parameter `{0}` of the connection URL is unknown: known are `host`, `port`, `user`, \
          `password`, `dbname`, `sslmode`, `sslrootcert`, `application_name`, `connect_timeout`"
     )]
     UnknownParameter(String),
-    /// A parameter with a value it cannot have.
+    /// A parameter has a value that it cannot have.
+    ///
+    /// Remedy: take one of those in the message.
     #[error("parameter `{name}` of the connection URL is `{value}`: it must be {expected}")]
     Value {
         /// The parameter.
@@ -151,7 +165,9 @@ pub enum OptionsError {
         /// What it can be set to.
         expected: &'static str,
     },
-    /// The root certificate cannot be read.
+    /// The file with the root certificate cannot be read.
+    ///
+    /// Remedy: correct the path, or the rights of the file.
     #[error("cannot read root certificate `{}`: {error}", path.display())]
     RootCert {
         /// The file.

@@ -36,13 +36,21 @@ pub(super) fn interrupted(
         reasons.join("; ")
     );
     if mode == SnapshotMode::Never {
-        return Err(Error::new(
-            ErrorKind::Permanent,
-            format!("{problem}; to have them copied, set `snapshotMode: initial` and start again"),
-        ));
+        return Err(incomplete(&problem));
     }
     tracing::warn!("{problem}: copying anew");
     Ok(found)
+}
+
+/// Tables were dropped and made anew, or out of the publication for a while, so that the log lacks changes of them; and `snapshotMode` forbids to
+/// copy them.
+///
+/// Remedy: set `snapshotMode: initial` and start again, which copies these tables only; or bring them up to date by other means.
+fn incomplete(problem: &str) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!("{problem}; to have them copied, set `snapshotMode: initial` and start again"),
+    )
 }
 
 /// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.

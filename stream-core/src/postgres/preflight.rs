@@ -10,7 +10,8 @@ use tokio_postgres::Client;
 use super::capture::{Captured, CapturedTable};
 use super::publication::Publication;
 use super::query::{QueryError, json_row};
-use crate::relation::{ReplicaIdentity, TableName};
+use super::source_problem::SourceProblem;
+use crate::relation::TableName;
 use crate::sql::{Ident, list};
 
 /// The oldest server that is supported, as `server_version_num`.
@@ -18,169 +19,7 @@ const OLDEST_VERSION: u32 = 140_000;
 /// The first version whose standbys can decode.
 const STANDBY_VERSION: u32 = 160_000;
 /// Slots that a new stream makes: its own, what it is made of, and that of the snapshot.
-const NEW_SLOTS: u32 = 3;
-
-/// Something of the source that keeps a stream from working, or that its owner should know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SourceProblem {
-    /// The server is too old.
-    #[error("the server is PostgreSQL {version}, and a stream needs 14 or later: upgrade it")]
-    ServerTooOld {
-        /// Its version.
-        version: String,
-    },
-    /// The log does not hold what decoding needs.
-    #[error(
-        "`wal_level` is `{value}`, and a stream needs `logical`: run \
-         `ALTER SYSTEM SET wal_level = 'logical'` and restart the server (managed services: \
-         `rds.logical_replication = 1`, `cloudsql.logical_decoding = on`)"
-    )]
-    WalLevel {
-        /// Its setting.
-        value: String,
-    },
-    /// The role may not replicate.
-    #[error("role `{role}` may not replicate: run `{sql}` as a superuser")]
-    NoReplicationRight {
-        /// The role.
-        role: String,
-        /// The statement to run.
-        sql: String,
-    },
-    /// Too few slots are free.
-    #[error(
-        "a new stream takes three replication slots until its snapshot is copied, and then one; the server has \
-         {free} of {max} free (`max_replication_slots`; not in use: {inactive}): drop one that nobody \
-         needs with `SELECT pg_drop_replication_slot('…')`, or run \
-         `ALTER SYSTEM SET max_replication_slots = {wanted}` and restart the server",
-        inactive = names(.inactive),
-        wanted = .max + NEW_SLOTS - .free
-    )]
-    NoFreeSlot {
-        /// How many there are.
-        max: u32,
-        /// How many of them nobody has.
-        free: u32,
-        /// The slots that nobody reads now.
-        inactive: Vec<String>,
-    },
-    /// Every WAL sender is taken.
-    #[error(
-        "all {max} WAL senders of the server are taken (`max_wal_senders`): stop one that nobody \
-         needs (`SELECT * FROM pg_stat_replication`), or run \
-         `ALTER SYSTEM SET max_wal_senders = {wanted}` and restart the server",
-        wanted = .max + 1
-    )]
-    NoFreeSender {
-        /// How many there are.
-        max: u32,
-    },
-    /// Tables that we may not read.
-    #[error("role `{role}` may not read {} captured table(s): run `{sql}`", .tables.len())]
-    NotReadable {
-        /// The role.
-        role: String,
-        /// The tables.
-        tables: Vec<TableName>,
-        /// The statement to run.
-        sql: String,
-    },
-    /// Tables of which we would see only some rows.
-    #[error(
-        "row security would hide rows of {} captured table(s) from role `{role}` ({tables}): run \
-         `{sql}` as a superuser",
-        .tables.len(),
-        tables = names(.tables)
-    )]
-    RowSecurity {
-        /// The role.
-        role: String,
-        /// The tables.
-        tables: Vec<TableName>,
-        /// The statement to run.
-        sql: String,
-    },
-    /// Tables whose UPDATE and DELETE fail once they are published.
-    #[error(
-        "{} captured table(s) have no replica identity, so that the server refuses every UPDATE and \
-         DELETE of them, the application's own too, once they are published: run `{sql}`",
-        .tables.len()
-    )]
-    NoReplicaIdentity {
-        /// The tables.
-        tables: Vec<TableName>,
-        /// The statements to run.
-        sql: String,
-    },
-    /// A key column is left out: by the filter, or because it is generated.
-    #[error(
-        "key columns of table `{table}` are not captured ({columns}: excluded, or generated), so \
-         that its rows cannot be told apart: take them out of `excludes`, or exclude the table",
-        columns = names(.columns)
-    )]
-    KeyExcluded {
-        /// The table.
-        table: TableName,
-        /// The columns.
-        columns: Vec<String>,
-    },
-    /// Changes would come under names that nobody copies.
-    #[error(
-        "publication `{publication}` sends changes of partitions under the names of their roots \
-         (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
-         (`publicationName`)",
-        names(.tables)
-    )]
-    ViaPartitionRoot {
-        /// The publication.
-        publication: String,
-        /// The partitions.
-        tables: Vec<TableName>,
-        /// The statement to run.
-        sql: String,
-    },
-    /// The server is a standby of a version that cannot decode.
-    #[error(
-        "the server is a standby, and a standby of PostgreSQL {version} cannot decode its log \
-         (16 and later can): connect to the primary"
-    )]
-    StandbyTooOld {
-        /// Its version.
-        version: String,
-    },
-    /// The server is a standby.
-    #[error(
-        "the server is a standby: creating the slot may wait until the primary says which \
-         transactions run (`SELECT pg_log_standby_snapshot()` there), and publications are made there"
-    )]
-    Standby,
-    /// There are large objects.
-    #[error(
-        "the database holds large objects, which the log does not show: they are not captured; \
-         copy them by other means"
-    )]
-    LargeObjects,
-}
-
-impl SourceProblem {
-    /// Whether a stream cannot start before it is solved; the others are to be told and lived with.
-    #[must_use]
-    pub const fn is_blocking(&self) -> bool {
-        match self {
-            Self::ServerTooOld { .. }
-            | Self::WalLevel { .. }
-            | Self::NoReplicationRight { .. }
-            | Self::NoFreeSlot { .. }
-            | Self::NoFreeSender { .. }
-            | Self::NotReadable { .. }
-            | Self::RowSecurity { .. }
-            | Self::KeyExcluded { .. }
-            | Self::ViaPartitionRoot { .. }
-            | Self::StandbyTooOld { .. } => true,
-            Self::NoReplicaIdentity { .. } | Self::Standby | Self::LargeObjects => false,
-        }
-    }
-}
+pub(super) const NEW_SLOTS: u32 = 3;
 
 /// Asks for everything that can be asked. `slot` is the slot's name: one that exists needs no free
 /// place. `publication` is the one that exists already: where it publishes neither UPDATE nor DELETE,
@@ -215,6 +54,7 @@ struct Server {
     version_number: u32,
     version: String,
     wal_level: String,
+    encoding: String,
     in_recovery: bool,
     role: String,
     may_replicate: bool,
@@ -232,6 +72,7 @@ SELECT row_to_json(t)::text FROM (
 SELECT current_setting('server_version_num')::int AS version_number,
        current_setting('server_version') AS version,
        current_setting('wal_level') AS wal_level,
+       current_setting('server_encoding') AS encoding,
        pg_is_in_recovery() AS in_recovery,
        current_user AS role,
        EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user
@@ -258,6 +99,9 @@ impl Server {
             problems.push(SourceProblem::StandbyTooOld { version: version() });
         } else if self.in_recovery {
             problems.push(SourceProblem::Standby);
+        }
+        if self.encoding == "SQL_ASCII" {
+            problems.push(SourceProblem::SqlAscii);
         }
         if self.wal_level != "logical" {
             problems.push(SourceProblem::WalLevel { value: self.wal_level.clone() });
@@ -308,6 +152,10 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
     if !without.is_empty() {
         let sql = without.iter().map(|table| identity_sql(table)).collect::<Vec<_>>().join("; ");
         problems.push(SourceProblem::NoReplicaIdentity { tables: named(&without), sql });
+    }
+    let computed: Vec<_> = captured.with_virtual_identity().filter(|_| needs_identity).collect();
+    if !computed.is_empty() {
+        problems.push(SourceProblem::VirtualIdentity { tables: named(&computed) });
     }
     let excluded = select(|table| !table.missing_key_columns.is_empty());
     problems.extend(excluded.into_iter().map(|table| SourceProblem::KeyExcluded {
@@ -360,15 +208,6 @@ fn grant_sql(tables: &[&CapturedTable], role: &str) -> String {
 /// do, or else the whole row. It takes an exclusive lock on the table, for a moment.
 #[must_use]
 pub fn identity_sql(table: &CapturedTable) -> String {
-    let usable_key =
-        table.replica_identity != ReplicaIdentity::Default && !table.primary_key.is_empty();
-    let identity = if usable_key { "DEFAULT" } else { "FULL" };
+    let identity = if table.has_usable_key() { "DEFAULT" } else { "FULL" };
     format!("ALTER TABLE {} REPLICA IDENTITY {identity}", table.name.quoted())
-}
-
-fn names<T: std::fmt::Display>(names: &[T]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    list(names.iter().map(|name| format!("`{name}`")))
 }

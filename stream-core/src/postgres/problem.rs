@@ -4,10 +4,10 @@ use std::fmt::Display;
 
 use super::connect::ConnectError;
 use super::error::WireError;
-use super::preflight::SourceProblem;
 use super::query::QueryError;
 use super::slot;
 use super::slot_problem::SlotProblem;
+use super::source_problem::SourceProblem;
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 
@@ -43,7 +43,20 @@ pub fn from_query(error: QueryError) -> Error {
 /// The slot cannot be used; unless it is in use, only a person can change that.
 #[must_use]
 pub fn from_slot(problem: SlotProblem) -> Error {
-    Error::new(transient_or(problem.is_retryable(), ErrorKind::Configuration), problem)
+    let kind = match &problem {
+        SlotProblem::InUse { .. } => ErrorKind::Transient,
+        SlotProblem::TakenOver { .. } => ErrorKind::Fenced,
+        SlotProblem::Dropped { .. }
+        | SlotProblem::Lost { .. }
+        | SlotProblem::Unpublished { .. }
+        | SlotProblem::Ahead { .. }
+        | SlotProblem::Forked { .. }
+        | SlotProblem::ServerBehind { .. }
+        | SlotProblem::Physical { .. }
+        | SlotProblem::WrongPlugin { .. }
+        | SlotProblem::OtherDatabase { .. } => ErrorKind::Configuration,
+    };
+    Error::new(kind, problem)
 }
 
 /// Says the problems of a source that can be lived with; the others are an error, all at once.
@@ -103,6 +116,23 @@ pub(super) fn from_stream(error: WireError, slot: &str, publication: &str) -> Er
     from_stream_step(&format!("the stream from replication slot `{slot}` broke"), error)
 }
 
+/// A message does not fit to those before it. Nothing of its transaction was written.
+///
+/// Remedy: what the last part of the message says, each of which is explained on this page.
+pub(super) fn undecodable(error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
+}
+
+/// The server shuts down in order, and has sent all that was committed.
+///
+/// Remedy: nothing, the stream goes on once the server is back.
+pub(super) fn shut_down() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "the source ended the replication stream: its server shuts down",
+    )
+}
+
 fn from_stream_step(doing: &str, error: WireError) -> Error {
     with_code(error, doing, |code| match code {
         "55006" => Some((
@@ -135,6 +165,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
     })
 }
 
+/// The server refused to make a slot or to stream from it, for a cause whose way out is known.
+///
+/// Message: `<what was done>`: `<the server's words>`; `<remedy>`
+///
+/// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now. 55000: the slot was
+/// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,
     doing: &str,
@@ -147,16 +184,25 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began: it starts again to take them up.
+/// Tables came after the stream began, and match what is captured; or partitions were detached or attached.
+///
+/// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
     let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
     Error::new(
         ErrorKind::Changed,
-        format!("new at the source: {}; starting again to take them up", names.join(", ")),
+        format!(
+            "new at the source, or attached anew: {}; starting again to take them up",
+            names.join(", ")
+        ),
     )
 }
 
 /// A failure of what must not fail.
+///
+/// Message: `<what failed>`
+///
+/// Remedy: start the stream again, and report it.
 pub(super) fn unexpected(what: impl Display) -> Error {
     Error::new(ErrorKind::Permanent, what.to_string())
 }

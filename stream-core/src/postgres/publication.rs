@@ -3,17 +3,20 @@
 //! It has to exist, and to list a table, before the slot's position passes the table's first change:
 //! the server looks it up as of that moment of the log.
 
+mod statements;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+pub(super) use self::statements::{add_sql, create_sql, generated_sql};
 use super::capture::{Captured, CapturedTable};
 use super::catalog::{CatalogColumn, Generated};
 use super::query::{QueryError, execute, json_rows};
 use crate::relation::TableName;
-use crate::sql::{Ident, list};
+use crate::sql::Ident;
 
 /// What may be done when a publication is missing, or does not cover a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,12 +148,27 @@ impl Publication {
     }
 
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
-    /// one of them stays, no change of the table is missing.
+    /// one of them stays, no change of the table is missing. An entry of an ancestor covers a partition only while it is one: it
+    /// counts as another entry once the partition was detached and attached again.
     pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
-        let names: Vec<_> = table.ancestors.iter().rev().chain([&table.name]).collect();
-        let whole = self.all_tables || names.iter().any(|name| self.schemas.contains(&name.schema));
-        let listed = self.tables.iter().filter(|listed| names.contains(&&listed.name));
-        whole.then_some(self.id).into_iter().chain(listed.map(|listed| listed.id)).collect()
+        let names: Vec<_> = [&table.name].into_iter().chain(&table.ancestors).collect();
+        let over = |entry: u32, ancestor: usize| {
+            let links = table.attached_by.iter().take(ancestor);
+            links.fold(entry, |mixed, link| mixed.rotate_left(7) ^ link)
+        };
+        let in_schema = names.iter().position(|name| self.schemas.contains(&name.schema));
+        let whole = if self.all_tables { Some(0) } else { in_schema };
+        let listed = self.tables.iter().filter_map(|listed| {
+            let at = names.iter().position(|name| **name == listed.name)?;
+            Some(over(listed.id, at))
+        });
+        whole.map(|at| over(self.id, at)).into_iter().chain(listed).collect()
+    }
+
+    /// Whether the server refuses UPDATE and DELETE of tables whose generated columns it does not publish.
+    pub(super) fn lacks_generated(&self, captured: &Captured) -> bool {
+        let writes = self.operations.update || self.operations.delete;
+        !self.generated_columns && writes && captured.needs_generated()
     }
 
     /// The tables of `captured` that it does not cover, under the names to add.
@@ -178,7 +196,9 @@ pub struct Ensured {
 /// Why there is no publication to stream from.
 #[derive(Debug, thiserror::Error)]
 pub enum PublicationError {
-    /// We may not make it so. Once it is, the stream goes on by itself.
+    /// The role may not make the publication, or not for these tables. The stream waits.
+    ///
+    /// Remedy: run the statement of the message as the owner of the tables; the stream goes on by itself.
     #[error(
         "publication `{name}` has to be made by the owner of its tables ({reason}): run `{sql}` as \
          that user, on the primary; the stream goes on by itself then"
@@ -191,7 +211,9 @@ pub enum PublicationError {
         /// The server's refusal.
         reason: String,
     },
-    /// It is not there, and the mode leaves it to the user.
+    /// It is not there, and `publicationAutocreateMode: disabled` leaves it to you. The stream waits.
+    ///
+    /// Remedy: run the statement of the message; the stream goes on by itself.
     #[error(
         "publication `{name}` does not exist, and `publicationAutocreateMode` is `disabled`: run \
          `{sql}`; the stream goes on by itself then"
@@ -202,7 +224,9 @@ pub enum PublicationError {
         /// The statement to run.
         sql: String,
     },
-    /// Somebody else changes it all the time.
+    /// Somebody else changes the publication all the time.
+    ///
+    /// Remedy: give each stream a publication of its own (`publicationName`).
     #[error(
         "publication `{name}` is changed by somebody else while it is set up: see that only one \
          stream uses this name"
@@ -211,7 +235,9 @@ pub enum PublicationError {
         /// The publication.
         name: String,
     },
-    /// The server did not answer.
+    /// The server did not answer, or refused, when the publication was looked at.
+    ///
+    /// Remedy: what the server's words say.
     #[error("publication `{name}`: {source}")]
     Query {
         /// The publication.
@@ -264,20 +290,22 @@ pub async fn ensure(
             continue;
         };
         let missing = publication.lacks(captured);
-        if missing.is_empty() || !mode.may_add() {
+        let lacks_generated = publication.lacks_generated(captured);
+        if missing.is_empty() && !lacks_generated || !mode.may_add() {
             return Ok(Ensured { publication, created, added, missing });
         }
-        let sql = add_sql(name, &missing);
-        if change(client, name, sql).await? {
+        if lacks_generated {
+            change(client, name, generated_sql(name)).await?;
+        } else if change(client, name, add_sql(name, &missing)).await? {
             added = missing;
         }
     }
     Err(PublicationError::Contended { name: name.to_owned() })
 }
 
-/// How often the publication is looked at: before, after creating it, after adding to it, and twice
+/// How often the publication is looked at: before, after creating it, after each way of adding to it, and twice
 /// more because somebody else was faster.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 
 /// Runs a statement that makes the publication what it should be. `false`: somebody else has done it,
 /// or a part of it, in the meantime.
@@ -296,33 +324,6 @@ async fn change(client: &Client, name: &str, sql: String) -> Result<bool, Public
         }
         _ => Err(PublicationError::Query { name, source }),
     }
-}
-
-/// The statement that creates the publication.
-pub(super) fn create_sql(
-    name: &str,
-    captured: &Captured,
-    via_root: bool,
-    mode: AutoCreate,
-) -> String {
-    let tables = captured.published();
-    let scope = match mode {
-        AutoCreate::AllTables => " FOR ALL TABLES".to_owned(),
-        AutoCreate::Filtered | AutoCreate::Disabled if !tables.is_empty() => {
-            // ONLY: what inherits from a table without being its partition is listed by itself.
-            let tables = tables.into_iter().map(|table| format!("ONLY {}", table.quoted()));
-            format!(" FOR TABLE {}", list(tables))
-        }
-        AutoCreate::Filtered | AutoCreate::Disabled | AutoCreate::NoTables => String::new(),
-    };
-    let name = Ident(name);
-    format!("CREATE PUBLICATION {name}{scope} WITH (publish_via_partition_root = {via_root})")
-}
-
-/// The statement that adds tables to the publication.
-pub(super) fn add_sql(name: &str, tables: &[TableName]) -> String {
-    let tables = list(tables.iter().map(|table| format!("ONLY {}", table.quoted())));
-    format!("ALTER PUBLICATION {} ADD TABLE {tables}", Ident(name))
 }
 
 /// Reads a publication; `None` when there is none of that name.

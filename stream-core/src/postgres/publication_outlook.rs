@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::capture::Captured;
-use super::publication::{AutoCreate, Publication, PublicationError, add_sql, create_sql};
+use super::publication::{
+    AutoCreate, Publication, PublicationError, add_sql, create_sql, generated_sql,
+};
 use super::query::json_row;
 use super::{PostgresSourceOptions, SnapshotMode, SqlClient, problem, tables};
 use crate::error::Error;
@@ -59,6 +61,11 @@ pub(super) async fn outlook(
             .refusal(options.auto_create, captured, &listed)
             .map(|why| needs_owner(sql, why)));
     };
+    if publication.lacks_generated(captured) && options.auto_create.may_add() && !publication.owned
+    {
+        let why = format!("role `{}` does not own the publication", rights.role);
+        return Ok(Some(needs_owner(generated_sql(name), why)));
+    }
     let missing = publication.lacks(captured);
     if missing.is_empty() {
         return Ok(None);

@@ -11,7 +11,9 @@ use tokio_postgres::types::ToSql;
 /// A question or command that the server did not answer as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The server refused it, or the connection broke.
+    /// The server refused a question to its catalogue, or the connection broke.
+    ///
+    /// Remedy: what the server's words say; with SQLSTATE 42501 the role lacks a right.
     #[error("could not {what}: {}", explain(.source))]
     Failed {
         /// What was being done.
@@ -19,7 +21,9 @@ pub enum QueryError {
         /// What came back.
         source: tokio_postgres::Error,
     },
-    /// The answer has another form than the question asks for.
+    /// The answer has another form than the question asks for: no PostgreSQL of 14 to 18 answers so.
+    ///
+    /// Remedy: connect to PostgreSQL itself, or report it with the server's version.
     #[error("could not {what}: the answer is not understood: {reason}")]
     Answer {
         /// What was being done.
@@ -41,6 +45,11 @@ impl QueryError {
                 || code == SqlState::OBJECT_IN_USE.code()
                 || code == SqlState::LOCK_NOT_AVAILABLE.code()
         })
+    }
+
+    /// Whether the server is a standby, which changes nothing by itself.
+    pub(super) fn is_of_standby(&self) -> bool {
+        self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
     /// The server's SQLSTATE, when it was the server that refused.

@@ -4,7 +4,7 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-replication.html>
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::{BufMut, Bytes};
 use postgres_protocol::message::{backend, frontend};
@@ -12,6 +12,7 @@ use postgres_protocol::message::{backend, frontend};
 use super::PluginOptions;
 use super::error::{ServerError, WireError};
 use super::wire::{Frame, Wire};
+use crate::clock;
 use crate::copy::CopyFormat;
 use crate::lsn::Lsn;
 use crate::sql::{Ident, Literal};
@@ -127,7 +128,7 @@ impl ReplicationStream {
 
 /// Microseconds since 2000-01-01, by our clock.
 pub(crate) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros())
         .unwrap_or(i64::MAX)
         .saturating_sub_unsigned(POSTGRES_EPOCH_SECONDS * 1_000_000)

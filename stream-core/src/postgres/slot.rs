@@ -96,6 +96,28 @@ pub fn keep_sql(from: &str, name: &str, position: Lsn) -> String {
     )
 }
 
+/// The command that has standbys keep a slot that is there.
+///
+/// Source: <https://www.postgresql.org/docs/current/logical-replication-failover.html>
+#[must_use]
+pub fn failover_sql(name: &str) -> String {
+    format!("ALTER_REPLICATION_SLOT {} (FAILOVER true)", Ident(name))
+}
+
+/// Whether the server has slots that standbys keep.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn has_failover(client: &Client) -> Result<bool, QueryError> {
+    let sql = "SELECT (current_setting('server_version_num')::int >= 170000 AND NOT pg_is_in_recovery())::text";
+    json_row(client, "see what slots the server has", sql, &[]).await
+}
+
 /// The name of a short-lived slot beside `slot`, by what it is `made_for`.
 #[must_use]
 pub fn temporary_name(slot: &str, made_for: &str) -> String {

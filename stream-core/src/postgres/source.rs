@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::capture::{Captured, CapturedTable};
-use super::exporter::{Exporter, SnapshotReader};
+use super::exporter::{self, Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::look::{self, Look};
 use super::lookout::{self, Lookout};
@@ -23,13 +23,15 @@ use super::{
     publication, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
-use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
+use crate::checkpoint::{Checkpoint, TableSync};
+use crate::clock;
 use crate::copy::CopyFormat;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::sql::Ident;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -83,7 +85,9 @@ impl PostgresSource {
     }
 
     async fn replication(&self) -> Result<Wire, Error> {
-        Wire::connect(&self.options.connect, Session::Replication).await.map_err(problem::at_source)
+        Wire::connect_for_rows(&self.options.connect, Session::Replication)
+            .await
+            .map_err(problem::at_source)
     }
 
     fn say_what_is_left_out(captured: &Captured) {
@@ -97,7 +101,7 @@ impl PostgresSource {
 
     /// Which tables a run with this checkpoint copies.
     fn to_copy(&self, checkpoint: &Checkpoint) -> BTreeSet<TableName> {
-        let mut names = to_copy(self.options.snapshot, &self.tables, checkpoint);
+        let mut names = tables::to_copy(self.options.snapshot, &self.tables, checkpoint);
         names.extend(self.copy_again.iter().cloned());
         names
     }
@@ -127,21 +131,13 @@ impl PostgresSource {
             // The sort keeps the order among the others.
             chunks.sort_by_key(|chunk| Some(&chunk.table) == last.as_ref());
         }
-        Ok(Snapshot {
-            lsn: exporter.lsn,
-            tables,
-            chunks,
-            last,
-            taken_at: SystemTime::now(),
-            readers,
-        })
+        Ok(Snapshot { lsn: exporter.lsn, tables, chunks, last, taken_at: clock::now(), readers })
     }
 
     fn assemble(&mut self, logged: Logged) -> Result<Option<SourceEvent>, Error> {
         let Logged { lsn, message, size_bytes } = logged;
-        let assembled = self.assembler.push(message).map_err(|error| {
-            Error::new(ErrorKind::Permanent, format!("cannot decode the source's log: {error}"))
-        })?;
+        let assembled =
+            self.assembler.push(message).map_err(|error| problem::undecodable(&error))?;
         let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
             Assembled::Begin(transaction) => {
@@ -159,22 +155,6 @@ impl PostgresSource {
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
-}
-
-/// Which of `tables` a run with this checkpoint copies.
-pub(super) fn to_copy(
-    mode: SnapshotMode,
-    tables: &[Arc<Table>],
-    checkpoint: &Checkpoint,
-) -> BTreeSet<TableName> {
-    let synced =
-        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
-    let wanted = |name: &TableName| match mode {
-        SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
-        SnapshotMode::Never => false,
-        SnapshotMode::Always => true,
-    };
-    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
 }
 
 impl Source for PostgresSource {
@@ -202,15 +182,17 @@ impl Source for PostgresSource {
         origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let system_id = look::system_id(&self.options.connect)
+        let system = look::system(&self.options.connect, checkpoint)
             .await
             .map_err(|error| error.context("source"))?;
-        let (slot, slot_problem) =
-            look::slot(&client, &self.options, checkpoint, &system_id).await?;
+        let (slot, slot_problem) = look::slot(&client, &self.options, checkpoint, &system).await?;
         slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
+        if let Some(fork) = &system.fork {
+            tracing::warn!("{fork}: the stream goes on, because all that it has read is there");
+        }
         self.confirmed_flush = slot.and_then(|slot| slot.confirmed_flush);
         Ok(Inspected {
-            identity: SourceIdentity { system_id, slot: self.options.slot.clone() },
+            identity: system.identity(&self.options.slot),
             tables: self.tables.clone(),
             types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
@@ -232,6 +214,9 @@ impl Source for PostgresSource {
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
             self.exporter = Some(Exporter::create(connect, &client, slot, is_new).await?);
+        }
+        if reads_log && self.options.failover {
+            exporter::keep_on_standbys(connect, &client, slot).await?;
         }
         let start = match (&self.exporter, self.confirmed_flush) {
             (_, Some(confirmed)) => checkpoint.position.unwrap_or(confirmed).max(confirmed),
@@ -261,7 +246,7 @@ impl Source for PostgresSource {
 
     async fn reader(&mut self) -> Result<SnapshotReader, Error> {
         let Some(exporter) = &self.exporter else {
-            return Err(Error::new(ErrorKind::Permanent, "there is no snapshot to read"));
+            return Err(problem::unexpected("there is no snapshot to read: report it"));
         };
         exporter.reader(&self.options.connect).await
     }
@@ -330,10 +315,7 @@ impl Source for PostgresSource {
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
-                    return Err(Error::new(
-                        ErrorKind::Transient,
-                        "the source ended the replication stream: its server shuts down",
-                    ));
+                    return Err(problem::shut_down());
                 }
             }
         }
@@ -361,7 +343,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = self.captured.all().map(|table| table.id).collect();
+        let known = lookout::known(&self.captured);
         let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;
@@ -390,9 +372,14 @@ impl Source for PostgresSource {
             slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
         }
         if self.options.remove_publication {
-            publication::drop(&client, &self.options.publication)
-                .await
-                .map_err(problem::from_query)?;
+            let name = &self.options.publication;
+            match publication::drop(&client, name).await {
+                Err(error) if error.is_of_standby() => tracing::warn!(
+                    statement = format!("DROP PUBLICATION {}", Ident(name)),
+                    "the publication stays, because the source is a standby: drop it on the primary"
+                ),
+                dropped => dropped.map_err(problem::from_query)?,
+            }
         }
         client.close().await;
         Ok(())

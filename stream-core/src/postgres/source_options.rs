@@ -66,6 +66,8 @@ pub struct PostgresSourceOptions {
     pub connect: ConnectOptions,
     /// The replication slot's name.
     pub slot: String,
+    /// Whether standbys that synchronise slots keep it too, where the server has such slots (17 and later).
+    pub failover: bool,
     /// The publication's name.
     pub publication: String,
     /// Whether the publication is made here.
@@ -102,6 +104,7 @@ impl PostgresSourceOptions {
         Self {
             connect,
             slot: name.clone(),
+            failover: false,
             publication: name,
             auto_create: AutoCreate::Filtered,
             remove_publication: true,

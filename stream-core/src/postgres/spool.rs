@@ -27,10 +27,14 @@ const MEMORY_BYTES: usize = 4 << 20;
 /// Why a transaction cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolError {
-    /// Bytes that are no message.
+    /// A piece of the log is not what a stream asked for. Nothing of its transaction was written.
+    ///
+    /// Remedy: what the last part of the message says, each of which is explained on this page.
     #[error("cannot decode the source's log: {0}")]
     Decode(#[from] DecodeError),
-    /// A message speaks of a transaction that never began.
+    /// A message speaks of a transaction that never began: a part of the log did not come. Nothing of the transaction was written.
+    ///
+    /// Remedy: restart the stream. If it comes again, report it with the server's version.
     #[error(
         "a {message} message came for transaction `{xid}`, of which no part came before: messages were lost; restart the stream"
     )]
@@ -40,7 +44,9 @@ pub(super) enum SpoolError {
         /// The transaction.
         xid: u32,
     },
-    /// The disk.
+    /// The disk for transactions that come before their commit is full, or refuses. Nothing of them was written to the target.
+    ///
+    /// Remedy: make room there; or remove `streaming` from `slotStreamParams`, and the source keeps such transactions.
     #[error(
         "cannot {doing} a transaction that is not committed yet in `{}`: {source}; make room there, or let the source keep such \
          transactions: remove `streaming` from `slotStreamParams`",

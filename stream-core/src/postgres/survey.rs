@@ -11,15 +11,14 @@ use serde::Deserialize;
 use super::blocker::blockers;
 use super::capture::{Captured, capture, measure};
 use super::catalog::read_tables;
-use super::look::{self, Look};
-use super::preflight::SourceProblem;
+use super::look::{self, Look, System};
 use super::publication_outlook::outlook;
 use super::query::json_rows;
 use super::slot::drop_sql;
 use super::slot_problem::SlotProblem;
-use super::source::to_copy;
+use super::source_problem::SourceProblem;
 use super::{PostgresSourceOptions, SqlClient, problem, type_problem};
-use crate::checkpoint::{Checkpoint, SourceIdentity};
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::relation::RelationId;
@@ -70,14 +69,14 @@ pub async fn survey(
 
     let can_replicate = !problems.iter().any(keeps_replication_out);
     findings.extend(problems.iter().map(from_problem));
-    let mut system_id = String::new();
+    let mut system = System::default();
     if can_replicate {
-        match look::system_id(&options.connect).await {
-            Ok(id) => system_id = id,
+        match look::system(&options.connect, checkpoint).await {
+            Ok(found) => system = found,
             Err(error) => findings.push(error.context("replication connection").into()),
         }
     }
-    let (slot, slot_problem) = look::slot(&client, options, checkpoint, &system_id).await?;
+    let (slot, slot_problem) = look::slot(&client, options, checkpoint, &system).await?;
     // Whatever the slot has still to give was written without a publication, and one that is made now does not count for it.
     let slot_problem = slot_problem.or_else(|| {
         (slot.is_some() && publication.is_none()).then(|| SlotProblem::Unpublished {
@@ -96,8 +95,8 @@ pub async fn survey(
     client.close().await;
 
     let inspected = Inspected {
-        identity: SourceIdentity { system_id, slot: options.slot.clone() },
-        to_copy: to_copy(options.snapshot, &tables, checkpoint),
+        identity: system.identity(&options.slot),
+        to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
         tables,
         types,

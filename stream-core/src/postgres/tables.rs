@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SqlClient;
 use super::capture::{Captured, CapturedTable};
 use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
 use super::preflight::identity_sql;
@@ -12,6 +11,8 @@ use super::problem::{from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
 use super::slot;
+use super::{SnapshotMode, SqlClient};
+use crate::checkpoint::{Checkpoint, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::relation::{ReplicaIdentity, TableName};
 use crate::table::{Identity, Table, TableColumn};
@@ -91,6 +92,22 @@ fn table_column(column: &CatalogColumn) -> TableColumn {
     }
 }
 
+/// Which of `tables` a run with this checkpoint copies.
+pub(super) fn to_copy(
+    mode: SnapshotMode,
+    tables: &[Arc<Table>],
+    checkpoint: &Checkpoint,
+) -> BTreeSet<TableName> {
+    let synced =
+        |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
+    let wanted = |name: &TableName| match mode {
+        SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
+        SnapshotMode::Never => false,
+        SnapshotMode::Always => true,
+    };
+    tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
+}
+
 /// Names the columns' types, and finds out which of them can travel in binary form.
 pub(super) async fn describe_types(
     client: &SqlClient,
@@ -149,9 +166,12 @@ pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> 
             continue;
         }
         let sql = format!("SET lock_timeout = '10s'; {statement}; RESET lock_timeout");
-        client.batch_execute(&sql).await.map_err(|source| {
-            from_query(QueryError::Failed { what: "set a replica identity", source })
-        })?;
+        let set = client.batch_execute(&sql).await;
+        match set.map_err(|source| QueryError::Failed { what: "set a replica identity", source }) {
+            // Said already as well.
+            Err(error) if error.is_of_standby() => continue,
+            set => set.map_err(from_query)?,
+        }
         tracing::warn!(
             table = %table.name,
             statement,
@@ -188,7 +208,9 @@ pub(super) fn check_publication(ensured: &Ensured) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Configuration, message))
 }
 
-/// What to do about a publication that leaves out captured tables.
+/// A publication of your own leaves out captured tables, whose changes would never come.
+///
+/// Remedy: run the statement of the message as the publication's owner, or exclude the tables.
 pub(super) fn not_published(publication: &str, missing: &[TableName]) -> String {
     let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
     format!(

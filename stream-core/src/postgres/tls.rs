@@ -24,12 +24,18 @@ use super::options::{RootCert, SslMode};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file holds no certificate that can be used.
+    ///
+    /// Remedy: name a file with PEM certificates (`-----BEGIN CERTIFICATE-----`).
     #[error("`{}` holds no usable PEM certificate: check `sslrootcert`", .0.display())]
     RootCert(PathBuf),
-    /// The operating system has no certificates.
+    /// The operating system has no certificates to verify the server with.
+    ///
+    /// Remedy: install `ca-certificates`, or name a file with `sslrootcert`.
     #[error("this machine has no root certificates: name a file with `sslrootcert`")]
     NoSystemCerts,
     /// The crypto provider and the protocol versions do not fit together.
+    ///
+    /// Remedy: report it.
     #[error("cannot set up TLS: {0}")]
     Setup(Error),
 }

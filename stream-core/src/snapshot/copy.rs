@@ -90,14 +90,21 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     let ((), (), left) = ended?;
     match left.into_iter().next() {
         None => Ok(()),
-        Some((table, count)) => Err(Error::new(
-            ErrorKind::Permanent,
-            format!(
-                "the snapshot ended, but table `{table}` is not complete, {count} parts are missing: \
-                 the plan of its parts is wrong, report it"
-            ),
-        )),
+        Some((table, count)) => Err(incomplete(&table, count)),
     }
+}
+
+/// The snapshot ended before every part of a table was copied. The table is not taken for complete, and is copied again.
+///
+/// Remedy: report it, and start the stream again.
+fn incomplete(table: &TableName, count: usize) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "the snapshot ended, but table `{table}` is not complete, {count} parts are missing: the plan of its parts is wrong, \
+             report it"
+        ),
+    )
 }
 
 /// Chunks that nobody has taken yet.

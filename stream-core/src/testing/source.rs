@@ -198,7 +198,8 @@ impl Source for ScriptedSource {
         if self.is_removed() {
             return Err(Error::new(ErrorKind::Permanent, "what the source kept is gone"));
         }
-        let identity = SourceIdentity { system_id: "1".into(), slot: "script".into() };
+        let identity =
+            SourceIdentity { system_id: "1".into(), slot: "script".into(), timeline: Some(1) };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
         let types = Arc::default();

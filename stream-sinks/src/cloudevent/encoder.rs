@@ -122,7 +122,7 @@ impl EventEncoder {
             key: BytesMut::new(),
             options,
         };
-        encoder.set_clock(SystemTime::now());
+        encoder.set_clock(stream_core::clock::now());
         encoder
     }
 

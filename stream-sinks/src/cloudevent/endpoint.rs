@@ -9,7 +9,7 @@ mod request;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
@@ -234,7 +234,8 @@ impl Endpoint {
             return Ok(Ended::Delivered);
         }
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let after = header(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now()));
+        let after =
+            header(RETRY_AFTER).and_then(|value| retry_after(value, stream_core::clock::now()));
         // Only the host: what follows it may be secret.
         let location =
             header(LOCATION).and_then(|to| self.url.join(to).ok()).map(|to| name_of(&to));

@@ -11,7 +11,9 @@ use super::queue::Outgoing;
 /// An endpoint that cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The URL cannot be read.
+    /// The endpoint's URL cannot be read.
+    ///
+    /// Remedy: write `https://host/path`.
     #[error("`{url}` is no URL: {reason}; write `https://host/path`")]
     Url {
         /// The URL as it was written.
@@ -19,7 +21,9 @@ pub enum EndpointError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The URL is for another protocol.
+    /// The URL has a scheme that is not supported.
+    ///
+    /// Remedy: write `https://` or `http://`.
     #[error("`{url}` has scheme `{scheme}`: write `https://` or `http://`")]
     Scheme {
         /// The URL as it was written.
@@ -27,7 +31,9 @@ pub enum EndpointError {
         /// Its scheme.
         scheme: String,
     },
-    /// The URL holds a user or a password.
+    /// The URL holds a user or a password, which would be shown in messages.
+    ///
+    /// Remedy: remove them, and set header `Authorization`, with `${NAME}` for the secret.
     #[error(
         "the URL to `{host}` holds a user or a password, which would be shown in messages: remove them, and set header \
          `Authorization`"
@@ -40,6 +46,8 @@ pub enum EndpointError {
     #[error(transparent)]
     Forbidden(Forbidden),
     /// The certificates cannot be used.
+    ///
+    /// Remedy: see that `caSecret` names a key with PEM certificates.
     #[error("the certificates for `{host}` cannot be used: {reason}")]
     Certificates {
         /// The URL's host.
@@ -47,7 +55,9 @@ pub enum EndpointError {
         /// What is wrong with them.
         reason: String,
     },
-    /// The client cannot be made.
+    /// The HTTP client cannot be made.
+    ///
+    /// Remedy: what the reason says; else report it.
     #[error("cannot prepare requests to `{host}`: {reason}")]
     Client {
         /// The URL's host.
@@ -120,7 +130,9 @@ impl fmt::Display for EventName {
 /// Events that were not delivered, and will not be until somebody acts.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The endpoint does not want the event.
+    /// The endpoint does not want the event: its answer is one that a retry does not change. Nothing after the event was confirmed.
+    ///
+    /// Remedy: mend the endpoint or the stream's headers as the message says, and start the stream again: it goes on with this event.
     #[error("{event} was refused by {endpoint} with {answer}; {remedy}")]
     Refused {
         /// The event.
@@ -132,7 +144,9 @@ pub enum DeliveryError {
         /// What to do.
         remedy: &'static str,
     },
-    /// It failed as often as it may.
+    /// The event failed as often as `retryLimit` allows. Nothing after it was confirmed.
+    ///
+    /// Remedy: mend the endpoint, or raise `retryLimit` (-1: without end), and start the stream again: it goes on with this event.
     #[error(
         "{event} was not delivered to {endpoint} in {attempts} attempts (`retryLimit` {limit}), the last of which ended so: {reason}; \
          mend the endpoint, or raise `retryLimit`"
@@ -149,7 +163,9 @@ pub enum DeliveryError {
         /// What happened the last time.
         reason: String,
     },
-    /// The endpoint's address is not allowed.
+    /// The endpoint's name leads to another address now, an internal one, which is not allowed in a cluster.
+    ///
+    /// Remedy: use another endpoint, or let the administrator allow the address.
     #[error("{event} was not sent: {forbidden}")]
     Forbidden {
         /// The event.
@@ -157,7 +173,9 @@ pub enum DeliveryError {
         /// The address.
         forbidden: Forbidden,
     },
-    /// A request cannot be put together.
+    /// A request cannot be put together from the event.
+    ///
+    /// Remedy: report it.
     #[error("{event} makes no request: {reason}; report it")]
     Request {
         /// The event.

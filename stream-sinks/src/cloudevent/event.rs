@@ -139,7 +139,9 @@ pub struct Logged {
 /// A change that cannot become an event.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// A value cannot be shown.
+    /// A value cannot be shown as JSON. Nothing of the row was sent.
+    ///
+    /// Remedy: correct the row or exclude the column, as the message says, and start the stream again: it goes on with this row.
     #[error("column `{column}` of table `{table}`, row `{key}`, at `{lsn}` {problem}")]
     Value {
         /// The table.
@@ -153,7 +155,9 @@ pub enum EncodeError {
         /// What is wrong.
         problem: ValueError,
     },
-    /// A transform cannot go on.
+    /// A transform cannot go on with the row.
+    ///
+    /// Remedy: correct the row, or `transforms`, and start the stream again: it goes on with this row.
     #[error(
         "the transforms cannot take row `{key}` at `{lsn}`: {reason}; correct the row or `transforms`"
     )]
@@ -166,6 +170,8 @@ pub enum EncodeError {
         reason: String,
     },
     /// A table has a column of a type that came after the catalogue was read.
+    ///
+    /// Remedy: nothing: the catalogue is read again.
     #[error("type `{oid}` of table `{table}` is new: looking at the catalogue again")]
     NewType {
         /// The table.

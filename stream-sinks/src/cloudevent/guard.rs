@@ -31,7 +31,9 @@ pub struct Network {
     pub bits: u8,
 }
 
-/// An address that may not be connected to.
+/// A loopback, link-local or metadata address: a stream must not reach into the machine or the cloud's accounts.
+///
+/// Remedy: use another endpoint, or let the administrator allow the address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{host}` leads to {address}, an internal address that streams may not reach: use another endpoint, or let the \

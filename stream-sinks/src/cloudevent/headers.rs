@@ -22,25 +22,33 @@ const RESERVED: [&str; 8] = [
 /// Why a header cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The name is none.
+    /// The name of a header has characters that none may have.
+    ///
+    /// Remedy: write letters, digits and `-` only.
     #[error("`{name}` is no name of a header: write letters, digits and `-` only")]
     Name {
         /// The name as it was written.
         name: String,
     },
-    /// The header belongs to the request.
+    /// The header belongs to the event or the request itself.
+    ///
+    /// Remedy: remove it.
     #[error("header `{name}` belongs to the event itself and cannot be set: remove it")]
     Reserved {
         /// The name.
         name: String,
     },
-    /// The header is there already.
+    /// The header is there already, in other letters.
+    ///
+    /// Remedy: keep one.
     #[error("header `{name}` is given twice, in other letters: keep one")]
     Twice {
         /// The name.
         name: String,
     },
     /// The value would break the request.
+    ///
+    /// Remedy: remove line ends: `kubectl create secret --from-file` keeps that of the file, `printf %s` makes none.
     #[error(
         "the value of header `{name}` holds a line end or another character that no header may have: remove it; a Secret made \
          from a file often ends in a line end"
@@ -49,7 +57,9 @@ pub enum HeaderError {
         /// The name.
         name: String,
     },
-    /// A variable has no value.
+    /// A `${NAME}` has no value: neither the Secret nor, locally, the environment has it.
+    ///
+    /// Remedy: add the key to the Secret that the message names (or `http.headersSecret`); locally set the variable.
     #[error("header `{name}` needs `${{{variable}}}`, which has no value")]
     Unset {
         /// The header's name.
@@ -57,7 +67,9 @@ pub enum HeaderError {
         /// The variable.
         variable: String,
     },
-    /// A `$` that begins nothing.
+    /// A `$` begins no variable.
+    ///
+    /// Remedy: write `${NAME}` for a value, or `$$` for a dollar sign.
     #[error(
         "the value of header `{name}` has a `$` that begins no variable: write `${{NAME}}` for a value, or `$$` for a dollar sign"
     )]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -124,7 +124,7 @@ impl Sink for CloudEventSink {
         let (Some(encoder), Some((facts, markers))) = (encoder, snapshot) else {
             return Err(unprepared());
         };
-        encoder.set_clock(SystemTime::now());
+        encoder.set_clock(stream_core::clock::now());
         let table = Arc::clone(&copy.table);
         let mut reading = Reading {
             encoder,
@@ -174,7 +174,7 @@ impl Sink for CloudEventSink {
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
         let Self { endpoint, encoder, .. } = self;
         let encoder = encoder.as_mut().ok_or_else(unprepared)?;
-        encoder.set_clock(SystemTime::now());
+        encoder.set_clock(stream_core::clock::now());
         let mut delivery = Delivery::new(endpoint);
         let mut buffer = Buffer::default();
         for entry in &batch.entries {
@@ -233,6 +233,9 @@ fn counted(tuple: Tuple, before: Option<&Row>, equal: &mut u64) -> Row {
     Row { place: format!("{hash:032x}.{equal}").into_bytes(), tuple }
 }
 
+/// The parts of the stream were used in a wrong order.
+///
+/// Remedy: report it.
 fn unprepared() -> Error {
     Error::new(ErrorKind::Permanent, "the sink is used before it was prepared: report it")
 }

@@ -24,19 +24,25 @@ const MAX_DOMAINS: usize = 32;
 /// A value that cannot be shown. Says nothing of the value itself: rows do not belong in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Text in an encoding that the database does not know.
+    /// Text in an encoding that the database does not know (SQL_ASCII): JSON cannot hold it, and nothing is replaced in silence.
+    ///
+    /// Remedy: correct the row, exclude the column, or convert the database to UTF8.
     #[error(
         "is not UTF-8, which is what JSON holds: the database's encoding is SQL_ASCII, which checks nothing; \
          correct the row, or exclude the column"
     )]
     NotUtf8,
-    /// Text that the type does not have.
+    /// Text that the type does not have, by what is known of it here.
+    ///
+    /// Remedy: exclude the column to go on, and report it with the type's name.
     #[error("is no {expected} as PostgreSQL writes it: exclude the column, and report it")]
     Malformed {
         /// What it should have been.
         expected: &'static str,
     },
     /// The source sent a form that was not asked for.
+    ///
+    /// Remedy: report it.
     #[error("came in binary form, where text was asked for: report it")]
     Binary,
 }

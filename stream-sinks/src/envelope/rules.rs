@@ -12,7 +12,9 @@ use super::json::put_text;
 /// A rule that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// A pattern that is no regular expression, or of a kind that is not supported.
+    /// A pattern is no regular expression, or of a kind that is not supported.
+    ///
+    /// Remedy: write one without look-around and back-references.
     #[error(
         "`{pattern}` is no regular expression that can be used: {reason}; write one without look-around and back-references"
     )]
@@ -22,7 +24,9 @@ pub enum RuleError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A rule for columns without its number.
+    /// A rule for columns lacks its number.
+    ///
+    /// Remedy: write `N:regex`.
     #[error(
         "`{entry}` does not say how many characters: write `N:regex`, for example `20:public\\.users\\.name`"
     )]
@@ -30,13 +34,17 @@ pub enum RuleError {
         /// The entry as it was written.
         entry: String,
     },
-    /// An algorithm that is not known.
+    /// An algorithm is not known.
+    ///
+    /// Remedy: use one of those in the message.
     #[error("`{name}` is no hash algorithm that is known: use one of {known}", known = Algorithm::NAMES)]
     Algorithm {
         /// The name as it was written.
         name: String,
     },
-    /// Key columns in another form.
+    /// Key columns are given in another form.
+    ///
+    /// Remedy: write `schema.table:column,column`.
     #[error(
         "`{entry}` names no key columns: write `schema.table:column,column`, for example `public\\.orders:customer,number`"
     )]
@@ -45,6 +53,8 @@ pub enum RuleError {
         entry: String,
     },
     /// Both lists of message prefixes are given.
+    ///
+    /// Remedy: give one of the two.
     #[error("message prefixes are both included and excluded: give one of the two lists")]
     BothLists,
 }

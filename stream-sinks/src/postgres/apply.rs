@@ -20,7 +20,7 @@ use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, RelationId};
 use stream_core::{Error, ErrorKind};
 
-use super::error::{fenced, from_wire, refused};
+use super::error::{fenced, from_wire, refused, unprepared};
 use super::pipe::{Findings, Pipe, Purpose};
 use super::plan::Plan;
 use super::progress::Ownership;
@@ -99,7 +99,9 @@ impl Applier {
         }
     }
 
-    /// A deadlock, a lost server: the whole stream starts again, there is nothing to find out.
+    /// The target could not apply changes for the moment: a deadlock, a full disk, a server that stops. Nothing of the batch was written.
+    ///
+    /// Remedy: nothing, unless it comes often: then see who else writes to the target's tables, and its log.
     fn give_up_on_retryable(&self, findings: &Findings) -> Result<(), Error> {
         match &findings.refused {
             Some((error, _)) if error.is_retryable() => Err(Error::new(
@@ -200,7 +202,8 @@ impl Applier {
 
     pub(super) fn plan_of(&self, relation: &Relation) -> Result<Arc<Plan>, Error> {
         self.plans.get(&relation.id).map(Arc::clone).ok_or_else(|| {
-            Error::new(ErrorKind::Permanent, format!("table `{}` was not planned", relation.name))
+            tracing::error!(table = %relation.name, "not planned");
+            unprepared()
         })
     }
 }

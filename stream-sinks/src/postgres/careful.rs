@@ -9,7 +9,7 @@ use stream_core::batch::{Batch, Entry};
 use stream_core::change::{Change, OldTuple, Tuple, TupleData};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::ServerError;
-use stream_core::relation::Relation;
+use stream_core::relation::{Relation, TableName};
 use stream_core::table::Identity;
 use stream_core::{Error, ErrorKind};
 
@@ -127,16 +127,7 @@ impl Applier {
         }
         if new.iter().any(|data| data == TupleData::UnchangedToast) {
             let plan = self.plan_of(relation)?;
-            return Err(Error::new(
-                ErrorKind::Permanent,
-                format!(
-                    "row ({}) of `{}` is updated at {}, but is not at the target, and the log does not hold all \
-                     of it: copy the row from the source to the target, and start the stream again",
-                    key_text(&plan, new),
-                    relation.name,
-                    self.lsn()
-                ),
-            ));
+            return Err(row_missing(&key_text(&plan, new), &relation.name, self.lsn()));
         }
         self.differs(relation, new, "an updated row was not there: inserted")?;
         if guarded { Ok(()) } else { self.insert_over(relation, new, at).await }
@@ -152,6 +143,11 @@ impl Applier {
         self.transaction.map_or_else(Lsn::default, |transaction| transaction.commit_lsn)
     }
 
+    /// The target refuses to empty a table: a foreign key of a table that is not captured, or a missing right. Nothing after it was written.
+    ///
+    /// Message: the target refuses a TRUNCATE at `<lsn>`: `<the server's words>`
+    ///
+    /// Remedy: mend the cause at the target, or set `truncateEnabled: false` where its rows are to stay; start the stream again.
     fn row_refused(&self, change: &Change, error: &ServerError) -> Error {
         match change {
             Change::Read { relation, new }
@@ -165,6 +161,13 @@ impl Applier {
         }
     }
 
+    /// A constraint, a type or a trigger of the target refuses a row, which the source has. Nothing after it was written.
+    ///
+    /// Message: the target refuses row (`<key>`) of `<table>` at `<lsn>`: `<the server's words>`; nothing after it was written: mend the cause at the
+    /// target and start the stream again, it goes on from there
+    ///
+    /// Remedy: find the row by its key at the target: drop or relax the constraint there, or remove the row that is in its way, if somebody else
+    /// wrote it. Then start the stream again: it goes on with this row.
     fn refused_at(&self, relation: &Relation, row: &Tuple, error: &ServerError) -> Error {
         let key =
             self.plan_of(relation).map_or_else(|_| String::new(), |plan| key_text(&plan, row));
@@ -182,6 +185,21 @@ impl Applier {
 
 fn kind_of(error: &ServerError) -> ErrorKind {
     if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent }
+}
+
+/// An updated row is not at the target: somebody else removed it there. The log has its large values only where they changed, so that it
+/// cannot be made from the log. Nothing after it was written.
+///
+/// Remedy: copy the row from the source to the target and start the stream again; and see that nobody else writes there. With `REPLICA IDENTITY
+/// FULL` the log holds all of a row.
+fn row_missing(key: &str, table: &TableName, at: Lsn) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "row ({key}) of `{table}` is updated at {at}, but is not at the target, and the log does not hold all of it: copy the \
+             row from the source to the target, and start the stream again"
+        ),
+    )
 }
 
 /// The key of a row for people: `id=5, region=eu`.

@@ -143,6 +143,8 @@ pub(super) fn set_columns(
 }
 
 /// Values in another form than the target can take: the types differ since the stream began.
+///
+/// Remedy: nothing, the values are sent as text. Where the target's type cannot take them, it says so by row.
 pub(super) fn check_binary(plan: &Plan, binary: bool) -> Result<(), Error> {
     if binary && !plan.takes_binary {
         return Err(Error::new(

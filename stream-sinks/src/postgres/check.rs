@@ -56,7 +56,7 @@ pub(super) async fn problems(
     Ok(problems)
 }
 
-/// An error of all `problems`.
+/// An error of all `problems`, each of which is explained where it is found.
 pub(super) fn refuse(problems: &[String]) -> Result<(), Error> {
     if problems.is_empty() {
         return Ok(());
@@ -64,6 +64,9 @@ pub(super) fn refuse(problems: &[String]) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Configuration, problems.join("\n")))
 }
 
+/// The target's table has a column that must be given, and the source has none of that name.
+///
+/// Remedy: run the statement of the message, or capture the column if it is excluded.
 fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
     let Some(place) = tables.place(&table.name) else {
         return vec![tables.not_there(&table.name).to_string()];
@@ -86,6 +89,9 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
     problems
 }
 
+/// A column of the target has another type, in which the source's values could be changed or refused.
+///
+/// Remedy: run the statement of the message, or exclude the column.
 fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> Option<String> {
     let Some(target) = place.column(&column.name) else {
         let (place, declared_type) = (&place.name, &column.declared_type);
@@ -122,7 +128,9 @@ fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
     target.generated || (same || wider) && modifier_fits
 }
 
-/// Tables of the target that its role may not write.
+/// The target's role may not write tables that the stream has to fill.
+///
+/// Remedy: run the statement of the message as the tables' owner.
 async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<Option<String>, Error> {
     let names: Vec<String> = tables.places().iter().map(TableName::quoted).collect();
     let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE NOT (SELECT bool_and(has_table_privilege(name, wanted)) \
@@ -143,8 +151,13 @@ async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<Optio
     }))
 }
 
-/// Tables that hold rows which are not the stream's. Rows of a partition's root are the stream's when
-/// another partition was copied there before.
+/// Tables of the target hold rows that are not the stream's, and a copy would mix them with the source's. (Rows of a partition's root are the
+/// stream's when another partition was copied there before.)
+///
+/// Message: the target is not empty: `<tables>` hold rows that this stream did not write; if nobody needs them, run `TRUNCATE <tables>` there; to keep
+/// them and stream only changes, set `snapshotMode: no_data`
+///
+/// Remedy: make sure that it is the right target; then empty the tables, or keep the rows, as the message says.
 async fn empty(
     client: &SqlClient,
     tables: &Tables,

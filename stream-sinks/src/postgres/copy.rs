@@ -24,13 +24,7 @@ pub(super) async fn empty(
     for name in names {
         let Some(place) = tables.place(name) else { continue };
         if let Some(other) = tables.others_at(&place.name, name).find(|other| kept(other)) {
-            return Err(Error::new(
-                ErrorKind::Permanent,
-                format!(
-                    "partition `{name}` has to be copied again, but its rows are in `{}` of the target together                      with those of `{other}`, which is complete: remove the rows of `{name}` there and create it                      as a partition of its own, then start the stream again",
-                    place.name
-                ),
-            ));
+            return Err(mixed(name, &place.name, other));
         }
     }
     let places: std::collections::BTreeSet<_> = names
@@ -47,6 +41,20 @@ pub(super) async fn empty(
     let sql =
         format!("BEGIN; {}; TRUNCATE {}; COMMIT", shared.ownership.assert_sql(), list(places));
     shared.client.batch_execute(&sql).await.map_err(|error| from_sql("empty tables", &error))
+}
+
+/// The rows of a partition that is to be copied again are in a table of the target with those of another one, which cannot be emptied.
+///
+/// Remedy: remove the partition's rows at the target, create it there as a partition of its own, and start the stream again.
+fn mixed(name: &TableName, place: &TableName, other: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "partition `{name}` has to be copied again, but its rows are in `{place}` of the target together with those of \
+             `{other}`, which is complete: remove the rows of `{name}` there and create it as a partition of its own, then start \
+             the stream again"
+        ),
+    )
 }
 
 /// Copies a chunk in a transaction of its own; returns its rows.

@@ -3,19 +3,34 @@
 use stream_core::postgres::{ServerError, WireError, may_pass};
 use stream_core::{Error, ErrorKind};
 
-/// A session's failure: retryable ones start the stream again.
+/// The parts of the stream were used in a wrong order.
+///
+/// Remedy: report it.
+pub(super) fn unprepared() -> Error {
+    Error::new(ErrorKind::Permanent, "the sink is used before it was prepared: report it")
+}
+
+/// The session with the target broke. Nothing of the open transaction was written.
+///
+/// Remedy: nothing, unless it comes often: then look into the target's log at this time.
 pub(super) fn from_wire(error: WireError) -> Error {
     let kind = if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent };
     Error::new(kind, format!("the session with the target failed: {error}"))
 }
 
-/// A statement's failure outside of row changes.
+/// The target refused a statement that is about no row: to begin, to copy, to save the position.
+///
+/// Remedy: what the server's words say. Nothing of the open transaction was written.
 pub(super) fn refused(doing: &str, error: &ServerError) -> Error {
     let kind = if error.is_retryable() { ErrorKind::Transient } else { ErrorKind::Permanent };
     Error::new(kind, format!("the target refused to {doing}: {error}"))
 }
 
-/// The failure of a statement sent by `tokio-postgres`.
+/// The target could not do what the stream needs, in the catalogue or with its progress in schema `sgstream`.
+///
+/// Message: cannot `<what was done>` at the target: `<the server's words>`
+///
+/// Remedy: what the server's words say. SQLSTATE 42501: grant the role what it lacks.
 pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
     let Some(server) = error.as_db_error() else {
         return Error::new(ErrorKind::Transient, format!("cannot {doing} at the target: {error}"));
@@ -35,7 +50,11 @@ pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
     )
 }
 
-/// Another worker took the stream over.
+/// Another worker of the stream started later, or was started by hand: only one may write, and it is the one that came last. This one has
+/// written nothing since.
+///
+/// Remedy: nothing, if the other worker is the right one. Else end that one first, then start this one again. Two streams with one name and
+/// namespace and one target are one stream to it: give them names of their own.
 pub(super) fn fenced() -> Error {
     Error::new(
         ErrorKind::Fenced,

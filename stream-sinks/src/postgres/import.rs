@@ -88,7 +88,9 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'informat
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2";
 
-/// Refuses what `pg_dump` would fail at: it has one exit code for that and for what passes by itself.
+/// The source's role may not read tables that `pg_dump` locks, captured or not. (Its exit code does not tell that from what passes by itself.)
+///
+/// Remedy: run the statement of the message at the source, or set `skipDdlImport: true` and create the captured tables yourself.
 async fn check_readable(source: &SqlClient, role: &str) -> Result<(), Error> {
     let rows = source.query(UNREADABLE, &[]).await.map_err(|source| {
         problem::from_query(QueryError::Failed { what: "look for unreadable tables", source })

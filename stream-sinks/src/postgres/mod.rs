@@ -36,6 +36,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stream_core::Error;
 use stream_core::batch::Batch;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::copy::{CopyFormat, TableCopy};
@@ -45,12 +46,11 @@ use stream_core::relation::TableName;
 use stream_core::sink::Sink;
 use stream_core::source::{Inspected, Snapshot};
 use stream_core::table::Table;
-use stream_core::{Error, ErrorKind};
 
 use apply::Applier;
 use pipe::Pipe;
 use progress::Ownership;
-pub use progress::{TargetStore, begin_anew_sql};
+pub use progress::{Claim, TargetStore, begin_anew_sql};
 pub use survey::TargetSurvey;
 use tables::Tables;
 
@@ -98,14 +98,19 @@ struct Shared {
 }
 
 impl PostgresSink {
-    /// Connects to the target and takes the stream over: an older worker of it writes nothing more.
+    /// Connects to the target and takes the stream over: an older worker of it writes nothing more. With the `claim` of an
+    /// earlier connection it goes on instead, unless a worker that came later has taken the stream over.
     ///
     /// # Errors
-    /// When the target cannot be reached, or does not let its progress be kept.
-    pub async fn connect(options: PostgresSinkOptions) -> Result<(Self, TargetStore), Error> {
+    /// When the target cannot be reached, or does not let its progress be kept; of kind
+    /// [`Fenced`](stream_core::ErrorKind::Fenced) when another worker took the stream over.
+    pub async fn connect(
+        options: PostgresSinkOptions,
+        claim: &mut Claim,
+    ) -> Result<(Self, TargetStore), Error> {
         let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
         let client = Arc::new(client);
-        let ownership = progress::claim(&client, &options.target, &options.stream).await?;
+        let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
         let shared = Arc::new(Shared { options, client, ownership });
         Ok((Self::with(shared, None), store))
@@ -123,9 +128,7 @@ impl PostgresSink {
     }
 
     fn tables(&self) -> Result<&Arc<Tables>, Error> {
-        self.tables
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, "the target was not prepared"))
+        self.tables.as_ref().ok_or_else(error::unprepared)
     }
 
     async fn applier(&mut self) -> Result<&mut Applier, Error> {
@@ -137,9 +140,7 @@ impl PostgresSink {
             let independent = independent && !tables.watched;
             self.applier = Some(Applier::new(pipe, tables, ownership, independent));
         }
-        self.applier
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, "there is no session with the target"))
+        self.applier.as_mut().ok_or_else(error::unprepared)
     }
 }
 
@@ -147,7 +148,7 @@ impl Shared {
     /// A session that writes rows, and whether triggers and foreign keys are off in it.
     async fn session(&self) -> Result<(Wire, bool), Error> {
         let mut wire =
-            Wire::connect(&self.options.target, Session::Sql).await.map_err(at_target)?;
+            Wire::connect_for_rows(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
         // A scan that cannot be avoided costs so much then, by name, that it would be compiled at each execution.
         wire.simple_query(

@@ -39,7 +39,7 @@ pub(super) struct TargetColumn {
 pub(super) struct TargetTable {
     pub(super) name: TableName,
     pub(super) columns: Vec<TargetColumn>,
-    /// Column names in key order; empty without a primary key.
+    /// Column names in key order; empty without a primary key, and where it is deferrable or has a period.
     pub(super) primary_key: Vec<String>,
     /// Whether rows live in other tables, so that `ctid` alone does not name one.
     pub(super) partitioned: bool,
@@ -88,7 +88,13 @@ pub(super) struct Plan {
 /// Why a relation has no way into its table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum PlanError {
-    /// As [`no_column`] says it.
+    /// A column of the source is not at the target: it was added at the source, or dropped at the target, in mid-stream. Nothing after it
+    /// was written.
+    ///
+    /// Message: column `<column>` of `<table>` is not at the target: run `ALTER TABLE <table> ADD COLUMN <column> <type>` there, or exclude
+    /// it
+    ///
+    /// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
     #[error("{0}")]
     NoColumn(String),
 }

@@ -2,7 +2,8 @@
 //!
 //! The position is saved in the transaction that writes the data, so that the two cannot disagree. The
 //! epoch fences: whoever starts last owns the stream, and an older worker's next transaction finds that
-//! out before it writes.
+//! out before it writes. A process takes a stream over once: when it connects again, it goes on only while the
+//! stream is still its own, so that it never takes it back from a worker that came later.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use stream_core::sql::{Ident, Literal};
 use stream_core::table::TableOrigin;
 use stream_core::{Error, ErrorKind};
 
-use super::error::from_sql;
+use super::error::{fenced, from_sql};
 
 /// How long a claim waits for the end of another worker's transaction, before it says so and begins anew.
 const CLAIM_PATIENCE: &str = "2s";
@@ -26,13 +27,16 @@ CREATE SCHEMA IF NOT EXISTS sgstream;
 CREATE TABLE IF NOT EXISTS sgstream.progress (
     stream text PRIMARY KEY,
     epoch bigint NOT NULL,
+    owner uuid,
     system_id text,
     slot text,
+    timeline bigint,
     position pg_lsn,
     schema_imported boolean NOT NULL DEFAULT false,
     completion text NOT NULL DEFAULT 'open' CHECK (completion IN ('open', 'delivered', 'completed')),
     saved_at timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid, ADD COLUMN IF NOT EXISTS timeline bigint;
 CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     table_schema text NOT NULL,
@@ -52,16 +56,28 @@ COMMENT ON TABLE sgstream.pending IS 'Indexes, constraints and the like that are
 COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing a row of \"progress\" makes that stream begin anew';
 ";
 
-/// A worker's claim to a stream.
+/// What a process knows of its right to a stream. It is the same for all connections of the process: the first takes the
+/// stream over from any other worker, later ones go on only if none has taken it over since.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// Who the process is to the target; `None` until it connected.
+    owner: Option<String>,
+    is_taken: bool,
+}
+
+/// A session's right to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ownership {
     pub(super) stream: String,
-    pub(super) epoch: i64,
+    epoch: i64,
+    owner: String,
 }
 
 impl Ownership {
     fn condition(&self) -> String {
-        format!("stream = {} AND epoch = {}", Literal(&self.stream), self.epoch)
+        // Whoever removes a stream's row lets its epochs begin again.
+        let Self { stream, epoch, owner } = self;
+        format!("stream = {} AND epoch = {epoch} AND owner = {}", Literal(stream), Literal(owner))
     }
 
     /// Finds a row while the stream is ours, and keeps others from taking it until the transaction ends.
@@ -127,6 +143,7 @@ pub(super) async fn claim(
     client: &SqlClient,
     target: &ConnectOptions,
     stream: &str,
+    claim: &mut Claim,
 ) -> Result<Ownership, Error> {
     if !is_there(client).await? {
         client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
@@ -137,19 +154,34 @@ pub(super) async fn claim(
         .batch_execute(&format!("SET lock_timeout = '{CLAIM_PATIENCE}'"))
         .await
         .map_err(failed)?;
-    let claim = client
-        .query_one(
-            "INSERT INTO sgstream.progress (stream, epoch) VALUES ($1, 1) \
-             ON CONFLICT (stream) DO UPDATE SET epoch = progress.epoch + 1 RETURNING epoch",
-            &[&stream],
+    let owner = match &claim.owner {
+        Some(owner) => owner.clone(),
+        None => {
+            let sql = "SELECT gen_random_uuid()::text";
+            let owner = client.query_one(sql, &[]).await.map_err(failed)?.get(0);
+            claim.owner.insert(owner).clone()
+        }
+    };
+    // The epoch fences what is left of this process's own sessions, too.
+    let row = client
+        .query_opt(
+            "INSERT INTO sgstream.progress (stream, epoch, owner) VALUES ($1, 1, $2::text::uuid) ON CONFLICT (stream) \
+             DO UPDATE SET epoch = progress.epoch + 1, owner = excluded.owner \
+             WHERE NOT $3 OR progress.owner = excluded.owner RETURNING epoch",
+            &[&stream, &owner, &claim.is_taken],
         )
         .await
-        .map_err(|error| held(error, stream))?;
+        .map_err(|error| held(error, stream))?
+        .ok_or_else(fenced)?;
+    claim.is_taken = true;
     client.batch_execute("SET lock_timeout = 0").await.map_err(failed)?;
-    Ok(Ownership { stream: stream.to_owned(), epoch: claim.get(0) })
+    Ok(Ownership { stream: stream.to_owned(), epoch: row.get(0), owner })
 }
 
-/// The stream cannot be claimed, perhaps because a worker of it is in the middle of a transaction.
+/// The stream cannot be claimed, because another worker of it is in the middle of a transaction at the target.
+///
+/// Remedy: nothing, if that worker is well: its transaction ends, and this worker takes the stream over. If it hangs or its machine is gone, run
+/// the statement of the message at the target.
 fn held(error: tokio_postgres::Error, stream: &str) -> Error {
     if error.code().is_none_or(|code| code.code() != "55P03") {
         return from_sql("claim the stream", &error);
@@ -171,7 +203,9 @@ fn cannot_create(error: &tokio_postgres::Error, target: &ConnectOptions) -> Erro
     from_sql("create the progress tables", error)
 }
 
-/// What the role needs to make schema `sgstream`.
+/// The target's role may not make schema `sgstream`, in which a stream keeps its progress.
+///
+/// Remedy: run the statement of the message as the database's owner, or create the schema for the role.
 pub(super) fn needs_schema(target: &ConnectOptions) -> String {
     let (database, role) = (Ident(&target.database), Ident(&target.user));
     format!(
@@ -183,8 +217,10 @@ pub(super) fn needs_schema(target: &ConnectOptions) -> String {
 
 /// Whether the target has the tables that keep progress.
 pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
+    let newest = "SELECT to_regclass('sgstream.pending') IS NOT NULL AND 2 = (SELECT count(*) FROM pg_attribute \
+                  WHERE attrelid = to_regclass('sgstream.progress') AND attname IN ('owner', 'timeline'))";
     let row = client
-        .query_one("SELECT to_regclass('sgstream.pending') IS NOT NULL", &[])
+        .query_one(newest, &[])
         .await
         .map_err(|error| from_sql("look for the progress tables", &error))?;
     Ok(row.get(0))
@@ -195,7 +231,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let failed = |error| from_sql("read the stream's progress", &error);
     let row = client
         .query_opt(
-            "SELECT system_id, slot, position::text, completion FROM sgstream.progress \
+            "SELECT system_id, slot, position::text, completion, timeline::oid FROM sgstream.progress \
              WHERE stream = $1",
             &[&stream],
         )
@@ -203,7 +239,9 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
         .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let source = match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
-        (Some(system_id), Some(slot)) => Some(SourceIdentity { system_id, slot }),
+        (Some(system_id), Some(slot)) => {
+            Some(SourceIdentity { system_id, slot, timeline: row.get(4) })
+        }
         _ => None,
     };
     let position = row.get::<_, Option<&str>>(2).map(parse_lsn).transpose()?;
@@ -263,10 +301,11 @@ impl OffsetStore for TargetStore {
 
     async fn save_start(&mut self, source: &SourceIdentity, position: Lsn) -> Result<(), Error> {
         self.owned(&format!(
-            "UPDATE sgstream.progress SET system_id = {}, slot = {}, position = '{position}' \
+            "UPDATE sgstream.progress SET system_id = {}, slot = {}, timeline = {}, position = '{position}' \
              WHERE {}",
             Literal(&source.system_id),
             Literal(&source.slot),
+            source.timeline.map_or_else(|| "NULL".to_owned(), |timeline| timeline.to_string()),
             self.ownership.condition()
         ))
         .await
@@ -323,6 +362,9 @@ const fn completion_word(completion: Completion) -> &'static str {
     }
 }
 
+/// A newer version wrote the stream's progress at the target, or somebody changed it.
+///
+/// Remedy: run the version that wrote it.
 fn parse_completion(word: &str) -> Result<Completion, Error> {
     [Completion::Open, Completion::Delivered, Completion::Completed]
         .into_iter()

@@ -130,6 +130,9 @@ fn push_key<'a>(key: &Key, row: &'a Tuple, values: &mut Vec<TupleData<'a>>) {
     }
 }
 
+/// A row has more bytes than a message of PostgreSQL's protocol: 1 GiB.
+///
+/// Remedy: exclude the column, or make the value smaller.
 fn too_large(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Permanent, format!("a row is too large for the protocol: {error}"))
 }

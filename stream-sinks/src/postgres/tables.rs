@@ -41,12 +41,13 @@ LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisd
 LEFT JOIN pg_type t ON t.oid = a.atttypid
 ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Keys that no two rows share at any moment: under a deferrable one they may, until their transaction ends.
 const PRIMARY_KEYS: &str = "
 SELECT n.nspname, c.relname, a.attname
 FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
 JOIN pg_namespace n ON n.nspname = wanted.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND NOT i.indisexclusion
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
 WHERE k.position <= i.indnkeyatts
@@ -237,6 +238,9 @@ impl Tables {
         self.captured.keys().filter_map(|name| Some(self.place(name)?.name.clone())).collect()
     }
 
+    /// The target lacks a captured table, and the stream may not make it.
+    ///
+    /// Remedy: create it there with the source's definition, set `skipDdlImport: false`, or exclude it.
     pub(super) fn not_there(&self, name: &TableName) -> Error {
         Error::new(
             ErrorKind::Configuration,
@@ -276,14 +280,7 @@ impl Tables {
         for name in &names {
             let place = self.place(name).ok_or_else(|| self.not_there(name))?;
             if place.name != **name && !self.all_parts_among(&place.name, &names) {
-                return Err(Error::new(
-                    ErrorKind::Permanent,
-                    format!(
-                        "partition `{name}` was truncated, but the target has no table of that name, only its \
-                         root `{}`: remove the partition's rows there, and create it at the target",
-                        place.name
-                    ),
-                ));
+                return Err(no_partition(name, &place.name));
             }
             let only = if place.partitioned { "" } else { "ONLY " };
             places.insert(format!("{only}{}", place.name.quoted()));
@@ -304,7 +301,22 @@ impl Tables {
     }
 }
 
-/// What to do about a column that the target does not have; `place` is the table there.
+/// A partition was emptied at the source, and the target has its rows in its root, with those of others.
+///
+/// Remedy: remove the partition's rows at the target, create it there, and start the stream again.
+fn no_partition(name: &TableName, root: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "partition `{name}` was truncated, but the target has no table of that name, only its root `{root}`: remove the \
+             partition's rows there, and create it at the target"
+        ),
+    )
+}
+
+/// A column of the source is not at the target: it was added at the source, or dropped at the target. Nothing after it was written.
+///
+/// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
 pub(super) fn no_column(
     table: &TableName,
     place: &TableName,

@@ -34,7 +34,9 @@ const KNOWN_PREDICATES: &str = "TopicNameMatches, HasHeaderKey and RecordIsTombs
 /// A transform that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransformError {
-    /// There is none of this name.
+    /// There is no transform, or predicate, of this name here.
+    ///
+    /// Remedy: use one of those in the message; Java classes of one's own do not run here.
     #[error("`{path}.type` = `{name}` is not there: use one of {known}")]
     NoSuchType {
         /// Where it stands.
@@ -44,13 +46,17 @@ pub enum TransformError {
         /// Those that there are.
         known: &'static str,
     },
-    /// A setting is needed.
+    /// A setting that has no default is missing.
+    ///
+    /// Remedy: add it.
     #[error("`{path}` is missing: it has no default")]
     Missing {
         /// Where it should stand.
         path: String,
     },
     /// A setting is not known, or not supported.
+    ///
+    /// Remedy: remove it, or use one of those in the message.
     #[error("`{path}` is not known here: remove it, or use one of {known}")]
     Unknown {
         /// Where it stands.
@@ -59,6 +65,8 @@ pub enum TransformError {
         known: String,
     },
     /// A setting has a value that it cannot have.
+    ///
+    /// Remedy: what the message says.
     #[error("`{path}` = `{value}` cannot be used: {remedy}")]
     Value {
         /// Where it stands.
@@ -69,6 +77,8 @@ pub enum TransformError {
         remedy: String,
     },
     /// A transform names a predicate that is not there.
+    ///
+    /// Remedy: add it, or correct the name.
     #[error("`{path}.predicate` = `{name}` names no predicate: add `predicates.{name}`")]
     NoSuchPredicate {
         /// Where it stands.

@@ -69,7 +69,11 @@ pub(crate) fn relation() -> Arc<Relation> {
 
 pub(crate) fn inspected() -> Inspected {
     Inspected {
-        identity: SourceIdentity { system_id: "1".to_owned(), slot: "s".to_owned() },
+        identity: SourceIdentity {
+            system_id: "1".to_owned(),
+            slot: "s".to_owned(),
+            timeline: None,
+        },
         tables: vec![Arc::new(table())],
         types: Arc::new(Types::default()),
         partitioned: Vec::new(),

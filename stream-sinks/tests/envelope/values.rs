@@ -83,7 +83,7 @@ fn type_of(spelled: &str) -> (u32, i32) {
 
 pub(crate) fn inspected(tables: Vec<Arc<stream_core::table::Table>>) -> Inspected {
     Inspected {
-        identity: SourceIdentity { system_id: "1".into(), slot: "s".into() },
+        identity: SourceIdentity { system_id: "1".into(), slot: "s".into(), timeline: None },
         tables,
         types: Arc::new(types()),
         partitioned: Vec::new(),

@@ -148,36 +148,44 @@ async fn a_new_table_in_a_publication_for_all_tables() {
 #[tokio::test]
 async fn a_table_rewritten_while_others_are_copied() {
     let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute(
-        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY);
-         INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO rewritten SELECT generate_series(1, 100);",
-    )
-    .await
-    .unwrap();
-    to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, c uuid)")
+    for rewrites in [
+        "ALTER TABLE rewritten ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE rewritten ALTER COLUMN n TYPE int USING n + 1",
+        "ALTER TABLE rewritten ALTER COLUMN n TYPE bigint",
+        "VACUUM FULL rewritten",
+        "CLUSTER rewritten USING rewritten_pkey",
+        "TRUNCATE rewritten; INSERT INTO rewritten SELECT i, -i FROM generate_series(50, 60) i",
+    ] {
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute(
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n int);
+             INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO rewritten SELECT i, i FROM generate_series(1, 100) i;",
+        )
         .await
         .unwrap();
-    let mut stream = Stream::new(&from, &to);
-    stream.import = false;
-    let holder = stream_core::postgres::SqlClient::connect(&stream.target).await.unwrap();
-    holder.batch_execute("BEGIN; LOCK TABLE public.a, public.b IN SHARE MODE").await.unwrap();
-    let work = async {
-        let waiting = "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-                       WHERE NOT granted AND d.datname = current_database()";
-        until(&stream.target, waiting, Duration::from_secs(60)).await;
-        execute(
-            &stream.source,
-            "ALTER TABLE rewritten ADD COLUMN c uuid DEFAULT gen_random_uuid()",
-        )
-        .await;
-        holder.batch_execute("COMMIT").await.unwrap();
-    };
-    let (outcome, ()) = tokio::join!(stream.complete(), work);
-    assert_eq!(outcome.unwrap(), Outcome::Completed);
-    let sql = "SELECT * FROM rewritten";
-    assert_eq!(rows(&stream.target, sql).await, rows(&stream.source, sql).await);
+        to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n bigint, c uuid)")
+            .await
+            .unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let holder = stream_core::postgres::SqlClient::connect(&stream.target).await.unwrap();
+        holder.batch_execute("BEGIN; LOCK TABLE public.a, public.b IN SHARE MODE").await.unwrap();
+        let work = async {
+            let waiting =
+                "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                           WHERE NOT granted AND d.datname = current_database()";
+            until(&stream.target, waiting, Duration::from_secs(60)).await;
+            execute(&stream.source, rewrites).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        let (outcome, ()) = tokio::join!(stream.complete(), work);
+        assert_eq!(outcome.unwrap(), Outcome::Completed, "{rewrites}");
+        let rows_at = async |end| rows(end, "SELECT id, n FROM rewritten").await;
+        assert_eq!(rows_at(&stream.target).await, rows_at(&stream.source).await, "{rewrites}");
+    }
 }
 
 /// What the log lacks of a table is copied, wherever the table was copied before.
@@ -307,6 +315,49 @@ async fn a_table_attached_in_mid_stream_keeps_its_rows_once() {
         )
     })
     .await;
+}
+
+/// A partition is published by its root's entry, which is the same before and after: the changes between are in no log.
+#[tokio::test]
+async fn a_partition_detached_written_and_attached_again_between_two_looks() {
+    let server = testing::server(testing::oldest_major());
+    for stopped in [false, true] {
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute(
+            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200) PARTITION BY LIST (id); CREATE TABLE p2_rest PARTITION OF p2 DEFAULT;
+             INSERT INTO p SELECT i, 'v' FROM generate_series(90, 110) i; CREATE TABLE beside (id int PRIMARY KEY);",
+        )
+        .await
+        .unwrap();
+        let stream = Stream::new(&from, &to);
+        let changes = "ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p DETACH PARTITION p2;
+--
+            UPDATE p1 SET v = 'unseen' WHERE id = 95; DELETE FROM p1 WHERE id = 96; INSERT INTO p2 VALUES (150, 'unseen');
+--
+            ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (100); ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200);
+            INSERT INTO p VALUES (50, 'seen'), (160, 'seen'); INSERT INTO beside VALUES (1);";
+        let changes = async {
+            execute(&stream.source, changes).await;
+            // What was published all the time is not copied again.
+            execute(&stream.target, "INSERT INTO beside VALUES (-1)").await;
+        };
+        let ended = if stopped {
+            stream.copy_and_stop().await;
+            changes.await;
+            stream.complete().await
+        } else {
+            stream.run_with(changes).await
+        };
+        assert_eq!(ended.unwrap(), Outcome::Completed);
+        let sql = "SELECT * FROM p";
+        let (there, here) = (rows(&stream.target, sql).await, rows(&stream.source, sql).await);
+        assert_eq!(there, here, "stopped: {stopped}");
+        assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(-1)", "(1)"]);
+    }
 }
 
 #[tokio::test]

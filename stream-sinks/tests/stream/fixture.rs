@@ -18,7 +18,9 @@ use stream_core::sql::{Ident, list};
 use stream_core::stats::{Phase, Stats};
 use stream_core::throwaway::Server;
 use stream_core::throwaway::testing::{self, TestDatabase};
-use stream_sinks::postgres::{ImportOptions, PostgresSink, PostgresSinkOptions, TargetStore};
+use stream_sinks::postgres::{
+    Claim, ImportOptions, PostgresSink, PostgresSinkOptions, TargetStore,
+};
 use tokio::sync::{mpsc, watch};
 
 /// A run that takes longer hangs.
@@ -32,6 +34,7 @@ pub(crate) struct Stream {
     pub(crate) source: ConnectOptions,
     pub(crate) target: ConnectOptions,
     pub(crate) mode: SnapshotMode,
+    pub(crate) failover: bool,
     pub(crate) publication: AutoCreate,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
@@ -51,6 +54,7 @@ impl Stream {
             source: source.url().parse().unwrap(),
             target: target.url().parse().unwrap(),
             mode: SnapshotMode::Initial,
+            failover: false,
             publication: AutoCreate::Filtered,
             includes: Vec::new(),
             excludes: Vec::new(),
@@ -65,6 +69,7 @@ impl Stream {
         PostgresSourceOptions {
             connect: self.source.clone(),
             slot: self.name.clone(),
+            failover: self.failover,
             publication: self.name.clone(),
             auto_create: self.publication,
             remove_publication: true,
@@ -96,7 +101,8 @@ impl Stream {
     }
 
     pub(crate) async fn pipeline(&self) -> Result<StreamPipeline, Error> {
-        let (sink, store) = PostgresSink::connect(self.sink_options()).await?;
+        let (sink, store) =
+            PostgresSink::connect(self.sink_options(), &mut Claim::default()).await?;
         let mut pipeline = Pipeline::new(PostgresSource::new(self.source_options()), sink, store);
         pipeline.batch_bytes = self.batch_bytes;
         pipeline.stats = self.stats.clone();

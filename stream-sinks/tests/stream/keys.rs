@@ -35,8 +35,9 @@ async fn deferred_keys_that_change_places() {
         facts: false,
         ..Check::new(
             "CREATE TABLE swap (id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED, v text);
-             INSERT INTO swap SELECT i, i, 'v' || i FROM generate_series(1, 20) i;",
-            "UPDATE swap SET u = 21 - u;
+             INSERT INTO swap SELECT i, i, 'v' || i FROM generate_series(1, 20) i;
+             CREATE TABLE turn (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, v text); INSERT INTO turn SELECT i, 'v' || i FROM generate_series(1, 20) i;",
+            "UPDATE swap SET u = 21 - u; UPDATE turn SET id = 21 - id;
 --
              BEGIN; UPDATE swap SET u = 5 WHERE id = 1; UPDATE swap SET u = 500 WHERE id = 16; COMMIT;
 --
@@ -128,6 +129,7 @@ async fn tables_without_a_key() {
              CREATE TABLE odd (n int, j json, x xml, p point, f float8, b box, num numeric);
              INSERT INTO odd SELECT 1, '{\"a\":  1}', '<a/>', '(1,2)', 'NaN', '(1,2),(3,4)', 1.50 FROM generate_series(1, 3);
              INSERT INTO odd VALUES (2, NULL, NULL, '(1,2)', '-0', NULL, 'NaN'), (2, '{}', '<b>é</b>', NULL, '0', NULL, 1.5);
+             CREATE TABLE made (a int, g int GENERATED ALWAYS AS (a * 2) STORED); INSERT INTO made SELECT i % 3 FROM generate_series(1, 9) i;
              CREATE TABLE parts (n int, v text) PARTITION BY LIST (n);
              CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1); CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
              INSERT INTO parts SELECT 1 + i % 2, 'v' FROM generate_series(1, 10) i;",
@@ -137,6 +139,7 @@ async fn tables_without_a_key() {
              DELETE FROM odd WHERE ctid = (SELECT min(ctid) FROM odd WHERE n = 1);
              UPDATE odd SET n = 3, num = 1.500 WHERE f = '0';
              UPDATE odd SET j = '{\"b\": [1,  2]}', x = '<z>1</z>' WHERE ctid = (SELECT min(ctid) FROM odd WHERE n = 1);
+             UPDATE made SET a = 7 WHERE ctid = (SELECT min(ctid) FROM made WHERE a = 1); DELETE FROM made WHERE ctid = (SELECT min(ctid) FROM made WHERE a = 1);
              DELETE FROM parts WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM parts WHERE n = 1 LIMIT 1);
              UPDATE parts SET n = 2 WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM parts WHERE n = 1 LIMIT 1);
              UPDATE parts SET v = 'w' WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM parts WHERE n = 2 LIMIT 1);",

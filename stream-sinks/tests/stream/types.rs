@@ -1,6 +1,9 @@
 //! Values of all types, by the binary and the text road.
 
-use crate::fixture::{Check, check, run};
+use stream_core::ErrorKind;
+use stream_core::throwaway::testing;
+
+use crate::fixture::{self, Check, Stream, check, database, execute, run};
 
 const ROWS: &str = "
 INSERT INTO plain VALUES
@@ -160,4 +163,38 @@ async fn wider_types_other_order_and_more_columns_at_the_target() {
         )
     })
     .await;
+}
+
+const SQL_ASCII: &str = "ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'";
+
+#[tokio::test]
+async fn bytes_of_no_encoding_stay_as_they_are_between_databases_without_one() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (database(server, SQL_ASCII).await, database(server, SQL_ASCII).await);
+        let schema =
+            r"CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'\xff')";
+        from.execute(schema).await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = r"INSERT INTO t VALUES (2, E'caf\xe9'), (3, 'ü'); UPDATE t SET v = E'\xfe' WHERE id = 1";
+        stream.run_with(execute(&stream.source, change)).await.unwrap();
+        let sql = "SELECT id, v::bytea FROM t";
+        let (source, target) = (&stream.source, &stream.target);
+        assert_eq!(fixture::rows(target, sql).await, fixture::rows(source, sql).await);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_the_target_cannot_have_stop_the_stream_at_their_row() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (database(server, SQL_ASCII).await, database(server, "").await);
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let change = r"INSERT INTO t VALUES (1, 'ü'), (2, E'\xff')";
+        let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("public.t") && text.contains("0xff"), "{text}");
+    }
 }

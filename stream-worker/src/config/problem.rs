@@ -23,7 +23,11 @@ impl Found {
         self.0
     }
 
-    /// An error with all of them, if there are any.
+    /// Fields of the stream, or what they refer to, cannot be used: all of them are told at once, one a line.
+    ///
+    /// Message: `<path of the field>`: `<what is wrong>`: `<what to write>`
+    ///
+    /// Remedy: what each line says; `stream-worker validate -f FILE` tells the same without starting anything.
     pub(crate) fn into_error(self) -> Option<Error> {
         let Self(problems) = self;
         (!problems.is_empty()).then(|| Error::new(ErrorKind::Configuration, Problems(problems)))

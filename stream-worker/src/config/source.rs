@@ -22,6 +22,7 @@ pub(crate) struct SourceConfig {
     /// Whether all tables are captured, with all that belongs to a schema.
     pub(crate) everything: bool,
     slot: String,
+    failover: bool,
     publication: String,
     auto_create: AutoCreate,
     remove_slot: bool,
@@ -47,6 +48,7 @@ impl SourceConfig {
         let Self {
             everything: _,
             slot,
+            failover,
             publication,
             auto_create,
             remove_slot,
@@ -61,6 +63,7 @@ impl SourceConfig {
         PostgresSourceOptions {
             connect,
             slot,
+            failover,
             publication,
             auto_create,
             remove_publication,
@@ -93,6 +96,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
     Some(SourceConfig {
         everything: capture.includes.is_empty() && capture.excludes.is_empty(),
         slot: names::slot(stream),
+        failover: properties.slot_failover,
         publication: names::publication(stream),
         auto_create: match properties.publication_autocreate_mode {
             PublicationAutocreateMode::AllTables => AutoCreate::AllTables,

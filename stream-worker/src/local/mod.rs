@@ -16,6 +16,7 @@ use stream_core::stats::{Stats, StreamStats};
 use stream_core::{Error, ErrorKind};
 use stream_sinks::cloudevent::headers::Reread;
 use stream_sinks::cloudevent::options::EndpointOptions;
+use stream_sinks::postgres::Claim;
 
 use crate::args::{self, Local, LogFormat};
 use crate::compose::Composition;
@@ -78,7 +79,7 @@ async fn run(local: Local, screen: &Screen) -> Result<Ending, Error> {
         return Err(error);
     }
     let (Some(config), Some(places)) = (config, places) else {
-        return Err(bad_input("the stream cannot be read"));
+        return Err(supervise::unexpected("the stream cannot be read: report it"));
     };
     for Problem { path, message, .. } in config::without_effect(stream) {
         tracing::warn!(name = path, reason = message, "accepted, and without effect here");
@@ -120,7 +121,7 @@ async fn stream_through(
     let plan =
         Plan { max_retries: config.max_retries, complete: local.complete || config.tombstone };
     let source = servers.connect(&source)?;
-    let composition = match (config.sink, target) {
+    let mut composition = match (config.sink, target) {
         (SinkConfig::Postgres(sink), Target::Server(place)) => {
             say(&servers.introduce(&place)?);
             let surroundings = Surroundings {
@@ -131,10 +132,8 @@ async fn stream_through(
                 program_directories: files::program_directories(&local.program_path),
             };
             let sink = Box::new(sink.options(surroundings));
-            Composition::Postgres {
-                source: Box::new(config.source.options(source, &local.data_dir)),
-                sink,
-            }
+            let source = Box::new(config.source.options(source, &local.data_dir));
+            Composition::Postgres { source, sink, claim: Claim::default() }
         }
         (SinkConfig::CloudEvent(sink), Target::Endpoint(EndpointSecrets { headers, ca })) => {
             let CloudEventConfig { events, endpoint } = *sink;
@@ -152,13 +151,15 @@ async fn stream_through(
         }
         (SinkConfig::Postgres(_), Target::Endpoint(_))
         | (SinkConfig::CloudEvent(_), Target::Server(_)) => {
-            return Err(bad_input("target and configuration are of different kinds: report it"));
+            return Err(supervise::unexpected(
+                "target and configuration are of different kinds: report it",
+            ));
         }
     };
     let stats = Stats::default();
     let numbers = stats.subscribe();
     let ended = tokio::select! {
-        ended = supervise::run(&composition, plan, &stats, signals) => ended,
+        ended = supervise::run(&mut composition, plan, &stats, signals) => ended,
         never = screen.show(numbers.clone()) => match never {},
     };
     screen.clear();
@@ -218,25 +219,28 @@ fn only_stream(documents: &Documents) -> Result<&SGStream, Error> {
     let streams: Vec<_> = documents.streams().collect();
     match *streams.as_slice() {
         [stream] => Ok(stream),
-        [] => Err(bad_input(
-            "no document is an SGStream: add one to the files, or name its file with `-f`",
-        )),
+        [] => Err(files::no_stream()),
         [..] => {
             let names: Vec<_> = streams
                 .iter()
                 .map(|stream| format!("`{}/{}`", names::namespace(stream), names::name(stream)))
                 .collect();
-            Err(bad_input(format!(
-                "more than one document is an SGStream: {}; a process runs one stream: start one for each, with files of \
-                 its own and a `--data-dir` of its own",
-                names.join(", ")
-            )))
+            Err(several_streams(&names.join(", ")))
         }
     }
 }
 
-fn bad_input(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Configuration, message.into())
+/// A process runs one stream, and the files have several.
+///
+/// Remedy: start a worker for each, with files and a `--data-dir` of its own.
+fn several_streams(names: &str) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "more than one document is an SGStream: {names}; a process runs one stream: start one for each, with files of its own \
+             and a `--data-dir` of its own"
+        ),
+    )
 }
 
 #[cfg(test)]

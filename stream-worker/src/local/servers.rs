@@ -19,6 +19,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::args::Local;
 use crate::resolve::{Login, Place, Places};
+use crate::supervise::unexpected;
 
 /// In a server's directory: it was filled, from the file that is named in it.
 const FILLED: &str = "filled-from";
@@ -122,9 +123,9 @@ impl Servers {
     }
 
     fn server(&self, cluster: &str) -> Result<&Server, Error> {
-        self.running.get(cluster).ok_or_else(|| {
-            Error::new(ErrorKind::Permanent, format!("the server of `{cluster}` does not run"))
-        })
+        self.running
+            .get(cluster)
+            .ok_or_else(|| unexpected(format!("the server of `{cluster}` does not run: report it")))
     }
 
     /// Makes the stream's database, fills it at the first time, and makes the role that the stream logs in as.
@@ -151,7 +152,9 @@ fn versions(places: &Places) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Takes the data directory for this process.
+/// The data directory is for one process at a time: another worker has it, or the system refuses it.
+///
+/// Remedy: end the other worker, mend the directory's rights, or name another directory with `--data-dir`.
 fn lock(data_dir: &Path) -> Result<File, Error> {
     let failed = |error: std::io::Error| {
         let message = format!(
@@ -216,14 +219,20 @@ async fn fill_once(
     let doing = format!("--init {cluster}={}", file.display());
     fill(server, database, file, local).await.map_err(|error| error.context(&doing))?;
     fs::write(&mark, file.display().to_string()).map_err(|error| {
-        Error::new(
-            ErrorKind::Permanent,
-            format!("{doing}: cannot write `{}`: {error}", mark.display()),
-        )
+        Error::new(ErrorKind::Permanent, cannot_mark(&mark, &error)).context(&doing)
     })
 }
 
-/// Runs a file in one transaction, by `psql` where there is one: what it does not finish leaves nothing.
+/// A server was filled, and it cannot be noted that it was: the next start would fill it again.
+///
+/// Remedy: mend rights and space of the data directory, and delete the server's directory to start anew.
+fn cannot_mark(mark: &Path, error: &std::io::Error) -> String {
+    format!("the server is filled, but cannot write `{}`: {error}", mark.display())
+}
+
+/// A file of `--init` is run in one transaction, by `psql` where there is one: what it does not finish leaves nothing.
+///
+/// Remedy: correct the file that `--init` names, and start again: nothing of it was kept.
 async fn fill(server: &Server, database: &str, file: &Path, local: &Local) -> Result<(), Error> {
     let text = fs::read_to_string(file).map_err(|error| {
         bad_input(format!("the file cannot be read: {error}; name a file with SQL statements"))

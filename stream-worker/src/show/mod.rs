@@ -8,7 +8,7 @@ mod terminal;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indicatif::MultiProgress;
 use stream_core::lsn::Lsn;
@@ -128,7 +128,7 @@ impl Lag {
 /// Time since a commit, by this machine's clock.
 fn since_commit(time_us: i64) -> Duration {
     let commit = POSTGRES_EPOCH + Duration::from_micros(u64::try_from(time_us).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = stream_core::clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(commit)
 }
 

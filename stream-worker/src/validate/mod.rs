@@ -54,9 +54,7 @@ fn run(validate: &Validate) -> Result<Report, Error> {
         }
     };
     if documents.streams().next().is_none() {
-        let message =
-            "no document is an SGStream: add one to the files, or name its file with `-f`";
-        return Err(Error::new(ErrorKind::Configuration, message));
+        return Err(files::no_stream());
     }
     for stream in documents.streams() {
         look_at(stream, &documents, validate, &mut report)?;

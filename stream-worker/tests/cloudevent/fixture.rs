@@ -60,11 +60,16 @@ impl Worker {
 
     /// Asks it to stop, which it has to do well.
     pub(crate) fn stops(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        self.signal("INT");
         let (code, output) = self.ends();
         assert_eq!(code, Some(0), "{output}");
         output
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// The most memory that it ever had, in MiB.
@@ -105,8 +110,19 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new(sql: &str) -> Self {
+        Self::made("", sql).await
+    }
+
+    /// In a database made with these options.
+    pub(crate) async fn made(options: &str, sql: &str) -> Self {
         let server = testing::server(testing::oldest_major());
         let source = TestDatabase::create(server).await.unwrap();
+        let name = source.name();
+        for statement in
+            [format!("DROP DATABASE {name}"), format!("CREATE DATABASE {name} {options}")]
+        {
+            server.execute("postgres", &statement).await.unwrap();
+        }
         source.execute(sql).await.unwrap();
         Self { directory: directory(), source }
     }
@@ -154,6 +170,15 @@ impl Bench {
         let number = client.query_one(sql, &[]).await.unwrap().get(0);
         client.close().await;
         number
+    }
+
+    /// Waits until a query gives `expected`.
+    pub(crate) async fn until(&self, sql: &str, expected: i64) {
+        let start = Instant::now();
+        while self.number(sql).await != expected {
+            assert!(start.elapsed() < PATIENCE, "`{sql}` does not give {expected}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// How many slots this database has.

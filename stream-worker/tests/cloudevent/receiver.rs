@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,18 +29,20 @@ pub(crate) struct Faults {
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     taken: Arc<Mutex<Vec<Value>>>,
+    stalls: Arc<AtomicBool>,
 }
 
 impl Receiver {
     pub(crate) fn start(faults: Faults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let receiver = Self { address: listener.local_addr().unwrap(), taken: Arc::default() };
-        let taken = Arc::clone(&receiver.taken);
+        let address = listener.local_addr().unwrap();
+        let receiver = Self { address, taken: Arc::default(), stalls: Arc::default() };
+        let ours = receiver.clone();
         std::thread::spawn(move || {
             for (number, socket) in listener.incoming().enumerate() {
-                let (socket, taken) = (socket.unwrap(), Arc::clone(&taken));
+                let (socket, receiver) = (socket.unwrap(), ours.clone());
                 let random = fastrand::Rng::with_seed(number as u64);
-                std::thread::spawn(move || serve(socket, &taken, faults, random));
+                std::thread::spawn(move || serve(socket, &receiver, faults, random));
             }
         });
         receiver
@@ -52,6 +55,20 @@ impl Receiver {
     /// All events so far, in the order in which they came.
     pub(crate) fn events(&self) -> Vec<Value> {
         self.taken.lock().unwrap().clone()
+    }
+
+    /// Answers nothing from now on, or goes on.
+    pub(crate) fn stall(&self, stalls: bool) {
+        self.stalls.store(stalls, Ordering::Relaxed);
+    }
+
+    /// Waits for an event.
+    pub(crate) fn until(&self, is_it: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        while !self.events().iter().any(&is_it) {
+            assert!(start.elapsed() < PATIENCE, "an event does not come: {:?}", self.events());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The events as text, `c orders 7` each, once there are `number` of them.
@@ -78,11 +95,14 @@ fn line(event: &Value) -> String {
     format!("{} {subject} {key}", data["op"].as_str().unwrap()).trim_end().to_owned()
 }
 
-fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut random: fastrand::Rng) {
+fn serve(socket: TcpStream, receiver: &Receiver, faults: Faults, mut random: fastrand::Rng) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     let mut socket = socket;
     // One that was killed leaves half a request.
     while let Some((authorization, body)) = request(&mut reader) {
+        while receiver.stalls.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let fate = random.u32(..1000);
         let mut status = "204 No Content";
         if faults.wants.is_some_and(|wanted| wanted != authorization) {
@@ -92,7 +112,7 @@ fn serve(socket: TcpStream, taken: &Mutex<Vec<Value>>, faults: Faults, mut rando
         {
             status = "503 Service Unavailable";
         } else {
-            let mut taken = taken.lock().unwrap();
+            let mut taken = receiver.taken.lock().unwrap();
             match serde_json::from_slice(&body).unwrap() {
                 Value::Array(events) => taken.extend(events),
                 event => taken.push(event),

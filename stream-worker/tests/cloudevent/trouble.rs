@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use stream_core::throwaway::testing::TestDatabase;
+
 use crate::fixture::Bench;
 use crate::receiver::{Faults, Receiver};
 
@@ -148,6 +150,95 @@ async fn a_data_directory_is_for_one_process_and_one_stream() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_hangs_longer_than_the_servers_timeout_costs_no_connection() {
+    let bench = Bench::new(ORDERS).await;
+    let timeout = format!("ALTER DATABASE {} SET wal_sender_timeout = '1s'", bench.source.name());
+    bench.source.execute(&timeout).await.unwrap();
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    let walsender =
+        "SELECT active_pid::int8 FROM pg_replication_slots WHERE database = current_database()";
+    let before = bench.number(walsender).await;
+    receiver.stall(true);
+    // More than all buffers on the way hold: the log is not read any more.
+    let rows =
+        "INSERT INTO orders SELECT n, repeat(md5(n::text), 320) FROM generate_series(4, 4000) n";
+    bench.source.execute(rows).await.unwrap();
+    let since = bench.number("SELECT extract(epoch FROM now())::int8").await;
+    bench.until(&format!("SELECT (extract(epoch FROM now()) > {since} + 5)::int::int8"), 1).await;
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    receiver.stall(false);
+    receiver.until(|event| event["data"]["after"]["id"] == 4000);
+    assert_eq!(bench.number(walsender).await, before, "{}", worker.output());
+    assert_eq!(receiver.events().len(), 4000, "an event came twice");
+    worker.stops();
+}
+
+#[tokio::test]
+async fn an_idle_stream_to_an_endpoint_pins_no_log_while_others_write() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let other = TestDatabase::create(bench.source.server()).await.unwrap();
+    for round in 0..3 {
+        let busy = format!(
+            "CREATE TABLE busy_{round} AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)"
+        );
+        other.execute(&busy).await.unwrap();
+        let written = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+        let passed = format!(
+            "SELECT (confirmed_flush_lsn - '0/0' >= {written})::int::int8 FROM pg_replication_slots \
+             WHERE database = current_database()"
+        );
+        bench.until(&passed, 1).await;
+    }
+    receiver.lines(3);
+    worker.stops();
+}
+
+#[tokio::test]
+async fn of_two_workers_with_directories_of_their_own_the_slot_lets_one_read() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut first = bench.start(&[]);
+    first.says("\"phase\":\"streaming\"");
+    receiver.lines(3);
+    // The second waits, and takes over when the first is cut off.
+    let mut second = bench.start(&["--data-dir", "other"]);
+    second.says("is in use by process");
+    bench.source.execute("INSERT INTO orders VALUES (4)").await.unwrap();
+    receiver.lines(4);
+    first.signal("STOP");
+    let slot = "FROM pg_replication_slots WHERE database = current_database() AND NOT temporary";
+    bench.number(&format!("SELECT count(pg_terminate_backend(active_pid)) {slot}")).await;
+    // It has no position: it reads the tables again, row 5 perhaps among them, and goes on from where the slot stands.
+    bench.source.execute("INSERT INTO orders VALUES (5)").await.unwrap();
+    let is_row = |id: i32| move |event: &serde_json::Value| event["data"]["after"]["id"] == id;
+    receiver.until(is_row(5));
+    let confirmed = format!("SELECT (confirmed_flush_lsn - '0/0')::int8 {slot}");
+    let passed = bench.number("SELECT (pg_current_wal_lsn() - '0/0')::int8").await;
+    bench.until(&format!("SELECT (({confirmed}) >= {passed})::int::int8"), 1).await;
+    first.signal("CONT");
+    let (code, output) = first.ends();
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("another worker has taken over replication slot"), "{output}");
+    bench.source.execute("INSERT INTO orders VALUES (6)").await.unwrap();
+    receiver.until(is_row(6));
+    let events = receiver.events();
+    let created = events.iter().filter(|event| event["data"]["op"] == "c");
+    let mut created: Vec<_> = created.map(|event| event["data"]["after"]["id"].clone()).collect();
+    created.retain(|id| *id != 5);
+    assert_eq!(created, [4, 6], "both workers sent");
+    second.stops();
+}
+
+#[tokio::test]
 async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
     for damage in [&b""[..], &[0; 400], b"stream offsets 99\nx\n{}\n", b"half of a lin"] {
         let bench = Bench::new(ORDERS).await;
@@ -178,10 +269,37 @@ async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
         fs::write(bench.directory.path().join("stream-data/offsets"), damage).unwrap();
         let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
             WHERE database = current_database()";
+        // The server takes a moment to notice that its client is gone.
+        bench.until("SELECT count(active_pid) FROM pg_replication_slots WHERE database = current_database()", 0).await;
         bench.source.execute(drop).await.unwrap();
         let (code, output) = bench.start(&[]).ends();
         assert_eq!(code, Some(2), "{output}");
         assert!(output.contains("is gone"), "{output}");
         assert!(output.contains("and the next start reads the tables again"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn control_characters_arrive_and_bytes_that_are_no_text_stop_the_stream_at_their_row() {
+    let bench = Bench::made(
+        "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        r"CREATE TABLE orders (id int PRIMARY KEY, note text); INSERT INTO orders VALUES (1, E'\x01\t\x1f\x7f\xe2\x80\xa8')",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let more = r"INSERT INTO orders VALUES (2, E'\x01\t\x1f\x7f\xe2\x80\xa8'); INSERT INTO orders VALUES (3, E'caf\xe9'); INSERT INTO orders VALUES (4, 'after')";
+    for statement in more.split("; ") {
+        bench.source.execute(statement).await.unwrap();
+    }
+    let (code, output) = worker.ends();
+    assert_eq!(code, Some(1), "{output}");
+    let named = "column `note` of table `public.orders`, row `public.orders/3`";
+    assert!(output.contains(named) && output.contains("is not UTF-8"), "{output}");
+    assert_eq!(receiver.lines(2), ["r orders 1", "c orders 2"]);
+    for event in receiver.events() {
+        assert_eq!(event["data"]["after"]["note"], "\u{1}\t\u{1f}\u{7f}\u{2028}");
     }
 }

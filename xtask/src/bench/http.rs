@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -120,7 +120,7 @@ fn delays(bench: &Bench) -> Result<Vec<Line>> {
         let begun = Instant::now();
         let mut number = 0_u32;
         while begun.elapsed() < MEASURED.mul_f64(bench.scale.min(1.0)) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
+            let now = stream_core::clock::now().duration_since(UNIX_EPOCH)?.as_micros();
             source.execute(&format!("INSERT INTO public.w VALUES ({number}, 1, {now}, 'x')"))?;
             number += 1;
             let next = Duration::from_secs(1) / PACE * number;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
 
@@ -113,7 +113,7 @@ fn note_delays(request: &[u8], shared: &Shared) {
     if found.peek().is_none() {
         return;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let now = stream_core::clock::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let mut delays = shared.delays.lock().unwrap_or_else(PoisonError::into_inner);
     for at in found {
         let digits = request.get(at + WRITTEN.len()..).unwrap_or_default();

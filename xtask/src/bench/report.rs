@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ impl Report {
         let origin = json!({
             "commit": git(&["rev-parse", "HEAD"]),
             "changed_files": git(&["status", "--porcelain", "--untracked-files=no"]),
-            "time": SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+            "time": stream_core::clock::now().duration_since(UNIX_EPOCH)?.as_secs(),
             "server": bench.source.text("SHOW server_version")?,
             "settings": SETTINGS.map(|(name, value)| format!("{name}={value}")),
             "cores": std::thread::available_parallelism()?.get(),

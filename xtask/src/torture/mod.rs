@@ -20,7 +20,7 @@ mod reader;
 mod receiver;
 mod report;
 mod run;
-mod worker;
+pub(crate) mod worker;
 mod workload;
 mod writers;
 

@@ -60,10 +60,9 @@ impl Launch {
             command.env("STREAM_FAILPOINT", format!("{step:?} {times}"));
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.directory).kill_on_drop(true);
+        command.current_dir(&self.directory);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn();
-        Ok(Worker(child.with_context(|| format!("`{}` cannot be run", self.program.display()))?))
+        Worker::start(&mut command)
     }
 
     /// Writes the stream's document.
@@ -94,22 +93,29 @@ impl Launch {
 }
 
 /// A worker that runs; killed when it is dropped.
-pub(super) struct Worker(Child);
+pub(crate) struct Worker(Child);
 
 impl Worker {
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    /// Runs a command that is one.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let child = command.kill_on_drop(true).spawn();
+        let program = command.as_std().get_program();
+        Ok(Self(child.with_context(|| format!("`{}` cannot be run", program.display()))?))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.0.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let pid = pid.context("the worker has ended by itself")?;
         Ok(kill_process(pid, signal)?)
     }
 
     /// How it has ended, if it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
 
     /// Waits for its end; one that takes longer is killed, which is an error.
-    pub(super) async fn ends(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub(crate) async fn ends(&mut self, patience: Duration) -> Result<ExitStatus> {
         if let Ok(status) = timeout(patience, self.0.wait()).await {
             return Ok(status?);
         }

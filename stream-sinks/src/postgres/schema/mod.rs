@@ -129,7 +129,9 @@ pub struct LeftOut {
 /// Why a schema cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// No `pg_dump` at all.
+    /// The schema is imported with `pg_dump`, and none was found.
+    ///
+    /// Remedy: install the client programs, or set `skipDdlImport: true` and create the tables yourself.
     #[error(
         "no `pg_dump` that runs was found in {}: install the PostgreSQL client programs of version {server_major} or \
          later, name their directory with `--postgres-dir`, or set `skipDdlImport: true` and create the captured \
@@ -142,7 +144,9 @@ pub enum SchemaError {
         /// The source's major version.
         server_major: u32,
     },
-    /// Only programs that are older than the source.
+    /// `pg_dump` refuses servers that are newer than itself.
+    ///
+    /// Remedy: install the client programs of the source's version or later.
     #[error(
         "`pg_dump` is older than the source (version {server_major}): found {found}; install the PostgreSQL \
          client programs of version {server_major} or later, name their directory with `--postgres-dir`, or set \
@@ -155,6 +159,8 @@ pub enum SchemaError {
         server_major: u32,
     },
     /// The program could not be run.
+    ///
+    /// Remedy: check that it is an executable program for this machine.
     #[error("`{path}` cannot be run: {source}; check that it is an executable program")]
     Start {
         /// Its path.
@@ -162,7 +168,9 @@ pub enum SchemaError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The program ended with an error.
+    /// `pg_dump` ended with an error. Nothing was made at the target.
+    ///
+    /// Remedy: what its last words say; most often the role may not read or lock a table. The next start begins with the import again.
     #[error("`{path}` failed ({status}); its last words: {stderr}")]
     PgDump {
         /// Its path.
@@ -172,7 +180,9 @@ pub enum SchemaError {
         /// The last lines it wrote.
         stderr: String,
     },
-    /// The program's output is not what we know how to read.
+    /// The archive that `pg_dump` wrote is cut short, or of a form that is not known. Nothing was made at the target.
+    ///
+    /// Remedy: check the space on the machine, use a `pg_dump` of version 12 to 18, or set `skipDdlImport: true`.
     #[error(
         "the archive that `pg_dump` wrote cannot be read at byte {at}: {problem}; use a `pg_dump` of \
          version 12 to 18, or skip the schema import"
@@ -184,6 +194,8 @@ pub enum SchemaError {
         problem: &'static str,
     },
     /// A captured table is neither in the dump nor at the target.
+    ///
+    /// Remedy: start again; if it belongs to an extension, create the extension at the target, or exclude the table.
     #[error(
         "captured table `{table}` is not in the source's dump: it was dropped or renamed in the \
          meantime, or it belongs to an extension; start again, or exclude it"
@@ -192,13 +204,20 @@ pub enum SchemaError {
         /// The table.
         table: TableName,
     },
-    /// The target cannot have extensions that imported objects need.
+    /// The target's server does not offer extensions that imported objects need.
+    ///
+    /// Message: extension `<extension>` is not offered by the target's server, and `<objects>` need(s) it: install it there, or exclude the
+    /// table
+    ///
+    /// Remedy: install them there (the operating system's package, not only `CREATE EXTENSION`), or exclude the table.
     #[error("{}", no_extension(.missing))]
     NoExtension {
         /// The extensions, each with what needs it: kinds and names.
         missing: BTreeMap<String, Vec<String>>,
     },
     /// The target's catalogue could not be read.
+    ///
+    /// Remedy: check the connection and the user's rights.
     #[error(
         "the target's catalogue cannot be read: {message}; check the connection and the user's rights"
     )]
@@ -208,7 +227,9 @@ pub enum SchemaError {
         /// The driver's error.
         source: tokio_postgres::Error,
     },
-    /// The target refused a statement.
+    /// The target refused a statement of the import, or one that makes an index or constraint after the copy.
+    ///
+    /// Remedy: remove the cause at the target and start again: what is made already is not made twice. Or make the object there by hand.
     #[error(
         "{kind} `{name}` cannot be made at the target: {message}; remove the cause and start again, or \
          make it there by hand"

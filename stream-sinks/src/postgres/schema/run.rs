@@ -1,10 +1,12 @@
 //! Runs the statements of an import.
 
+use stream_core::relation::TableName;
+use stream_core::sql::Ident;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use super::target::class;
-use super::{Import, SchemaError, Statement, server_words};
+use super::{Import, Phase, SchemaError, Statement, server_words};
 
 /// What the statements of a dump take for granted, for one transaction.
 const SESSION: &str = "
@@ -104,7 +106,23 @@ async fn execute(
     transaction.batch_execute(sql).await.map_err(|source| SchemaError::Refused {
         kind: statement.kind.clone(),
         name: statement.name.clone(),
-        message: server_words(&source),
+        message: server_words(&source) + &make_room(statement, &source).unwrap_or_default(),
         source,
     })
+}
+
+/// What to run when an index of another table has the name that `statement` gives, as one keeps it whose table was renamed at the
+/// source, and copied anew. That table's old rows are not ours to remove.
+fn make_room(statement: &Statement, error: &tokio_postgres::Error) -> Option<String> {
+    const LONGEST: usize = 59;
+    let taken = statement.phase == Phase::Index && error.code() == Some(&SqlState::DUPLICATE_TABLE);
+    let table = statement.table.as_ref().filter(|_| taken)?;
+    let of_table = format!("{} ", table.name);
+    let name = statement.name.strip_prefix(&of_table).unwrap_or(&statement.name);
+    let free: String = name.chars().take(LONGEST).chain("_old".chars()).collect();
+    Some(format!(
+        "; an index of another table has the name, as it stays when a table is renamed: run `ALTER INDEX {} RENAME TO {}` there",
+        TableName::new(&*table.schema, name).quoted(),
+        Ident(&free)
+    ))
 }

@@ -1,0 +1,215 @@
+//! What people do to tables at either end while a stream runs: it is said with table, key and position, nothing after it is written, and
+//! the stream goes on from there once it is mended.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+use stream_core::pipeline::Outcome;
+use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_core::{Error, ErrorKind};
+
+use crate::fixture::{Stream, database, execute, rows};
+
+/// Two databases, the first with `schema`.
+async fn databases(schema: &str) -> (TestDatabase<'static>, TestDatabase<'static>) {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute(schema).await.unwrap();
+    (from, to)
+}
+
+#[track_caller]
+fn assert_names(error: &Error, parts: &[&str]) {
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+}
+
+async fn assert_same(stream: &Stream, tables: &[&str]) {
+    for table in tables {
+        let sql = format!("SELECT * FROM {table}");
+        assert_eq!(rows(&stream.target, &sql).await, rows(&stream.source, &sql).await, "{table}");
+    }
+}
+
+const TABLES: &str = "CREATE TABLE t (id int PRIMARY KEY, n int, v text); INSERT INTO t SELECT i, i, 'v' FROM generate_series(1, 5) i;
+    CREATE TABLE beside (id int PRIMARY KEY); INSERT INTO beside VALUES (1)";
+
+#[tokio::test]
+async fn a_table_dropped_in_mid_stream_keeps_its_last_rows_and_stops_nothing() {
+    let changes = "INSERT INTO t VALUES (6, 6, 'last'); DELETE FROM t WHERE id = 1;
+--
+        DROP TABLE t; INSERT INTO beside VALUES (2);
+--
+        INSERT INTO beside VALUES (3);";
+    for stopped in [false, true] {
+        let (from, to) = databases(TABLES).await;
+        let stream = Stream::new(&from, &to);
+        let changes = execute(&stream.source, changes);
+        let ended = if stopped {
+            stream.copy_and_stop().await;
+            changes.await;
+            stream.complete().await
+        } else {
+            stream.run_with(changes).await
+        };
+        assert_eq!(ended.unwrap(), Outcome::Completed, "stopped: {stopped}");
+        assert_same(&stream, &["beside"]).await;
+        let kept = rows(&stream.target, "SELECT id FROM t").await;
+        assert_eq!(kept, ["(2)", "(3)", "(4)", "(5)", "(6)"], "stopped: {stopped}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_renamed_in_mid_stream_is_taken_up_once_the_old_one_makes_room() {
+    let changes = "INSERT INTO t VALUES (6, 6, 'before');
+--
+        ALTER TABLE t RENAME TO renamed; INSERT INTO renamed VALUES (7, 7, 'after'); UPDATE renamed SET v = 'u' WHERE id = 1;
+--
+        DELETE FROM renamed WHERE id = 2; INSERT INTO beside VALUES (2);";
+    for stopped in [false, true] {
+        let (from, to) = databases(TABLES).await;
+        let stream = Stream::new(&from, &to);
+        let changes = execute(&stream.source, changes);
+        let ended = if stopped {
+            stream.copy_and_stop().await;
+            changes.await;
+            stream.complete().await
+        } else {
+            stream.run_with(changes).await
+        };
+        // The index kept its name at the source, where the table did not: at the target the old table has one of that name.
+        let error = ended.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        assert_names(&error, &["`renamed t_pkey`", "\"t_pkey\" already exists"]);
+        let remedy = error.to_string();
+        let remedy = remedy.split('`').find(|part| part.starts_with("ALTER INDEX")).unwrap();
+        execute(&stream.target, remedy).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "stopped: {stopped}");
+        assert_same(&stream, &["renamed", "beside"]).await;
+        let kept = rows(&stream.target, "SELECT id FROM t").await;
+        assert!(kept.len() >= 5, "the old table is nobody's to remove: {kept:?}");
+    }
+}
+
+/// Whatever refuses a row: the same words, and the same way back.
+#[tokio::test]
+async fn a_row_that_the_target_refuses_is_named_and_the_stream_goes_on_when_it_is_mended() {
+    for (breaks, mends, words) in [
+        ("ALTER TABLE t ADD CONSTRAINT small CHECK (n < 10)", "ALTER TABLE t DROP CONSTRAINT small", "small"),
+        ("ALTER TABLE t ALTER COLUMN v SET NOT NULL", "ALTER TABLE t ALTER COLUMN v DROP NOT NULL", "null value"),
+        ("ALTER TABLE t ALTER COLUMN n TYPE smallint", "ALTER TABLE t ALTER COLUMN n TYPE int", "ALTER COLUMN \"n\" TYPE integer"),
+        ("CREATE UNIQUE INDEX one ON t ((n / 100000)) WHERE n > 100000; INSERT INTO t VALUES (99, 100001, '')", "DROP INDEX one; DELETE FROM t WHERE id = 99", "unique constraint"),
+        (
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF new.n > 10 THEN RAISE 'no such row here'; END IF; RETURN new; END$$;
+             CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no(); ALTER TABLE t ENABLE ALWAYS TRIGGER no",
+            "DROP TRIGGER no ON t",
+            "no such row here",
+        ),
+        ("ALTER TABLE t ADD COLUMN must int NOT NULL DEFAULT 1; ALTER TABLE t ALTER COLUMN must DROP DEFAULT", "ALTER TABLE t DROP COLUMN must", "must"),
+    ] {
+        let (from, to) = databases(TABLES).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        let changes = async {
+            execute(&stream.target, breaks).await;
+            let changes = "INSERT INTO beside VALUES (2);
+--
+                INSERT INTO beside VALUES (3); INSERT INTO t VALUES (6, 100002, NULL);
+--
+                INSERT INTO beside VALUES (4); UPDATE t SET v = 'later' WHERE id = 1;";
+            execute(&stream.source, changes).await;
+        };
+        let error = stream.run_with(changes).await.unwrap_err();
+        assert!(!error.is_retryable(), "{breaks}: {error:?}");
+        assert_names(&error, &["`public.t`", words]);
+        // A table that does not fit is refused as a whole, before any row.
+        let as_a_whole = words == "must" || words.contains("ALTER COLUMN");
+        if as_a_whole {
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        } else {
+            assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+            assert_names(&error, &["row (id=6)", "at 0/", "nothing after it was written"]);
+        }
+        let after = "SELECT id FROM beside WHERE id > 2 UNION SELECT id FROM t WHERE v = 'later'";
+        assert_eq!(rows(&stream.target, after).await.len(), 0, "{breaks}");
+        // As long as it is not mended, the next start is told so too: at the row, or by its look at the tables before.
+        assert_names(&stream.complete().await.unwrap_err(), &["`public.t`"]);
+        execute(&stream.target, mends).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "{breaks}");
+        assert_same(&stream, &["t", "beside"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_column_whose_type_changes_in_mid_stream_stops_at_the_row_that_does_not_fit() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    let changes = "INSERT INTO t VALUES (6, 6, 'before');
+--
+        ALTER TABLE t ALTER COLUMN n TYPE text; INSERT INTO t VALUES (7, '7', 'fits'); INSERT INTO beside VALUES (2);
+--
+        INSERT INTO t VALUES (8, 'eight', 'does not'); INSERT INTO beside VALUES (3);";
+    let error = stream.run_with(execute(&stream.source, changes)).await.unwrap_err();
+    assert!(!error.is_retryable(), "{error:?}");
+    assert_names(&error, &["`public.t`"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM beside WHERE id = 3").await.len(), 0);
+    execute(&stream.target, "ALTER TABLE t ALTER COLUMN n TYPE text").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same(&stream, &["t", "beside"]).await;
+}
+
+#[tokio::test]
+async fn a_target_table_that_somebody_drops_or_renames_is_named_and_nothing_is_made_in_its_place() {
+    for (breaks, mends) in [
+        ("ALTER TABLE t RENAME TO other", "ALTER TABLE other RENAME TO t"),
+        ("ALTER TABLE t RENAME COLUMN n TO m", "ALTER TABLE t RENAME COLUMN m TO n"),
+    ] {
+        let (from, to) = databases(TABLES).await;
+        let stream = Stream::new(&from, &to);
+        let changes = async {
+            execute(&stream.target, breaks).await;
+            execute(
+                &stream.source,
+                "INSERT INTO t VALUES (6, 6, 'x'); INSERT INTO beside VALUES (2)",
+            )
+            .await;
+            std::future::pending::<()>().await;
+        };
+        let error = stream.run_with(changes).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        assert_names(&error, &["`public.t`"]);
+        assert_eq!(rows(&stream.target, "SELECT id FROM beside WHERE id = 2").await.len(), 0);
+        execute(&stream.target, mends).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "{breaks}");
+        assert_same(&stream, &["t", "beside"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_target_in_another_encoding_takes_what_it_can_hold_and_names_the_first_row_it_cannot() {
+    let latin1 = "ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'";
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (database(server, "").await, database(server, latin1).await);
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'naïve café £ ÿ')").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        let changes = "INSERT INTO t VALUES (2, 'Größe'); UPDATE t SET v = v || 'é' WHERE id = 1;
+--
+            INSERT INTO t VALUES (3, '日本'); INSERT INTO t VALUES (4, 'later');";
+        let error = stream.run_with(execute(&stream.source, changes)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        assert_names(&error, &["row (id=3)", "`public.t`", "LATIN1", "22P05", "at 0/"]);
+        let all = "SELECT id, convert_to(v, 'UTF8') FROM t";
+        assert_eq!(rows(&stream.target, all).await.len(), 2);
+        // The value goes, later in the log: the row itself cannot come, so it is left out where it is not wanted.
+        let error = stream.complete().await.unwrap_err();
+        assert_names(&error, &["row (id=3)"]);
+        let copied = database(server, latin1).await;
+        let anew = Stream::new(&from, &copied);
+        let error = anew.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        assert_names(&error, &["public.t", "LATIN1", "22P05"]);
+    }
+}
