@@ -223,10 +223,16 @@ impl<'a> Copy<'a> {
         let mut list = Command::new("git");
         list.current_dir(&workspace.root).args(["ls-files", "--cached", "--others"]);
         let listed = output(list.arg("--exclude-standard"))?;
-        for path in listed.lines() {
+        // One that was deleted is listed until that is committed.
+        let files: BTreeSet<_> = listed
+            .lines()
+            .map(Path::new)
+            .filter(|path| workspace.root.join(path).exists())
+            .collect();
+        sweep(&tree, &tree, &files)?;
+        for path in files {
             let (from, to) = (workspace.root.join(path), tree.join(path));
-            // One that was deleted is listed until that is committed.
-            let Ok(wanted) = fs::read(&from) else { continue };
+            let wanted = fs::read(&from).with_context(|| format!("`{}`", from.display()))?;
             if fs::read(&to).is_ok_and(|there| there == wanted) {
                 continue;
             }
@@ -281,6 +287,19 @@ impl<'a> Copy<'a> {
         );
         Ok(false)
     }
+}
+
+/// Removes what is below `directory` and not among `files`, which are named from `tree` on.
+fn sweep(tree: &Path, directory: &Path, files: &BTreeSet<&Path>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sweep(tree, &path, files)?;
+        } else if path.strip_prefix(tree).is_ok_and(|name| !files.contains(name)) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -111,6 +111,29 @@ async fn a_worker_that_waits_for_one_that_hangs_says_so() {
 }
 
 #[tokio::test]
+async fn a_truncate_empties_no_table_that_the_source_did_not_empty() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE u (id int REFERENCES t); INSERT INTO u VALUES (1)",
+    )
+    .await
+    .unwrap();
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let own = "CREATE TABLE own (id int REFERENCES t); INSERT INTO own VALUES (1)";
+    execute(&stream.target, own).await;
+    execute(&stream.source, "TRUNCATE t CASCADE").await;
+    let error = stream.complete().await.unwrap_err();
+    assert!(error.to_string().contains("refuses a TRUNCATE"), "{error}");
+    assert_eq!(rows(&stream.target, "SELECT * FROM own").await, ["(1)"]);
+    execute(&stream.target, "DROP TABLE own").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT * FROM t UNION ALL SELECT * FROM u").await.len(), 0);
+}
+
+#[tokio::test]
 async fn a_second_worker_fences_the_first() {
     for major in testing::majors() {
         let server = testing::server(major);
