@@ -167,3 +167,22 @@ fn put_lsn(lsn: Lsn, out: &mut BytesMut) {
     };
     out.extend_from_slice(text.get(..text.len() - left).unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_one_row_only_when_all_of_it_is_known() {
+        let made = |key: &[KeyValue<'_>]| {
+            let mut out = BytesMut::new();
+            let is_row = put_partition_key("public.t", key.iter().copied(), &mut out);
+            (is_row, String::from_utf8(out.to_vec()).unwrap())
+        };
+        let (one, two) = (KeyValue::Known(b"1"), KeyValue::Known(b"a,b"));
+        assert_eq!(made(&[one, two]), (true, "public.t/1,a%2Cb".to_owned()));
+        assert_eq!(made(&[one, KeyValue::Unknown]), (false, "public.t/1,".to_owned()));
+        assert_eq!(made(&[KeyValue::Unknown]), (false, "public.t/".to_owned()));
+        assert_eq!(made(&[]), (false, "public.t".to_owned()));
+    }
+}
