@@ -100,7 +100,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             StartUp::Remove => return self.remove().await,
             StartUp::Nothing => {
                 tracing::info!(
-                    "this stream is complete: to begin anew, remove its progress and its tables at the target"
+                    "this stream is complete: to begin anew, remove its row of `sgstream.progress` and its tables at a PostgreSQL \
+                     target, or `offsets` and `offsets.backup` in its data directory"
                 );
                 self.stats.update(|stats| stats.phase = Phase::Completed);
                 return Ok(Outcome::Completed);

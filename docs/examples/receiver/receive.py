@@ -13,20 +13,22 @@ class Receiver(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
         kind = self.headers["Content-Type"]
         if kind.startswith("application/cloudevents-batch+json"):
-            events = body
+            events = json.loads(body)
         elif kind.startswith("application/cloudevents+json"):
-            events = [body]
+            events = [json.loads(body)]
         else:  # binary: the attributes are headers
             names = [name for name in self.headers if name.lower().startswith("ce-")]
-            events = [{name.lower()[3:]: self.headers[name] for name in names} | {"data": body}]
+            data = json.loads(body) if kind.startswith("application/json") else body.decode(errors="replace")
+            events = [{name.lower()[3:]: self.headers[name] for name in names} | {"data": data}]
         with printing:
             for event in events:
-                data = event["data"]
-                row = data.get("message") or data.get("after") or data.get("before")
-                print(data.get("op", "-"), event.get("subject", "-"), json.dumps(row, ensure_ascii=False), flush=True)
+                op, row = "-", event.get("data", event.get("data_base64"))
+                if isinstance(row, dict) and "op" in row:  # transforms make other data
+                    op, row = row["op"], row.get("message") or row.get("after") or row.get("before")
+                print(op, event.get("subject", "-"), json.dumps(row, ensure_ascii=False), flush=True)
         self.send_response(204)
         self.end_headers()
 

@@ -14,7 +14,7 @@ pub enum SnapshotMode {
     Initial,
     /// Those that were not copied yet; then the stream is complete.
     InitialOnly,
-    /// None.
+    /// None of those that are there when the stream begins; those that come later are.
     Never,
     /// All, at every start.
     Always,

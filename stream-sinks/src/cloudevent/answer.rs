@@ -84,8 +84,23 @@ pub(super) fn shown(answer: &[u8], event: &[u8], names: &[&str], secrets: &[Stri
     for secret in secrets {
         text = text.replace(secret, "…");
     }
+    if answer.len() == SHOWN_BYTES {
+        // Its end may be the beginning of one.
+        let cut = secrets.iter().filter_map(|secret| begun(&text, secret)).min();
+        if let Some(at) = cut {
+            text.truncate(at);
+            text.push('…');
+        }
+    }
     let text = without_rows(&text, event, names);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+/// Where the longest beginning of `secret` starts that `text` ends in.
+fn begun(text: &str, secret: &str) -> Option<usize> {
+    let begins = |length: &usize| secret.get(..*length).is_some_and(|part| text.ends_with(part));
+    let length = (1..secret.len()).rev().find(begins)?;
+    Some(text.len() - length)
 }
 
 #[cfg(test)]
@@ -149,5 +164,16 @@ mod tests {
             "cannot read {\"name\":\"…\"}"
         );
         assert!(shown(&"x".repeat(100_000)).len() <= SHOWN_BYTES);
+    }
+
+    #[test]
+    fn a_secret_that_the_cut_divides_is_left_out_too() {
+        for length in 1..=6 {
+            let before = "-".repeat(SHOWN_BYTES - length);
+            let answer = format!("{before}s3cret, and more");
+            let shown = shown(answer.as_bytes(), b"", &[], &["s3cret".to_owned()]);
+            assert!(!shown.contains('s'), "{length}: {shown}");
+            assert!(shown.contains('…'), "{length}: {shown}");
+        }
     }
 }

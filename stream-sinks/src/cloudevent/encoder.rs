@@ -285,17 +285,13 @@ impl EventEncoder {
             table: &relation.name.name,
             ..self.facts(op, logged, relation.id)
         };
-        let fallback = match old {
-            Some(OldTuple::Full(old)) => Some(old),
-            _ => None,
-        };
         let planned = Planned {
             facts,
             plan: &plan,
             part,
             before: old.filter(|_| op != "c"),
             after: new,
-            fallback,
+            fallback: old,
             source: Source::Log(logged),
         };
         self.put_event(&planned, out, events)

@@ -58,7 +58,11 @@ fn limit(start: usize, out: &mut BytesMut) {
         while out.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
             end -= 1;
         }
-        out.truncate(end);
+        // An escape is three bytes, and none without the others.
+        let escape = out
+            .get(end.saturating_sub(2)..end)
+            .and_then(|last| last.iter().position(|byte| *byte == b'%'));
+        out.truncate(escape.map_or(end, |at| end - 2 + at));
         put_hex(&hash, out);
     }
 }
@@ -166,4 +170,37 @@ fn put_lsn(lsn: Lsn, out: &mut BytesMut) {
         Err(_) => 0,
     };
     out.extend_from_slice(text.get(..text.len() - left).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_one_row_only_when_all_of_it_is_known() {
+        let made = |key: &[KeyValue<'_>]| {
+            let mut out = BytesMut::new();
+            let is_row = put_partition_key("public.t", key.iter().copied(), &mut out);
+            (is_row, String::from_utf8(out.to_vec()).unwrap())
+        };
+        let (one, two) = (KeyValue::Known(b"1"), KeyValue::Known(b"a,b"));
+        assert_eq!(made(&[one, two]), (true, "public.t/1,a%2Cb".to_owned()));
+        assert_eq!(made(&[one, KeyValue::Unknown]), (false, "public.t/1,".to_owned()));
+        assert_eq!(made(&[KeyValue::Unknown]), (false, "public.t/".to_owned()));
+        assert_eq!(made(&[]), (false, "public.t".to_owned()));
+    }
+
+    #[test]
+    fn a_long_key_is_cut_between_its_letters_and_escapes() {
+        for more in 0..6 {
+            let key = format!("{}{}", "x".repeat(200 + more), "é".repeat(40));
+            let mut out = BytesMut::new();
+            put_partition_key("s.t", [KeyValue::Known(key.as_bytes())].into_iter(), &mut out);
+            let text = String::from_utf8(out.to_vec()).unwrap();
+            let (kept, _) = text.split_at(text.len() - HASH_DIGITS);
+            let escapes = kept.trim_start_matches("s.t/").trim_start_matches('x');
+            assert_eq!(escapes.len() % 3, 0, "{text}");
+            assert!(text.len() <= PARTITION_KEY_BYTES, "{text}");
+        }
+    }
 }

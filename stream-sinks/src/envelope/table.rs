@@ -102,13 +102,14 @@ impl TablePlan {
     pub(crate) fn put_row(
         &self,
         row: &Tuple,
-        before: Option<&Tuple>,
+        before: Option<&OldTuple>,
         unavailable: &Unavailable,
         scratch: &mut Scratch,
         out: &mut BytesMut,
     ) -> Result<(), ColumnError> {
         let start = out.len();
-        let mut before = before.map(Tuple::iter);
+        let only_identity = matches!(before, Some(OldTuple::Key(_)));
+        let mut before = before.map(|before| before.tuple().iter());
         for (column, value) in self.columns.iter().zip(row) {
             let before = before.as_mut().and_then(Iterator::next);
             if !column.is_shown {
@@ -116,7 +117,11 @@ impl TablePlan {
             }
             out.extend_from_slice(&column.label);
             let value = match (value, before) {
-                (TupleData::UnchangedToast, Some(before)) => before,
+                (TupleData::UnchangedToast, Some(before))
+                    if !only_identity || column.is_identity =>
+                {
+                    before
+                }
                 (value, _) => value,
             };
             column.put(value, unavailable, scratch, out).map_err(|problem| {
@@ -131,6 +136,22 @@ impl TablePlan {
         }
         out.put_u8(b'}');
         Ok(())
+    }
+
+    /// The values of a row's key after an update, in the key's order: of one that was not touched and is stored apart, the log
+    /// holds the value in the `old` row.
+    pub(crate) fn key_values_after<'a>(
+        &'a self,
+        row: &'a Tuple,
+        old: Option<&'a OldTuple>,
+    ) -> impl Iterator<Item = KeyValue<'a>> {
+        let only_identity = matches!(old, Some(OldTuple::Key(_)));
+        self.key.iter().map(move |&at| match (row.get(at), old) {
+            (Some(TupleData::UnchangedToast), Some(old)) => {
+                self.key_value(at, old.tuple(), only_identity)
+            }
+            _ => self.key_value(at, row, false),
+        })
     }
 
     /// The values of a row's key, in the key's order. `only_identity`: the row holds nothing else.
@@ -156,18 +177,20 @@ impl TablePlan {
         row: &'a Tuple,
         only_identity: bool,
     ) -> impl Iterator<Item = KeyValue<'a>> {
-        places.iter().map(move |&at| {
-            let column = self.columns.get(at);
-            let is_hidden = column.is_some_and(|column| column.treatment.hides());
-            let is_held = !only_identity || column.is_some_and(|column| column.is_identity);
-            match row.get(at).filter(|_| is_held) {
-                Some(TupleData::Text(text)) if is_hidden => KeyValue::Hidden(text),
-                Some(TupleData::Text(text)) => KeyValue::Known(text),
-                Some(TupleData::Null | TupleData::UnchangedToast | TupleData::Binary(_)) | None => {
-                    KeyValue::Unknown
-                }
+        places.iter().map(move |&at| self.key_value(at, row, only_identity))
+    }
+
+    fn key_value<'a>(&self, at: usize, row: &'a Tuple, only_identity: bool) -> KeyValue<'a> {
+        let column = self.columns.get(at);
+        let is_hidden = column.is_some_and(|column| column.treatment.hides());
+        let is_held = !only_identity || column.is_some_and(|column| column.is_identity);
+        match row.get(at).filter(|_| is_held) {
+            Some(TupleData::Text(text)) if is_hidden => KeyValue::Hidden(text),
+            Some(TupleData::Text(text)) => KeyValue::Known(text),
+            Some(TupleData::Null | TupleData::UnchangedToast | TupleData::Binary(_)) | None => {
+                KeyValue::Unknown
             }
-        })
+        }
     }
 
     /// Whether an update changed the key, as far as the log tells.

@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 
+use bytes::Bytes;
 use stream_core::Sink as _;
+use stream_core::change::{Change, Tuple};
 use stream_sinks::cloudevent::event::Mode;
 
-use crate::fixture::{batch, deliver, insert, options, sink};
+use crate::fixture::{batch, deliver, insert, options, relation, sink};
 use crate::server::{OK, Reply, Server};
 
 #[tokio::test]
@@ -110,4 +112,17 @@ async fn a_row_of_a_hundred_megabytes_is_delivered_whole() {
     assert_eq!(received.len(), 2);
     assert!(received[0].body.len() > 100 << 20);
     assert_eq!(received[0].json()["data"]["after"]["note"], note);
+}
+
+#[tokio::test]
+async fn what_stands_before_an_event_that_cannot_be_written_is_delivered() {
+    for mode in [Mode::Structured, Mode::Binary, Mode::Batched] {
+        let server = Server::start(|_, _| OK).await;
+        let mut sink = sink(options(&server.url()), mode).await;
+        let bytes = Bytes::from_static(b"t\0\0\0\x012t\0\0\0\x01\xff");
+        let bad = Change::Insert { relation: relation(), new: Tuple::new(bytes, 2).unwrap() };
+        let error = sink.write(&batch(vec![insert(1, "a"), bad])).await.unwrap_err().to_string();
+        assert!(error.contains("public.orders/2"), "{mode:?}: {error}");
+        assert_eq!(server.received().len(), 1, "{mode:?}");
+    }
 }

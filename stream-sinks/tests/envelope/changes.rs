@@ -225,6 +225,22 @@ fn an_unchanged_large_value_comes_from_the_old_row_or_is_the_placeholder() {
 }
 
 #[test]
+fn an_unchanged_large_value_of_the_key_is_that_of_the_old_row() {
+    let columns = [("k", "text"), ("v", "text"), ("w", "text")];
+    let new = tuple(&[UNCHANGED, Some(b"new"), UNCHANGED]);
+    let keys = OldTuple::Key(tuple(&[Some(b"large"), None, None]));
+    let full = OldTuple::Full(tuple(&[Some(b"large"), Some(b"old"), Some(b"w")]));
+    for (old, w) in [(keys, "__debezium_unavailable_value"), (full, "w")] {
+        let relation = relation(&columns, 1);
+        let update = Change::Update { relation, old: Some(old), new: new.clone() };
+        let events = trees(plain(), vec![update]);
+        assert_eq!(ops(&events), ["u"]);
+        assert_eq!(events[0]["partitionkey"], "public.t/large");
+        assert_eq!(events[0]["data"]["after"], json!({"k": "large", "v": "new", "w": w}));
+    }
+}
+
+#[test]
 fn a_truncate_of_two_tables_is_two_events() {
     let other = Arc::new(Relation {
         id: RelationId(2),

@@ -98,6 +98,22 @@ async fn a_stream_goes_on_after_a_stop_and_reads_nothing_again() {
 }
 
 #[tokio::test]
+async fn with_no_data_the_rows_of_a_table_that_comes_later_arrive_and_no_others() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "snapshotMode: no_data");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    let sql = "CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)";
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(receiver.lines(1), ["r later 1"]);
+    assert_eq!(receiver.events().len(), 1);
+}
+
+#[tokio::test]
 async fn initial_only_and_complete_end_well_and_leave_no_slot() {
     for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {
         let bench = Bench::new(ORDERS).await;

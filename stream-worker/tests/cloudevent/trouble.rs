@@ -267,7 +267,10 @@ async fn a_damaged_position_file_falls_back_to_the_slot_and_loses_nothing() {
 
         // Position and slot both lost: nobody knows what is missing.
         fs::write(bench.directory.path().join("stream-data/offsets"), damage).unwrap();
-        let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+        // The server may not yet have noticed that the worker is gone.
+        let drop = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots
+            WHERE database = current_database();
+            SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
             WHERE database = current_database()";
         // The server takes a moment to notice that its client is gone.
         bench.until("SELECT count(active_pid) FROM pg_replication_slots WHERE database = current_database()", 0).await;

@@ -28,7 +28,7 @@ pub(super) struct Planned<'a> {
     pub(super) before: Option<&'a OldTuple>,
     pub(super) after: Option<&'a Tuple>,
     /// Where `after` may find values that it does not hold.
-    pub(super) fallback: Option<&'a Tuple>,
+    pub(super) fallback: Option<&'a OldTuple>,
     pub(super) source: Source<'a>,
 }
 
@@ -100,7 +100,8 @@ impl EventEncoder {
         let id = plan.relation.id;
         let is_row = match (planned.after, planned.before) {
             (Some(row), _) => {
-                put_partition_key(&plan.name, plan.key_values(row, false), &mut self.key)
+                let values = plan.key_values_after(row, planned.fallback);
+                put_partition_key(&plan.name, values, &mut self.key)
             }
             (None, Some(old)) => {
                 let only_identity = matches!(old, OldTuple::Key(_));
