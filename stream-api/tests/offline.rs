@@ -67,7 +67,7 @@ fn a_refused_property_that_is_set_to_its_default_is_taken() {
     let (source, sink) =
         (defaults(SourceProperties::PROPERTIES), defaults(SinkProperties::PROPERTIES));
     let count = |table: &Value| table.as_object().unwrap().len();
-    assert_eq!((count(&source), count(&sink)), (3, 4), "{source} {sink}");
+    assert_eq!((count(&source), count(&sink)), (2, 4), "{source} {sink}");
     let mut stream = manifests::stream("migration-stream");
     let change = serde_json::json!({"spec": {
         "source": {"sgCluster": {"debeziumProperties": source}},

@@ -24,8 +24,8 @@ properties! {
         "slotName" => slot_name: Option<String> = none, Honoured, Rule("self.size() <= 63 && self.matches('^[a-z0-9_]+$')", "slotName must be 1 to 63 lower-case letters, digits and `_`");
         /// Drop the replication slot whenever the stream stops. Default: false.
         "slotDropOnStop" => slot_drop_on_stop: bool = "false", Ignored("the slot is kept while the stream is stopped, because changes made meanwhile would be lost without it");
-        /// Have standbys that synchronise slots keep the stream's slot too, so that it goes on after a failover of the source. PostgreSQL 17 or newer.
-        /// Default: false.
+        /// Have standbys that synchronise slots keep the stream's slot too. The stream then goes on after a failover of the source. PostgreSQL
+        /// 17 or newer. Default: false.
         "slotFailover" => slot_failover: bool = "false", Honoured;
         /// Name of the publication. Unset: the name of the slot. One that is named here is kept when the stream completes. Example: `orders_pub`.
         "publicationName" => publication_name: Option<String> = none, Honoured, Rule("self.size() >= 1 && bytes(self).size() <= 63", "publicationName must be 1 to 63 bytes");
@@ -150,10 +150,10 @@ properties! {
         "streamingDelayMs": Integer = "0", Ignored("the stream begins as soon as it can");
         /// Rows of a snapshot that are fetched at a time. Default: 10240.
         "snapshotFetchSize": Integer = "10240", Ignored("rows come by `COPY`, without round trips and in bounded memory");
-        /// Options of the plugin, by name: `proto_version` (1 to 4), and `streaming` (`off`, `on`, or `parallel`). With `on`
+        /// Options of the plugin, by name. There are `proto_version` (1 to 4) and `streaming` (`off`, `on`, or `parallel`). With `on`
         /// large transactions are received while they run and kept in the data directory until their commit. Default: none.
         /// Example: `{streaming: 'on'}`.
-        "slotStreamParams" => slot_stream_params: BTreeMap<String, String> = "{}", Honoured;
+        "slotStreamParams" => slot_stream_params: BTreeMap<String, String> = "{}", Honoured, Rule("size(self) == ('proto_version' in self ? 1 : 0) + ('streaming' in self ? 1 : 0) && (!('proto_version' in self) || self['proto_version'] in ['1', '2', '3', '4']) && (!('streaming' in self) || self['streaming'] in ['off', 'false', 'on', 'true', 'parallel'])", "slotStreamParams takes `proto_version` (1 to 4) and `streaming` (off, on or parallel): the engine sets the other options itself");
         /// How often opening the slot is tried again. Default: 6.
         "slotMaxRetries": Integer = "6", Ignored("it is tried again like anything else, see `spec.maxRetries`");
         /// How long to wait before opening the slot is tried again, in milliseconds. Default: 10000.

@@ -140,9 +140,10 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
             "another session streams from it: stop the other worker, or wait for the server to notice that it \
              is gone",
         )),
+        // By somebody, which the next look says with the way back; or by another worker, which has completed the stream.
         "42704" => Some((
-            ErrorKind::Permanent,
-            "it was dropped just now, and its changes are gone with it: start again to see the way back",
+            ErrorKind::Transient,
+            "it was dropped just now: the stream looks again at what is there",
         )),
         "0A000" => Some((
             ErrorKind::Configuration,
@@ -176,7 +177,7 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
 /// Message: `<what was done>`: `<the server's words>`; `<remedy>`
 ///
 /// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
-/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now. 55000: the slot was
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now, the stream looks again. 55000: the slot was
 /// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,
@@ -222,6 +223,12 @@ mod tests {
     fn a_slot_that_another_worker_makes_at_the_same_time_is_looked_at_again() {
         let error = WireError::Server(Box::new(ServerError::parse(b"C42710\0Malready exists\0")));
         assert_eq!(from_slot_creation("slot", error).kind(), ErrorKind::Transient);
+    }
+
+    #[test]
+    fn a_slot_that_is_dropped_while_the_stream_starts_is_looked_at_again() {
+        let error = WireError::Server(Box::new(ServerError::parse(b"C42704\0Mdoes not exist\0")));
+        assert_eq!(from_stream_start("slot", error).kind(), ErrorKind::Transient);
     }
 
     #[test]
