@@ -1,6 +1,7 @@
 //! What must be known to go on after a stop.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -88,6 +89,12 @@ pub trait OffsetStore: Send + 'static {
     /// # Errors
     /// When it could not be made durable.
     fn save_position(&mut self, position: Lsn) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How long to wait after a position was saved before the next is, in a store where that has a price. What is written in between
+    /// comes again after a crash, to sinks that keep no position of their own. No time by default.
+    fn save_interval(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Saves how far tables are.
     ///

@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use self::state::{Stage, State, Synced, TableState};
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
@@ -30,6 +31,8 @@ use crate::table::TableOrigin;
 const OFFSETS: &str = "offsets";
 const BACKUP: &str = "offsets.backup";
 const LOCK: &str = "offsets.lock";
+/// Saving is four accesses to the disk: at each batch's end they would cost more than the batch.
+const SAVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a checkpoint in files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +207,10 @@ impl OffsetStore for FileStore {
     async fn save_position(&mut self, position: Lsn) -> Result<(), Error> {
         self.state.position = Some(position.get());
         self.save(false).await
+    }
+
+    fn save_interval(&self) -> Duration {
+        SAVE_INTERVAL
     }
 
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {

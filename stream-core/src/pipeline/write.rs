@@ -62,6 +62,10 @@ async fn save<O: OffsetStore>(
             saved = newest.position;
         }
         flushed.send_replace(newest);
+        let interval = offsets.save_interval();
+        if !interval.is_zero() {
+            tokio::time::sleep(interval).await;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::Bench;
 use super::receiver::Receiver;
 use super::report::{Bars, Line, Run};
 use super::stream::streams;
-use super::usage::Used;
+use super::usage::{Spent, Used};
 use super::worker::{PATIENCE, Running};
 
 const LOOK: Duration = Duration::from_millis(5);
@@ -139,7 +139,10 @@ fn delays(bench: &Bench) -> Result<Vec<Line>> {
                 reason = "an index, which is small and not negative"
             )]
             let micros = delays.get(index as usize).copied().unwrap_or_default();
-            Run { seconds: Duration::from_micros(micros).as_secs_f64(), ..run }
+            let seconds = Duration::from_micros(micros).as_secs_f64();
+            // Others had their part of the whole time, not of the delay.
+            let others = run.spent.others / run.seconds * seconds;
+            Run { seconds, spent: Spent { others, ..run.spent }, ..run }
         };
         println!(
             "  round {round} of {}: {:.0} transactions/s, p50 {:.1} ms, p99 {:.1} ms",
