@@ -34,6 +34,22 @@ pub(super) enum Pace {
     Slow,
 }
 
+impl Pace {
+    /// How long to wait: at least as long as the endpoint has `asked` for.
+    pub(super) fn delay(
+        self,
+        growing: Duration,
+        longest: Duration,
+        asked: Option<Duration>,
+    ) -> Duration {
+        let delay = match self {
+            Self::Growing => growing,
+            Self::Slow => longest,
+        };
+        delay.max(asked.unwrap_or_default())
+    }
+}
+
 /// What an answer's status means.
 pub(super) fn judge(status: StatusCode) -> Verdict {
     match status.as_u16() {
@@ -106,6 +122,15 @@ fn begun(text: &str, secret: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_person_has_to_act_the_longest_delay_is_waited_at_once() {
+        let [short, long, asked] = [1, 10, 20].map(Duration::from_secs);
+        assert_eq!(Pace::Growing.delay(short, long, None), short);
+        assert_eq!(Pace::Slow.delay(short, long, None), long);
+        assert_eq!(Pace::Growing.delay(short, long, Some(asked)), asked);
+        assert_eq!(Pace::Slow.delay(short, long, Some(short)), long);
+    }
 
     #[test]
     fn every_status_has_its_meaning() {

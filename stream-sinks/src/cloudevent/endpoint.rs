@@ -175,12 +175,7 @@ impl Endpoint {
                 let (event, endpoint) = (Box::new(name(events)), self.name.clone());
                 return Err(DeliveryError::GaveUp { event, endpoint, attempts, limit, reason });
             }
-            let growing = backoff.next_delay();
-            let delay = match pace {
-                Pace::Growing => growing,
-                Pace::Slow => self.retry_delay,
-            };
-            let delay = delay.max(after.unwrap_or_default());
+            let delay = pace.delay(backoff.next_delay(), self.retry_delay, after);
             self.trouble.failed(&self.name, &reason, attempts, delay);
             sleep(delay).await;
         }
