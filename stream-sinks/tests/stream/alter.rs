@@ -345,13 +345,7 @@ async fn a_partition_detached_written_and_attached_again_between_two_looks() {
             // What was published all the time is not copied again.
             execute(&stream.target, "INSERT INTO beside VALUES (-1)").await;
         };
-        let ended = if stopped {
-            stream.copy_and_stop().await;
-            changes.await;
-            stream.complete().await
-        } else {
-            stream.run_with(changes).await
-        };
+        let ended = stream.meet(changes, stopped).await;
         assert_eq!(ended.unwrap(), Outcome::Completed);
         let sql = "SELECT * FROM p";
         let (there, here) = (rows(&stream.target, sql).await, rows(&stream.source, sql).await);

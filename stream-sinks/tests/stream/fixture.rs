@@ -172,6 +172,20 @@ impl Stream {
         }
     }
 
+    /// Copies, meets `changes` while it streams or while it is `stopped`, and completes.
+    pub(crate) async fn meet(
+        &self,
+        changes: impl Future<Output = ()>,
+        stopped: bool,
+    ) -> Result<Outcome, Error> {
+        if !stopped {
+            return Box::pin(self.run_with(changes)).await;
+        }
+        self.copy_and_stop().await;
+        changes.await;
+        self.complete().await
+    }
+
     /// Delivers all that the source holds now, and ends.
     pub(crate) async fn complete(&self) -> Result<Outcome, Error> {
         self.run_with(async {}).await
@@ -433,13 +447,7 @@ async fn run_on(check: &Check<'_>, from: &Server, to: &Server, road: Road) -> Op
         execute(&stream.target, check.target_changes).await;
         execute(&stream.source, check.changes).await;
     };
-    let outcome = if road == Road::BacklogOfText {
-        stream.copy_and_stop().await;
-        changes.await;
-        stream.complete().await
-    } else {
-        stream.run_with(changes).await
-    };
+    let outcome = stream.meet(changes, road == Road::BacklogOfText).await;
     match outcome {
         Ok(Outcome::Completed) => compare(check, &stream).await,
         other => Some(format!("{other:?}")),

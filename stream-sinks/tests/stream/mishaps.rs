@@ -47,13 +47,7 @@ async fn a_table_dropped_in_mid_stream_keeps_its_last_rows_and_stops_nothing() {
         let (from, to) = databases(TABLES).await;
         let stream = Stream::new(&from, &to);
         let changes = execute(&stream.source, changes);
-        let ended = if stopped {
-            stream.copy_and_stop().await;
-            changes.await;
-            stream.complete().await
-        } else {
-            stream.run_with(changes).await
-        };
+        let ended = stream.meet(changes, stopped).await;
         assert_eq!(ended.unwrap(), Outcome::Completed, "stopped: {stopped}");
         assert_same(&stream, &["beside"]).await;
         let kept = rows(&stream.target, "SELECT id FROM t").await;
@@ -72,13 +66,7 @@ async fn a_table_renamed_in_mid_stream_is_taken_up_once_the_old_one_makes_room()
         let (from, to) = databases(TABLES).await;
         let stream = Stream::new(&from, &to);
         let changes = execute(&stream.source, changes);
-        let ended = if stopped {
-            stream.copy_and_stop().await;
-            changes.await;
-            stream.complete().await
-        } else {
-            stream.run_with(changes).await
-        };
+        let ended = stream.meet(changes, stopped).await;
         // The index kept its name at the source, where the table did not: at the target the old table has one of that name.
         let error = ended.unwrap_err();
         assert!(!error.is_retryable(), "{error:?}");
