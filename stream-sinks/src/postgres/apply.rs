@@ -8,7 +8,7 @@
 //!
 //! Within a batch, changes are grouped (see `steps`): readers of the target see them all at once or not at all.
 //! Source transactions that share a batch share a target transaction, and a transaction that spans
-//! batches spans one target transaction: with a savepoint before each part.
+//! batches spans one target transaction: with a savepoint before each part. One by one, each has its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -167,6 +167,15 @@ impl Applier {
             None if findings.fenced => Err(fenced()),
             None => Ok(()),
         }
+    }
+
+    /// Commits within a batch. Nothing waits for the disk: the position is committed along, and told to nobody before the batch's own commit.
+    pub(super) async fn commit_and_go_on(&mut self, position: Lsn) -> Result<(), Error> {
+        self.pipe
+            .query("SET LOCAL synchronous_commit = off", Purpose::Control, 0)
+            .map_err(from_wire)?;
+        self.commit(position).await?;
+        self.begin().await
     }
 
     /// Makes sure that every relation of the batch has a plan.

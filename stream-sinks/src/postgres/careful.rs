@@ -1,7 +1,8 @@
 //! Applies the changes of a batch one by one, after they did not go through together.
 //!
 //! Slow, and exact: it knows which row the target refuses, and mends what differs because somebody else
-//! wrote to the target. The source wins.
+//! wrote to the target. The source wins. Each source transaction is committed by itself: all that come before a refused row are at the
+//! target, and nothing after it.
 
 use std::fmt::Write as _;
 
@@ -24,7 +25,7 @@ impl Applier {
         for (at, entry) in batch.entries.iter().enumerate() {
             match entry {
                 Entry::Begin(transaction) => self.transaction = Some(*transaction),
-                Entry::Commit { .. } => {}
+                Entry::Commit { end, .. } => self.commit_and_go_on(*end).await?,
                 Entry::Change { change, .. } => self.change_carefully(change, at).await?,
             }
         }

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+use stream_core::lsn::Lsn;
 use stream_core::pipeline::Outcome;
+use stream_core::postgres::SqlClient;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::{Error, ErrorKind};
 
@@ -128,6 +130,50 @@ async fn a_row_that_the_target_refuses_is_named_and_the_stream_goes_on_when_it_i
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "{breaks}");
         assert_same(&stream, &["t", "beside"]).await;
     }
+}
+
+/// Transactions that share a batch share a target transaction, unless one of them is refused.
+#[tokio::test]
+async fn all_that_comes_before_a_refused_row_is_at_the_target() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    execute(&stream.target, "ALTER TABLE t ADD CONSTRAINT small CHECK (n < 10)").await;
+    let changes = async {
+        // The first two batches wait for the lock, the rest collects in the third.
+        let holder = SqlClient::connect(&stream.target).await.unwrap();
+        holder.batch_execute("BEGIN; LOCK TABLE public.beside").await.unwrap();
+        for id in 2..=5 {
+            execute(
+                &stream.source,
+                &format!("INSERT INTO beside VALUES ({id}); UPDATE t SET n = {id} WHERE id = 1"),
+            )
+            .await;
+        }
+        execute(
+            &stream.source,
+            "INSERT INTO beside VALUES (6); INSERT INTO t VALUES (6, 100, 'refused')",
+        )
+        .await;
+        let refused: Lsn = rows(&stream.source, "SELECT pg_current_wal_lsn()").await[0]
+            .trim_matches(['(', ')'])
+            .parse()
+            .unwrap();
+        execute(&stream.source, "INSERT INTO beside VALUES (7)").await;
+        let mut stats = stream.stats.subscribe();
+        stats.wait_for(|stats| stats.received > refused).await.unwrap();
+        holder.batch_execute("COMMIT").await.unwrap();
+        holder.close().await;
+        std::future::pending::<()>().await;
+    };
+    let error = stream.run_with(changes).await.unwrap_err();
+    assert_names(&error, &["row (id=6)", "`public.t`", "small"]);
+    let written =
+        rows(&stream.target, "SELECT max(id), (SELECT n FROM t WHERE id = 1) FROM beside").await;
+    assert_eq!(written, ["(5,5)"]);
+    execute(&stream.target, "ALTER TABLE t DROP CONSTRAINT small").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same(&stream, &["t", "beside"]).await;
 }
 
 #[tokio::test]
