@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
-use crate::table::TableOrigin;
+use crate::table::{Table, TableOrigin};
 
 /// Which log a position belongs to: positions of another server or slot mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,17 @@ pub enum TableSync {
         /// Of which table.
         origin: TableOrigin,
     },
+}
+
+impl TableSync {
+    /// What is to be saved once the target holds the rows of `table` as of `lsn`: of the table, and of its parts.
+    #[must_use]
+    pub fn synced(table: &Table, lsn: Lsn) -> Vec<(TableName, Self)> {
+        let synced = |origin| Self::Synced { lsn, origin };
+        let parts = table.parts.iter().flatten();
+        let parts = parts.map(|part| (part.name.clone(), synced(part.origin)));
+        std::iter::once((table.name.clone(), synced(table.origin()))).chain(parts).collect()
+    }
 }
 
 /// How far a stream is on the way to its end.

@@ -162,10 +162,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
                 &self.stats,
             )
             .await?;
-            checkpoint.tables.extend(snapshot.tables.iter().map(|table| {
-                let origin = table.origin();
-                (table.name.clone(), TableSync::Synced { lsn: snapshot.lsn, origin })
-            }));
+            let synced =
+                snapshot.tables.iter().flat_map(|table| TableSync::synced(table, snapshot.lsn));
+            checkpoint.tables.extend(synced);
         }
         let synced = synced(&checkpoint);
         let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
@@ -186,14 +185,9 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         &mut self,
         beginning: &Beginning,
     ) -> Result<Vec<(TableName, TableSync)>, Error> {
-        let tables: Vec<_> = beginning
-            .taken_up
-            .iter()
-            .map(|table| {
-                let synced = TableSync::Synced { lsn: beginning.start, origin: table.origin() };
-                (table.name.clone(), synced)
-            })
-            .collect();
+        let taken_up = beginning.taken_up.iter();
+        let tables: Vec<_> =
+            taken_up.flat_map(|table| TableSync::synced(table, beginning.start)).collect();
         if !tables.is_empty() {
             self.offsets.save_tables(&tables).await?;
         }

@@ -26,6 +26,8 @@ pub struct Inspected {
     pub types: Arc<Types>,
     /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
     pub partitioned: Vec<TableName>,
+    /// Partitions whose rows come under another name, each with that name: the schema brings them along, and no row does.
+    pub parts: BTreeMap<TableName, TableName>,
     /// Those of the tables that will be copied first.
     pub to_copy: BTreeSet<TableName>,
 }

@@ -46,7 +46,18 @@ pub struct TableOrigin {
     pub published_by: u32,
 }
 
-/// A table that a stream moves: one that holds rows itself (a partition, not its root).
+/// A partition whose rows come under its root's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its own name.
+    pub name: TableName,
+    /// What it is, and what attached it.
+    pub origin: TableOrigin,
+    /// Whether it was attached after it was made, so that it may have come with rows that are in no log under the root's name.
+    pub attached_later: bool,
+}
+
+/// A table that a stream moves: one that holds rows itself, or a partitioned one under whose name its partitions come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The table's identifier on the source.
@@ -65,6 +76,8 @@ pub struct Table {
     pub unique_key: Vec<String>,
     /// Whether its rows can be told apart by `ctid`.
     pub has_ctid: bool,
+    /// For a partitioned table: the partitions whose rows are its own.
+    pub parts: Option<Vec<Part>>,
     /// The columns whose old values the log holds, in the table's order.
     pub identity_columns: Vec<String>,
     /// What the log holds of old rows.

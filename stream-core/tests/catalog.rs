@@ -9,8 +9,9 @@ use stream_core::copy::{CopyFormat, Range};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::blocker::blockers;
-use stream_core::postgres::capture::{Captured, CapturedTable, capture, measure};
+use stream_core::postgres::capture::{Captured, CapturedTable, capture};
 use stream_core::postgres::catalog::{Generated, Identity, TableKind, read_tables};
+use stream_core::postgres::measure::measure;
 use stream_core::postgres::preflight::{check, identity_sql};
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
 use stream_core::postgres::slot::{self, SlotType};
@@ -345,17 +346,7 @@ async fn the_users_own_publication_is_honoured_whole() {
     assert_eq!((by_root.rule(one), by_root.rule(two)), (Some(rule), Some(rule)));
     assert_eq!(by_root.rule(find(&all, "public.plain")), None);
     assert!(by_root.operations.insert && !by_root.operations.update);
-    // What comes under the name of a root would never be taken for the partition that was copied.
-    let renamed = check(client, &all, "s", Some(&by_root)).await.unwrap();
-    let [problem @ SourceProblem::ViaPartitionRoot { tables, sql, .. }] = &renamed[..] else {
-        panic!("{renamed:?}")
-    };
-    assert!(problem.is_blocking());
-    assert_eq!(tables, &[one.name.clone(), two.name.clone()]);
-    // The server refuses the statement where conditions of a root rule: these have to be given to the partitions first.
-    let conditions = "ALTER PUBLICATION by_root SET TABLE public.orders";
-    client.batch_execute(&format!("{conditions}; {sql}")).await.unwrap();
-    assert_eq!(check(client, &all, "s", Some(&read("by_root").await)).await.unwrap(), []);
+    assert_eq!(check(client, &all, "s", Some(&by_root)).await.unwrap(), []);
     let refused = check(client, &all, "s", None).await.unwrap();
     assert!(matches!(&refused[..], [SourceProblem::NoReplicaIdentity { .. }]), "{refused:?}");
 
@@ -557,15 +548,16 @@ async fn chunks_copy_every_row_once() {
     for chunk in &chunks {
         let table = find(&all, &chunk.table.to_string());
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
-        let text = copy(client, &copy_sql(chunk, &columns, CopyFormat::Text, None)).await;
+        let text = copy(client, &copy_sql(chunk, &columns, CopyFormat::Text, None, false)).await;
         *rows.entry(chunk.table.name.clone()).or_default() +=
             text.iter().filter(|&&byte| byte == b'\n').count();
-        let placed = copy(client, &copy_sql(chunk, &columns, CopyFormat::PlacedText, None)).await;
+        let placed =
+            copy(client, &copy_sql(chunk, &columns, CopyFormat::PlacedText, None, false)).await;
         let places: BTreeSet<_> =
             placed.split(|&byte| byte == b'\n').filter(|row| row.starts_with(b"(")).collect();
         assert_eq!(places.len(), text.iter().filter(|&&byte| byte == b'\n').count());
         let binary =
-            copy(client, &copy_sql(chunk, &columns, CopyFormat::Binary, Some("true"))).await;
+            copy(client, &copy_sql(chunk, &columns, CopyFormat::Binary, Some("true"), false)).await;
         assert!(binary.starts_with(b"PGCOPY\n"));
         if chunk.range == Range::Whole && columns.is_empty() {
             assert_eq!(text, b"\n");

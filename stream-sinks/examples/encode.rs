@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tables: Vec::new(),
             types: Arc::default(),
             partitioned: Vec::new(),
+            parts: std::collections::BTreeMap::new(),
             to_copy: BTreeSet::new(),
         };
         let options = EventOptions {

@@ -518,7 +518,7 @@ fn bad_input_is_named_with_a_remedy() {
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {u: ann}\n";
     let two = base.clone() + "---\n" + &changed("one", "two");
     let lambda = target("{type: PgLambda, pgLambda: {script: x}}");
-    let cases: [(&str, &[&str], &[&str]); 22] = [
+    let cases: [(&str, &[&str], &[&str]); 21] = [
         (&login, &given, &["Secret `default/s`", "sgCluster.username"]),
         (&(login.clone() + secret), &given, &["no key `p`", "its keys are `u`"]),
         (&source("databse: x"), &given, &["sgCluster.databse", "`database`"]),
@@ -534,7 +534,6 @@ fn bad_input_is_named_with_a_remedy() {
         (&base, &["--init", "a"], &["--init NAME="]),
         (&base, &[&given[..], &["--init", "a=x.sql"]].concat(), &["--init a", "no throw-away"]),
         (&lambda, only_a, &["`PgLambda` is not supported yet"]),
-        (&property("publishViaPartitionRoot: true"), &given, &["publishViaPartitionRoot"]),
         (&property("snapshotMode: configuration_based"), &given, &["`configuration_based`"]),
         (
             &property("columnMaskHash: {SHA-256: {salt: [a]}}"),

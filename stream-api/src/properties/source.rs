@@ -163,8 +163,9 @@ properties! {
         "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Honoured;
         /// Tell in each event its transaction and its place in it. Default: false.
         "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Honoured;
-        /// Publish changes of partitions under the name of their root. Truncating one partition then reaches no target. Default: false.
-        "publishViaPartitionRoot" => publish_via_partition_root: bool = "false", Ignored("not implemented yet: `true` is refused, and rows arrive in the partitions of the same name");
+        /// Publish changes of partitions under the name of their root: a partitioned table is one table then, at the target and in events.
+        /// Truncating one partition then reaches no target. Counts for a publication that the stream makes. Default: false.
+        "publishViaPartitionRoot" => publish_via_partition_root: bool = "false", Honoured;
         /// Let the source discard the log that was delivered. Default: true.
         "flushLsnSource": Boolean = "true", Ignored("a position is confirmed as soon as it is durable at the target, always");
         /// How long to wait before a stream that broke starts again, in milliseconds. Default: 10000.

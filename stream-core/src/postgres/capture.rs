@@ -1,7 +1,7 @@
 //! Decides which tables are captured, and as which tables the publication lists them.
 //!
 //! In: the catalogue and the filter. Out: the tables that hold rows, each once, and the partitioned
-//! tables above them. Pure, but for [`measure`], which asks the server for sizes.
+//! tables above them. Pure.
 //!
 //! ```text
 //! orders (partitioned)         published: orders, so that later partitions are in it
@@ -12,11 +12,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::Deserialize;
-use tokio_postgres::Client;
-
 use super::catalog::{Catalog, CatalogColumn, CatalogTable, Generated, Obstacle, TableKind};
-use super::query::{QueryError, json_rows};
 use crate::filter::{ColumnDef, Selection, TableFilter, Unmatched};
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
 use crate::snapshot::plan::TableExtent;
@@ -42,6 +38,10 @@ pub struct CapturedTable {
     pub ancestors: Vec<TableName>,
     /// The transactions that attached it and its ancestors, each to the next one.
     pub attached_by: Vec<u32>,
+    /// Whether it, or an ancestor, was attached after it was made.
+    pub attached_later: bool,
+    /// Tables that are part of it and not captured: excluded, or impossible.
+    pub uncaptured: Vec<TableName>,
     /// The name that the publication has to list: the uppermost captured ancestor, or its own.
     pub published_as: TableName,
     /// The primary key's columns in key order; empty when there is none, or when not all of them
@@ -57,9 +57,9 @@ pub struct CapturedTable {
     /// The columns whose old values the log really holds, in table order. Empty: an UPDATE or DELETE
     /// of a published table is refused by the server.
     pub identity_columns: Vec<String>,
-    /// Pages of the table itself; an estimate until [`measure`] has looked.
+    /// Pages of the table itself; an estimate until [`measure`](super::measure::measure) has looked.
     pub pages: u32,
-    /// Bytes to copy; an estimate until [`measure`] has looked, which counts TOAST too.
+    /// Bytes to copy; an estimate until [`measure`](super::measure::measure) has looked, which counts TOAST too.
     pub bytes: u64,
     /// Whether it can be read by ranges of `ctid`.
     pub by_ctid: bool,
@@ -94,7 +94,7 @@ impl CapturedTable {
     }
 
     /// Whether the log holds whole rows of it, once it has got an identity where it has none.
-    fn is_logged_whole(&self) -> bool {
+    pub(super) fn is_logged_whole(&self) -> bool {
         self.replica_identity == ReplicaIdentity::Full
             || !self.has_identity() && !self.has_usable_key()
     }
@@ -198,15 +198,18 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
     let defs: Vec<_> = catalog.tables.iter().map(|table| (table, column_defs(table))).collect();
     captured.unmatched = filter.unmatched(defs.iter().map(|(table, defs)| (&table.name, &**defs)));
 
+    let mut uncaptured: HashMap<&TableName, Vec<TableName>> = HashMap::new();
     for (table, columns) in &defs {
         let lineage: Vec<&CatalogTable> = lineage(table, &by_id);
         let names: Vec<&TableName> = lineage.iter().map(|table| &table.name).collect();
         let selection = filter.select(&names, columns);
-        if selection == Selection::NotCaptured {
-            continue;
-        }
-        if let Some(obstacle) = table.obstacle() {
-            captured.left_out.push(LeftOut { name: table.name.clone(), obstacle });
+        let obstacle = table.obstacle().filter(|_| selection != Selection::NotCaptured);
+        if selection == Selection::NotCaptured || obstacle.is_some() {
+            for &ancestor in names.iter().skip(1) {
+                uncaptured.entry(ancestor).or_default().push(table.name.clone());
+            }
+            let name = table.name.clone();
+            captured.left_out.extend(obstacle.map(|obstacle| LeftOut { name, obstacle }));
             continue;
         }
         // An ancestor is listed in its place when the filter takes the ancestor itself.
@@ -218,11 +221,11 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
             })
         });
         let published_as = listed.and_then(|at| names.get(at)).map_or(&table.name, |name| name);
-        let ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
-        let parts = lineage.iter().filter(|table| table.is_partition);
-        let attached_by = parts.filter_map(|table| table.attached_by.first().copied()).collect();
-        let mut one =
-            captured_table(table, &selection, published_as.clone(), ancestors, attached_by);
+        let mut one = captured_table(table, &selection, published_as.clone());
+        one.ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
+        let parts = || lineage.iter().filter(|table| table.is_partition);
+        one.attached_by = parts().filter_map(|table| table.attached_by.first().copied()).collect();
+        one.attached_later = parts().any(|table| table.attached_later);
         one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
             captured.partitioned.push(one);
@@ -230,45 +233,10 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
             captured.tables.push(one);
         }
     }
+    for root in &mut captured.partitioned {
+        root.uncaptured = uncaptured.remove(&root.name).unwrap_or_default();
+    }
     captured
-}
-
-/// Asks for the sizes of the tables with rows, which the catalogue knows only as of the last VACUUM.
-/// Waits for a table that another session holds exclusively, as copying it would.
-///
-/// # Errors
-///
-/// [`QueryError`] when the server does not answer.
-///
-/// # Cancel safety
-///
-/// Dropping the future changes nothing.
-pub async fn measure(client: &Client, captured: &mut Captured) -> Result<(), QueryError> {
-    #[derive(Deserialize)]
-    struct Size {
-        id: u32,
-        pages: Option<u32>,
-        bytes: Option<u64>,
-    }
-    let ids: Vec<u32> = captured.tables.iter().map(|table| table.id.0).collect();
-    let sizes: Vec<Size> = json_rows(
-        client,
-        "read the sizes of the tables",
-        "SELECT row_to_json(t)::text FROM (
-         SELECT c.oid::bigint AS id, pg_table_size(c.oid) AS bytes,
-                pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages
-           FROM unnest($1::oid[]) AS c (oid)) t",
-        &[&ids],
-    )
-    .await?;
-    let sizes: HashMap<_, _> = sizes.into_iter().map(|size| (size.id, size)).collect();
-    for table in &mut captured.tables {
-        // No size: the table was dropped since, which the next look at the catalogue shows.
-        let Some(size) = sizes.get(&table.id.0) else { continue };
-        table.pages = size.pages.unwrap_or_default();
-        table.bytes = size.bytes.unwrap_or_default();
-    }
-    Ok(())
 }
 
 /// The table and the partitioned tables above it, root last.
@@ -323,8 +291,6 @@ fn captured_table(
     table: &CatalogTable,
     selection: &Selection,
     published_as: TableName,
-    ancestors: Vec<TableName>,
-    attached_by: Vec<u32>,
 ) -> CapturedTable {
     let columns: Vec<CatalogColumn> = table
         .columns
@@ -367,8 +333,10 @@ fn captured_table(
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
         computed: table.columns.iter().filter_map(|column| column.generated).collect(),
-        ancestors,
-        attached_by,
+        ancestors: Vec::new(),
+        attached_by: Vec::new(),
+        attached_later: false,
+        uncaptured: Vec::new(),
         published_as,
         primary_key: names(key),
         unique_key,

@@ -100,6 +100,8 @@ pub struct CatalogTable {
     pub parents: Vec<RelationId>,
     /// The transactions that made it inherit from each, or attached it: another one when it was detached in between.
     pub attached_by: Vec<u32>,
+    /// Whether it was attached after it was made, so that it may have come with rows that are in no log as its parent's.
+    pub attached_later: bool,
     /// Whether its parent is a partitioned table.
     pub is_partition: bool,
     /// Its columns in order, generated ones among them, dropped ones not.
@@ -245,6 +247,8 @@ pub async fn read_tables(client: &Client) -> Result<Catalog, QueryError> {
 
 // Nothing in it may open a table: `pg_relation_size` would wait behind an ALTER TABLE.
 // An index lists INCLUDE columns too, behind its key columns; `indkey` counts from 0.
+// `CREATE TABLE … PARTITION OF` is one statement of one transaction: it writes the entry of the table's row type, which stays as it was whatever
+// becomes of the table, and two steps later that of the parent. Whoever attaches a table needs more steps.
 const TABLES: &str = "\
 SELECT row_to_json(t)::text FROM (
 SELECT c.oid::bigint AS id,
@@ -274,6 +278,10 @@ SELECT c.oid::bigint AS id,
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
        (SELECT coalesce(json_agg(i.xmin::text::bigint ORDER BY i.inhseqno), '[]')
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS attached_by,
+       c.relispartition AND NOT EXISTS (
+         SELECT FROM pg_inherits i JOIN pg_depend d ON d.xmin = i.xmin AND d.cmin::text::int8 + 2 = i.cmin::text::int8
+          WHERE i.inhrelid = c.oid AND d.classid = 'pg_type'::regclass AND d.objid = c.reltype
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'i') AS attached_later,
        (SELECT coalesce(json_agg(json_build_object(
                  'name', a.attname,
                  'number', a.attnum,

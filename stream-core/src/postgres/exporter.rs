@@ -27,7 +27,7 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::copy_sql;
 use crate::source::ChunkReader;
-use crate::sql::Literal;
+use crate::sql::{Literal, list};
 use crate::table::Table;
 
 /// How long the creation of a slot may take before it is said what it waits for.
@@ -107,7 +107,7 @@ impl Exporter {
         for table in tables {
             let condition = table.row_filter.as_ref().map(|filter| format!("WHERE ({filter})"));
             let condition = condition.unwrap_or_default();
-            let sql = format!("SELECT 1 FROM ONLY {} {condition} LIMIT 1", table.name.quoted());
+            let sql = format!("SELECT 1 FROM {} {condition} LIMIT 1", rows_of(table));
             if !reader.wire.simple_query(&sql).await.map_err(problem::from_wire)?.is_empty() {
                 last = Some(table.name.clone());
                 break;
@@ -155,13 +155,14 @@ impl SnapshotReader {
     ///
     /// Source: <https://www.postgresql.org/docs/current/mvcc-caveats.html>
     async fn assert_not_rewritten(&mut self, table: &Table) -> Result<(), Error> {
-        let (name, id) = (table.name.quoted(), table.id.0);
+        let parts = table.parts.iter().flatten().map(|part| part.origin.relation);
+        let ids = list(std::iter::once(table.id).chain(parts).map(|id| id.0));
         // LOCK TABLE would want the right to read all columns.
-        let lock = format!("SELECT FROM ONLY {name} LIMIT 0");
+        let lock = format!("SELECT FROM {} LIMIT 0", rows_of(table));
         self.wire.simple_query(&lock).await.map_err(problem::from_wire)?;
         // The function tells of now, the catalogue of the snapshot.
         let file = format!(
-            "SELECT relfilenode = pg_relation_filenode(oid) AS same FROM pg_class WHERE oid = {id}"
+            "SELECT bool_and(relfilenode = pg_relation_filenode(oid)) AS same FROM pg_class WHERE oid IN ({ids}) AND relkind = 'r'"
         );
         let rows = self.wire.simple_query(&file).await.map_err(problem::from_wire)?;
         if rows.first().and_then(|row| row.by_name("same")) == Some("t") {
@@ -170,10 +171,10 @@ impl SnapshotReader {
         // So does TRUNCATE, which is in the log, and what keeps rows visible, such as VACUUM FULL: these leave the columns' entries
         // alone. Every ALTER TABLE that writes rows anew makes new ones, even where a type stays what it was, or shows in `pg_class`.
         let columns = format!(
-            "SELECT concat_ws(' ', c.relam, c.relpersistence, (
+            "SELECT string_agg(concat_ws(' ', c.oid, c.relam, c.relpersistence, (
                  SELECT string_agg(concat_ws(' ', attname, xmin), ',' ORDER BY attnum)
-                   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)) AS columns
-             FROM pg_class c WHERE c.oid = {id}"
+                   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)), ';' ORDER BY c.oid) AS columns
+             FROM pg_class c WHERE c.oid IN ({ids})"
         );
         let then = self.wire.simple_query(&columns).await.map_err(problem::from_wire)?;
         let mut other =
@@ -188,6 +189,12 @@ impl SnapshotReader {
         }
         Err(rewritten(&table.name))
     }
+}
+
+/// What a query reads a table's rows from.
+fn rows_of(table: &Table) -> String {
+    let only = if table.parts.is_some() { "" } else { "ONLY " };
+    format!("{only}{}", table.name.quoted())
 }
 
 /// An `ALTER TABLE` wrote the table anew between the snapshot and its copy. PostgreSQL shows such a table as empty to older snapshots.
@@ -214,7 +221,7 @@ impl ChunkReader for SnapshotReader {
         // A query may read generated columns; `COPY table (…)` refuses to.
         let is_computed = table.columns.iter().any(|column| column.generated);
         let filter = table.row_filter.as_deref().or_else(|| is_computed.then_some("true"));
-        let sql = copy_sql(chunk, &columns, format, filter);
+        let sql = copy_sql(chunk, &columns, format, filter, table.parts.is_some());
         self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
         // The end of the binary form is a message that is no row.
         let no_rows = u64::from(format == CopyFormat::Binary);

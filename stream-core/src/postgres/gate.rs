@@ -24,6 +24,10 @@ const PINNED_BYTES: usize = 256 << 10;
 pub(super) struct Gate {
     synced: BTreeMap<TableName, Lsn>,
     names: HashMap<RelationId, TableName>,
+    /// Partitions that come under their root's name. The log describes them too.
+    parts: BTreeSet<RelationId>,
+    /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
+    looked_at: Lsn,
     filter: Option<TableFilter>,
     /// Tables that the filter asks for and that cannot be captured; said at the start.
     impossible: BTreeSet<TableName>,
@@ -41,10 +45,14 @@ impl Gate {
         captured: &Captured,
         synced: BTreeMap<TableName, Lsn>,
         filter: TableFilter,
+        looked_at: Lsn,
     ) -> Self {
+        let parts = tables.iter().flat_map(|table| table.parts.iter().flatten());
+        let parts = parts.map(|part| part.origin.relation).collect();
         let names = tables.iter().map(|table| (table.id, table.name.clone())).collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
-        Self { synced, names, impossible, filter: Some(filter), ..Self::default() }
+        let filter = Some(filter);
+        Self { synced, names, parts, looked_at, impossible, filter, ..Self::default() }
     }
 
     pub(super) const fn begin(&mut self, transaction: Transaction) {
@@ -58,6 +66,9 @@ impl Gate {
 
     /// The log describes a table.
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<(), Error> {
+        if self.parts.contains(&relation.id) {
+            return Ok(());
+        }
         let known = self.names.get(&relation.id);
         let counts_from = self.synced.get(known.unwrap_or(&relation.name)).copied();
         if let Some(name) = known.filter(|name| **name != relation.name) {
@@ -71,7 +82,11 @@ impl Gate {
             return Err(made_anew(&relation.name));
         }
         if counts_from.is_none() && self.is_wanted(relation) {
-            return Err(new(&relation.name));
+            // One that is there after all is found by the next look, and copied.
+            if self.commit_lsn() >= self.looked_at {
+                return Err(new(&relation.name));
+            }
+            tracing::info!(table = %relation.name, "a table came and went before it could be taken up");
         }
         self.counts_from.insert(relation.id, counts_from);
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::capture::{Captured, capture};
 use super::catalog::read_tables;
 use super::publication::{self, Publication};
+use super::roots::{LogTable, LogTables};
 use super::slot::{self, SlotState};
 use super::slot_problem::{self, Expected, Fork, SlotProblem};
 use super::source_problem::SourceProblem;
@@ -23,7 +24,9 @@ use crate::types::Types;
 
 /// What the catalogue says of the captured tables, and of whether they can be streamed.
 pub(super) struct Look {
-    /// The captured tables, in the engine's words.
+    /// The captured tables under the names that the log gives them.
+    pub(super) log: LogTables,
+    /// The same tables in the engine's words.
     pub(super) tables: Vec<Arc<Table>>,
     /// The types that are not built in.
     pub(super) types: Arc<Types>,
@@ -47,16 +50,25 @@ pub(super) async fn look(
     if options.snapshot == SnapshotMode::RowsOnly {
         problems.retain(|problem| !matches!(problem, SourceProblem::NoReplicaIdentity { .. }));
     }
-    let generated = options.generated_columns;
-    let rule = |table| publication.as_ref().and_then(|found| found.rule(table));
-    let mut tables: Vec<_> = captured
-        .tables
-        .iter()
-        .map(|found| Arc::new(table(found, rule(found), generated)))
-        .collect();
+    let log = LogTables::new(captured, publication.as_ref(), options);
+    problems.extend(log.problems(captured, publication.as_ref(), options));
+    let mut tables = in_words(&log, publication.as_ref(), options);
     tables::describe_types(client, &mut tables).await?;
     let types = Arc::new(tables::read_types(client).await?);
-    Ok(Look { tables, types, publication, problems })
+    Ok(Look { log, tables, types, publication, problems })
+}
+
+/// The tables of the log in the engine's words.
+fn in_words(
+    log: &LogTables,
+    publication: Option<&Publication>,
+    options: &PostgresSourceOptions,
+) -> Vec<Arc<Table>> {
+    let word = |found: &LogTable| {
+        let rule = publication.and_then(|publication| publication.rule(&found.table));
+        Arc::new(table(found, rule, options.generated_columns))
+    };
+    log.tables.iter().map(word).collect()
 }
 
 /// Refuses a snapshot of `tables` that were altered since they were looked at, in their columns or in what is published of
@@ -70,13 +82,10 @@ pub(super) async fn assert_unaltered(
     let publication =
         publication::read(client, &options.publication).await.map_err(problem::from_query)?;
     let captured = capture(&catalog, &options.filter);
-    let now: HashMap<_, _> = captured
-        .tables
-        .iter()
-        .map(|table| {
-            let rule = publication.as_ref().and_then(|found| found.rule(table));
-            (table.id, tables::table(table, rule, options.generated_columns))
-        })
+    let log = LogTables::new(&captured, publication.as_ref(), options);
+    let now: HashMap<_, _> = in_words(&log, publication.as_ref(), options)
+        .into_iter()
+        .map(|table| (table.id, table))
         .collect();
     let columns = |table: &Table| -> Vec<_> {
         let of = |c: &TableColumn| (c.name.clone(), c.type_oid, c.type_modifier);

@@ -8,7 +8,7 @@ use super::capture::Captured;
 use crate::checkpoint::{Checkpoint, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
-use crate::table::Table;
+use crate::table::{Part, Table, TableOrigin};
 
 /// Tables that were copied before and of which the log lacks changes, because the name stands for another table
 /// since, or because nothing published the table for a while.
@@ -23,7 +23,7 @@ pub(super) fn interrupted(
     let (found, reasons): (BTreeSet<_>, Vec<_>) = tables
         .iter()
         .filter_map(|table| {
-            let reason = interruption(table, checkpoint.tables.get(&table.name)?, mode)?;
+            let reason = interruption(table, checkpoint, mode)?;
             Some((table.name.clone(), format!("`{}` {reason}", table.name)))
         })
         .unzip();
@@ -54,17 +54,31 @@ fn incomplete(problem: &str) -> Error {
 }
 
 /// Why changes of a table are missing in the log; `None`: they are not, or it was not copied yet.
-fn interruption(table: &Table, sync: &TableSync, mode: SnapshotMode) -> Option<&'static str> {
-    let TableSync::Synced { origin, .. } = sync else { return None };
+fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> Option<String> {
+    let origin = origin_of(&table.name, checkpoint)?;
     if origin.relation != table.id {
-        return Some("is another table than the one that was copied");
+        return Some("is another table than the one that was copied".to_owned());
     }
     if mode == SnapshotMode::RowsOnly {
         // Of no interest: no log is read.
         return None;
     }
-    (!table.published_by.contains(&origin.published_by))
-        .then_some("was, or is, taken out of the publication")
+    if !table.published_by.contains(&origin.published_by) {
+        return Some("was, or is, taken out of the publication".to_owned());
+    }
+    // What a partition had before it was attached is in no log under the root's name.
+    let is_new = |part: &&Part| {
+        part.attached_later && origin_of(&part.name, checkpoint) != Some(part.origin)
+    };
+    let attached = table.parts.iter().flatten().find(is_new)?;
+    Some(format!("got partition `{}`, which was attached after it was made", attached.name))
+}
+
+fn origin_of(name: &TableName, checkpoint: &Checkpoint) -> Option<TableOrigin> {
+    match checkpoint.tables.get(name)? {
+        TableSync::Synced { origin, .. } => Some(*origin),
+        TableSync::Copying => None,
+    }
 }
 
 /// Names tables that were captured under a name that no table has any more.

@@ -44,7 +44,6 @@ pub async fn check(
         .is_none_or(|publication| publication.operations.update || publication.operations.delete);
     let mut problems = server.problems();
     problems.extend(table_problems(captured, &server.role, needs_identity));
-    problems.extend(publication.and_then(|publication| via_root(captured, publication)));
     Ok(problems)
 }
 
@@ -166,21 +165,6 @@ fn table_problems(captured: &Captured, role: &str, needs_identity: bool) -> Vec<
         problems.push(SourceProblem::LargeObjects);
     }
     problems
-}
-
-/// Partitions whose changes come under another name.
-fn via_root(captured: &Captured, publication: &Publication) -> Option<SourceProblem> {
-    let is_renamed = |table: &&CapturedTable| {
-        publication.comes_as(table).is_some_and(|name| *name != table.name)
-    };
-    let tables: Vec<_> =
-        captured.tables.iter().filter(is_renamed).map(|table| table.name.clone()).collect();
-    let name = Ident(&publication.name);
-    (!tables.is_empty()).then(|| SourceProblem::ViaPartitionRoot {
-        publication: publication.name.clone(),
-        tables,
-        sql: format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = false)"),
-    })
 }
 
 /// The statements that let us read the tables.

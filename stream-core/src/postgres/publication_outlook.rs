@@ -42,19 +42,19 @@ pub(super) async fn outlook(
     let rights: Rights = json_row(client, "read the role's rights", RIGHTS, &[])
         .await
         .map_err(problem::from_query)?;
-    let name = &options.publication;
+    let (name, via_root) = (&options.publication, options.via_partition_root);
     let needs_owner = |sql: String, reason: String| {
         Finding::blocking(PublicationError::NeedsOwner { name: name.clone(), sql, reason })
     };
     let Some(publication) = publication else {
         if options.auto_create == AutoCreate::Disabled {
-            let sql = create_sql(name, captured, false, AutoCreate::Filtered);
+            let sql = create_sql(name, captured, via_root, AutoCreate::Filtered);
             return Ok(Some(Finding::blocking(PublicationError::Missing {
                 name: name.clone(),
                 sql,
             })));
         }
-        let sql = create_sql(name, captured, false, options.auto_create);
+        let sql = create_sql(name, captured, via_root, options.auto_create);
         let published = captured.published();
         let listed: Vec<_> = published.iter().copied().collect();
         return Ok(rights

@@ -17,6 +17,7 @@ use super::look::{self, Look};
 use super::lookout::{self, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
+use super::roots::LogTables;
 use super::spool::{Logged, Spool, SpoolError};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
@@ -42,6 +43,9 @@ const CHUNK_BYTES: u64 = 256 << 20;
 pub struct PostgresSource {
     options: PostgresSourceOptions,
     captured: Captured,
+    /// What is captured under the names that the log gives it.
+    log: LogTables,
+    /// The same tables in the engine's words.
     tables: Vec<Arc<Table>>,
     confirm_interval: Duration,
     exporter: Option<Exporter>,
@@ -54,6 +58,8 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Where the log stood when the catalogue was looked at.
+    looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
     copy_again: BTreeSet<TableName>,
 }
@@ -66,6 +72,7 @@ impl PostgresSource {
         Self {
             options,
             captured: Captured::default(),
+            log: LogTables::default(),
             tables: Vec::new(),
             confirm_interval,
             exporter: None,
@@ -76,6 +83,7 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            looked_at: Lsn::default(),
             copy_again: BTreeSet::new(),
         }
     }
@@ -108,8 +116,8 @@ impl PostgresSource {
 
     /// Takes note of what publishes each table.
     fn note_publication(&mut self, publication: &Publication) {
-        for (table, captured) in self.tables.iter_mut().zip(&self.captured.tables) {
-            Arc::make_mut(table).published_by = publication.entries(captured);
+        for (table, found) in self.tables.iter_mut().zip(&self.log.tables) {
+            Arc::make_mut(table).published_by = publication.entries(&found.table);
         }
     }
 
@@ -121,8 +129,9 @@ impl PostgresSource {
     ) -> Result<Snapshot, Error> {
         let tables: Vec<_> =
             self.tables.iter().filter(|table| to_copy.contains(&table.name)).cloned().collect();
-        let captured = self.captured.tables.iter().filter(|table| to_copy.contains(&table.name));
-        let extents: Vec<_> = captured.map(CapturedTable::extent).collect();
+        let found = self.log.tables.iter().map(|found| &found.table);
+        let wanted = found.filter(|table| to_copy.contains(&table.name));
+        let extents: Vec<_> = wanted.map(CapturedTable::extent).collect();
         let readers = self.options.readers;
         let mut chunks = plan(&extents, readers, CHUNK_BYTES);
         let mut last = None;
@@ -166,14 +175,14 @@ impl Source for PostgresSource {
         stats: &Stats,
     ) -> Result<Inspected, Error> {
         let client = self.sql().await?;
-        self.captured = wait::for_tables(&client, &self.options, stats).await?;
+        (self.looked_at, self.captured) = wait::for_tables(&client, &self.options, stats).await?;
         Self::say_what_is_left_out(&self.captured);
-        let Look { tables, types, publication, problems } =
+        let Look { log, tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
-        self.tables = tables;
+        (self.log, self.tables) = (log, tables);
         if self.options.generated_columns {
-            tables::say_what_is_computed(&self.captured, &self.tables);
+            tables::say_what_is_computed(&self.log, &self.tables);
         }
         if let Some(publication) = &publication {
             self.note_publication(publication);
@@ -196,6 +205,7 @@ impl Source for PostgresSource {
             tables: self.tables.clone(),
             types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
+            parts: self.log.parts.clone(),
             to_copy: self.to_copy(checkpoint),
         })
     }
@@ -204,7 +214,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let reads_log = self.options.snapshot != SnapshotMode::RowsOnly;
         if reads_log {
-            tables::give_identities(&client, &self.captured).await?;
+            tables::give_identities(&client, &self.captured, &self.log).await?;
             let publication =
                 wait::for_publication(&client, &self.options, &self.captured, stats).await?;
             self.note_publication(&publication);
@@ -261,7 +271,7 @@ impl Source for PostgresSource {
             exporter.close().await;
         }
         let filter = self.options.filter.clone();
-        self.gate = Gate::new(&self.tables, &self.captured, synced, filter);
+        self.gate = Gate::new(&self.tables, &self.captured, synced, filter, self.looked_at);
         let wire = self.replication().await?;
         let slot = &self.options.slot;
         let PostgresSourceOptions { publication, plugin, .. } = &self.options;

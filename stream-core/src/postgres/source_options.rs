@@ -72,6 +72,8 @@ pub struct PostgresSourceOptions {
     pub publication: String,
     /// Whether the publication is made here.
     pub auto_create: AutoCreate,
+    /// Whether one that is made here publishes partitions under the names of their roots, each with all its partitions as one table.
+    pub via_partition_root: bool,
     /// Whether the publication goes when the stream is complete.
     pub remove_publication: bool,
     /// Whether the slot goes when the stream is complete.
@@ -107,6 +109,7 @@ impl PostgresSourceOptions {
             failover: false,
             publication: name,
             auto_create: AutoCreate::Filtered,
+            via_partition_root: false,
             remove_publication: true,
             remove_slot: true,
             filter: TableFilter::default(),

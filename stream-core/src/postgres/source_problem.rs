@@ -141,13 +141,14 @@ pub enum SourceProblem {
         /// The columns.
         columns: Vec<String>,
     },
-    /// A publication of your own sends changes of partitions under the names of their roots, and the copy has the partitions' own.
+    /// The publication sends changes of partitions under the names of their roots, and some partitions are not captured as their root is:
+    /// excluded, unlogged or foreign, with other columns, or with another `REPLICA IDENTITY`. Under one name they cannot be told apart.
     ///
-    /// Remedy: run the statement of the message, or name another publication (`publicationName`).
+    /// Remedy: capture the root with all its partitions and give them one `REPLICA IDENTITY`; or do without the roots' names, as the message says.
     #[error(
         "publication `{publication}` sends changes of partitions under the names of their roots \
-         (`publish_via_partition_root`), which is not supported, for: {}; run `{sql}`, or name another publication \
-         (`publicationName`)",
+         (`publish_via_partition_root`), which does not go for partitions that are not captured as their root is (excluded, \
+         unlogged or foreign, or with other columns or another REPLICA IDENTITY): {}; capture them as their root, or {remedy}",
         names(.tables)
     )]
     ViaPartitionRoot {
@@ -155,6 +156,31 @@ pub enum SourceProblem {
         publication: String,
         /// The partitions.
         tables: Vec<TableName>,
+        /// What to do without the roots' names.
+        remedy: String,
+    },
+    /// A warning: the server says nothing of a `TRUNCATE` of a single partition when changes come under the roots' names.
+    ///
+    /// Remedy: use `DELETE` for the rows of a single partition, or truncate the root.
+    #[error(
+        "changes of partitions come under the names of their roots, so that a TRUNCATE, DETACH or DROP of a single partition does not \
+         reach the target, whose rows stay; a partition that is attached has the whole table copied again: {}",
+        names(.roots)
+    )]
+    TruncatedParts {
+        /// The roots.
+        roots: Vec<TableName>,
+    },
+    /// A warning: `publishViaPartitionRoot` is for a publication that the stream makes, and this one is there.
+    ///
+    /// Remedy: run the statement of the message, or remove the property.
+    #[error(
+        "publication `{publication}` is there, and publishes partitions under their own names whatever `publishViaPartitionRoot` \
+         says: to change that, run `{sql}`, and the tables are copied under their roots' names"
+    )]
+    NotViaPartitionRoot {
+        /// The publication.
+        publication: String,
         /// The statement to run.
         sql: String,
     },
@@ -213,6 +239,8 @@ impl SourceProblem {
             | Self::ViaPartitionRoot { .. }
             | Self::StandbyTooOld { .. } => true,
             Self::NoReplicaIdentity { .. }
+            | Self::TruncatedParts { .. }
+            | Self::NotViaPartitionRoot { .. }
             | Self::Standby
             | Self::SqlAscii
             | Self::LargeObjects => false,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::blocker::blockers;
-use super::capture::{Captured, capture, measure};
+use super::capture::{Captured, capture};
 use super::catalog::read_tables;
 use super::look::{self, Look, System};
+use super::measure::measure;
 use super::publication_outlook::outlook;
 use super::query::json_rows;
 use super::slot::drop_sql;
@@ -64,7 +65,7 @@ pub async fn survey(
         findings.push(Finding::warning(format!("{error}: sizes are those of the last VACUUM")));
     }
     let rows = estimate(&client, &captured).await?;
-    let Look { tables, types, publication, problems } =
+    let Look { log, tables, types, publication, problems } =
         look::look(&client, options, &captured).await?;
 
     let can_replicate = !problems.iter().any(keeps_replication_out);
@@ -98,6 +99,7 @@ pub async fn survey(
         identity: system.identity(&options.slot),
         to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
+        parts: log.parts,
         tables,
         types,
     };

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capture::{Captured, CapturedTable};
+use super::capture::Captured;
 use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
 use super::preflight::identity_sql;
 use super::problem::{from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
+use super::roots::{LogTable, LogTables};
 use super::slot;
 use super::{SnapshotMode, SqlClient};
 use crate::checkpoint::{Checkpoint, TableSync};
@@ -46,7 +47,8 @@ WHERE t.oid >= 10000 AND t.typtype <> 'p' AND (
 
 /// A captured table as the engine knows it, under what the publication says of it. `generated`: with those generated columns whose
 /// values the log has.
-pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>, generated: bool) -> Table {
+pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -> Table {
+    let captured = &found.table;
     let is_logged = |column: &&CatalogColumn| rule.is_some_and(|rule| rule.publishes(column));
     let mut columns: Vec<_> = captured
         .columns
@@ -66,6 +68,7 @@ pub(super) fn table(captured: &CapturedTable, rule: Option<Rule<'_>>, generated:
         primary_key: captured.primary_key.clone(),
         unique_key: captured.unique_key.clone(),
         has_ctid: captured.by_ctid,
+        parts: found.parts.clone(),
         identity_columns: captured.identity_columns.clone(),
         replica_identity: captured.replica_identity,
         bytes: captured.bytes,
@@ -160,8 +163,15 @@ pub(super) async fn read_types(client: &SqlClient) -> Result<Types, Error> {
 
 /// Gives tables without replica identity one, before they are published: the server would refuse the
 /// application's own UPDATE and DELETE.
-pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> Result<(), Error> {
-    for table in captured.without_identity() {
+pub(super) async fn give_identities(
+    client: &SqlClient,
+    captured: &Captured,
+    log: &LogTables,
+) -> Result<(), Error> {
+    // The log describes partitions as their root, where they come under its name.
+    let roots = log.tables.iter().filter(|found| found.parts.is_some()).map(|root| &root.table);
+    let roots = roots.filter(|root| !root.has_identity());
+    for table in captured.without_identity().chain(roots) {
         let statement = identity_sql(table);
         if !table.owned || table.replica_identity == ReplicaIdentity::Nothing {
             // Said already, with the statement, by the preflight check.
@@ -185,10 +195,10 @@ pub(super) async fn give_identities(client: &SqlClient, captured: &Captured) -> 
 }
 
 /// Names generated columns that no event has, because the log does not have them.
-pub(super) fn say_what_is_computed(captured: &Captured, tables: &[Arc<Table>]) {
-    for (captured, table) in captured.tables.iter().zip(tables) {
+pub(super) fn say_what_is_computed(log: &LogTables, tables: &[Arc<Table>]) {
+    for (found, table) in log.tables.iter().zip(tables) {
         let is_missing = |column: &&CatalogColumn| table.left_out.contains(&column.name);
-        let missing = captured.generated.iter().filter(is_missing);
+        let missing = found.table.generated.iter().filter(is_missing);
         let missing: Vec<_> = missing.map(|column| column.name.as_str()).collect();
         if !missing.is_empty() {
             tracing::info!(

@@ -4,29 +4,32 @@
 
 use std::time::Duration;
 
-use super::capture::{Captured, capture, measure};
+use super::capture::{Captured, capture};
 use super::catalog::read_tables;
+use super::measure::measure;
 use super::publication::{self, Publication, PublicationError};
-use super::{PostgresSourceOptions, SqlClient, problem, tables};
+use super::{PostgresSourceOptions, SqlClient, problem, slot, tables};
 use crate::error::Error;
+use crate::lsn::Lsn;
 use crate::stats::Stats;
 
 /// How often something that a person must do is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Reads the catalogue until there is something to capture.
+/// Reads the catalogue until there is something to capture; tells where the log stood just before.
 pub(super) async fn for_tables(
     client: &SqlClient,
     options: &PostgresSourceOptions,
     stats: &Stats,
-) -> Result<Captured, Error> {
+) -> Result<(Lsn, Captured), Error> {
     let mut waiting = Waiting::new(stats);
     loop {
+        let position = slot::server_position(client).await.map_err(problem::from_query)?;
         let catalog = read_tables(client).await.map_err(problem::from_query)?;
         let mut captured = capture(&catalog, &options.filter);
         if !captured.tables.is_empty() || !captured.partitioned.is_empty() {
             measure(client, &mut captured).await.map_err(problem::from_query)?;
-            return Ok(captured);
+            return Ok((position, captured));
         }
         let unmatched: Vec<_> = captured.unmatched.iter().map(ToString::to_string).collect();
         waiting
@@ -51,7 +54,8 @@ pub(super) async fn for_publication(
     let mut waiting = Waiting::new(stats);
     loop {
         let name = &options.publication;
-        match publication::ensure(client, name, captured, false, options.auto_create).await {
+        let via_root = options.via_partition_root;
+        match publication::ensure(client, name, captured, via_root, options.auto_create).await {
             Ok(ensured) => {
                 tables::check_publication(&ensured)?;
                 return Ok(ensured.publication);

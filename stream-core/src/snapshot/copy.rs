@@ -68,15 +68,14 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     };
     let record = async {
         let mut left = chunks_per_table(snapshot);
-        let origins: HashMap<_, _> =
-            snapshot.tables.iter().map(|table| (table.name.clone(), table.origin())).collect();
+        let tables: HashMap<_, _> =
+            snapshot.tables.iter().map(|table| (&table.name, table)).collect();
         while let Some(table) = done.recv().await {
             let Some(count) = left.get_mut(&table) else { continue };
             *count -= 1;
             if *count == 0 {
-                let origin = origins.get(&table).copied().unwrap_or_default();
-                let synced = TableSync::Synced { lsn: snapshot.lsn, origin };
-                offsets.save_tables(&[(table.clone(), synced)]).await?;
+                let synced = tables.get(&table).map(|table| TableSync::synced(table, snapshot.lsn));
+                offsets.save_tables(&synced.unwrap_or_default()).await?;
                 reached(Step::TableSaved);
                 stats.update_table(&table, |progress| progress.done = true);
                 left.remove(&table);

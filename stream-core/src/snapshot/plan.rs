@@ -55,13 +55,14 @@ fn cut(extent: &TableExtent, readers: usize, target_chunk_bytes: u64) -> Vec<Chu
 /// The `COPY … TO STDOUT` that reads a chunk.
 ///
 /// `columns` may be empty only for a table that has none to copy. `row_filter` is the SQL condition
-/// of the publication, as the catalogue gives it.
+/// of the publication, as the catalogue gives it. `with_parts`: the rows of a partitioned table are those of its partitions.
 #[must_use]
 pub fn copy_sql<C: AsRef<str>>(
     chunk: &Chunk,
     columns: &[C],
     format: CopyFormat,
     row_filter: Option<&str>,
+    with_parts: bool,
 ) -> String {
     let table = chunk.table.quoted();
     let place = (format == CopyFormat::PlacedText).then_some(Ident("ctid"));
@@ -85,7 +86,7 @@ pub fn copy_sql<C: AsRef<str>>(
         conditions.extend(to.map(|to| format!("ctid < '({to},0)'::tid")));
     }
     conditions.extend(row_filter.map(|filter| format!("({filter})")));
-    if is_query && conditions.is_empty() {
+    if (is_query || with_parts) && conditions.is_empty() {
         conditions.push("true".to_owned());
     }
     let rows = if conditions.is_empty() {
@@ -94,7 +95,8 @@ pub fn copy_sql<C: AsRef<str>>(
         if columns.is_empty() { table } else { format!("{table} ({columns})") }
     } else {
         let conditions = conditions.join(" AND ");
-        format!("(SELECT {columns} FROM ONLY {table} WHERE {conditions}{order})")
+        let only = if with_parts { "" } else { "ONLY " };
+        format!("(SELECT {columns} FROM {only}{table} WHERE {conditions}{order})")
     };
     format!("COPY {rows} TO STDOUT WITH (FORMAT {format})")
 }
@@ -207,18 +209,18 @@ mod tests {
             ),
         ];
         for (chunk, columns, filter, expected) in cases {
-            let binary = copy_sql(chunk, columns, CopyFormat::Binary, filter);
+            let binary = copy_sql(chunk, columns, CopyFormat::Binary, filter, false);
             assert_eq!(binary, format!("{expected} STDOUT WITH (FORMAT binary)"));
-            let text = copy_sql(chunk, columns, CopyFormat::Text, filter);
+            let text = copy_sql(chunk, columns, CopyFormat::Text, filter, false);
             assert_eq!(text, format!("{expected} STDOUT WITH (FORMAT text)"));
         }
         assert_eq!(
-            copy_sql(&middle, &["x"], CopyFormat::PlacedText, None),
+            copy_sql(&middle, &["x"], CopyFormat::PlacedText, None, false),
             "COPY (SELECT \"ctid\", \"x\" FROM ONLY \"S\".\"a\"\"b\" \
              WHERE ctid >= '(3,0)'::tid AND ctid < '(7,0)'::tid) TO STDOUT WITH (FORMAT text)"
         );
         assert_eq!(
-            copy_sql(&whole, &["x", "y"], CopyFormat::SortedText, None),
+            copy_sql(&whole, &["x", "y"], CopyFormat::SortedText, None, false),
             "COPY (SELECT \"x\", \"y\" FROM ONLY \"S\".\"a\"\"b\" WHERE true \
              ORDER BY ROW(\"x\", \"y\")::text COLLATE \"C\") TO STDOUT WITH (FORMAT text)"
         );

@@ -95,6 +95,7 @@ pub(super) fn table(name: &str) -> Table {
         primary_key: vec!["name".into()],
         unique_key: Vec::new(),
         has_ctid: false,
+        parts: None,
         identity_columns: vec!["name".to_owned()],
         replica_identity: ReplicaIdentity::Default,
         bytes: 8192,

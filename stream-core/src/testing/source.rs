@@ -203,7 +203,14 @@ impl Source for ScriptedSource {
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
         let types = Arc::default();
-        Ok(Inspected { identity, tables, types, partitioned: Vec::new(), to_copy })
+        Ok(Inspected {
+            identity,
+            tables,
+            types,
+            partitioned: Vec::new(),
+            parts: BTreeMap::new(),
+            to_copy,
+        })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {

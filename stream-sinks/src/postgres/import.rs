@@ -23,10 +23,12 @@ pub(super) async fn run(
     shared: &Shared,
     options: &ImportOptions,
     source: &Inspected,
+    missing: &[TableName],
     checkpoint: &Checkpoint,
 ) -> Result<(), Error> {
     let mut client = SqlClient::connect(&shared.options.target).await.map_err(at_target)?;
-    let mut import = plan(&shared.options.source, options, &client, source, checkpoint).await?;
+    let mut import =
+        plan(&shared.options.source, options, &client, source, missing, checkpoint).await?;
     say(&import);
 
     let doing = "import the schema";
@@ -52,6 +54,7 @@ pub(super) async fn plan(
     options: &ImportOptions,
     client: &SqlClient,
     source: &Inspected,
+    missing: &[TableName],
     checkpoint: &Checkpoint,
 ) -> Result<Import, Error> {
     let source_client = SqlClient::connect(from)
@@ -69,6 +72,7 @@ pub(super) async fn plan(
         .iter()
         .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
         .chain(&source.partitioned)
+        .chain(missing)
         .cloned()
         .collect();
     // Tables that are found later come alone: what was dropped at the target since does not come back.

@@ -191,7 +191,7 @@ impl Sink for PostgresSink {
             // Whatever the target has must fit before anything is added to it.
             let known = &self.known;
             check::refuse(&check::problems(&client, &tables, source, role, known, true).await?)?;
-            Box::pin(import::run(&self.shared, import, source, checkpoint)).await?;
+            Box::pin(import::run(&self.shared, import, source, &missing, checkpoint)).await?;
             tables = Tables::find(Arc::clone(&client), source).await?.0;
         }
         check::refuse(&check::problems(&client, &tables, source, role, &self.known, false).await?)?;

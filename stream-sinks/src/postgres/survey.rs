@@ -144,7 +144,8 @@ impl TargetSurvey {
         let mut findings: Vec<_> = problems.await?.into_iter().map(Finding::blocking).collect();
         if let (Some(import), false) = (import, missing.is_empty()) {
             findings.extend(self.schemas(&missing).await?);
-            findings.extend(self.import(&options.source, import, source, checkpoint).await);
+            findings
+                .extend(self.import(&options.source, import, source, &missing, checkpoint).await);
         }
         Ok(findings)
     }
@@ -179,9 +180,10 @@ impl TargetSurvey {
         from: &ConnectOptions,
         options: &ImportOptions,
         source: &Inspected,
+        missing: &[TableName],
         checkpoint: &Checkpoint,
     ) -> Vec<Finding> {
-        match import::plan(from, options, &self.client, source, checkpoint).await {
+        match import::plan(from, options, &self.client, source, missing, checkpoint).await {
             Ok(Import { warnings, left_out, .. }) => {
                 let left_out = left_out.iter().map(|left_out| {
                     let statement = one_line(left_out.statement.as_deref().unwrap_or_default());

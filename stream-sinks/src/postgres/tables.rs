@@ -143,6 +143,7 @@ impl Tables {
             .iter()
             .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
             .chain(&source.partitioned)
+            .chain(source.parts.keys())
             .cloned()
             .collect();
         let found: HashMap<_, _> = read(&client, &names)
@@ -151,6 +152,7 @@ impl Tables {
             .map(|(name, table)| (name, Arc::new(table)))
             .collect();
         let watched = are_watched(&client, &names).await?;
+        let missing_parts = missing_parts(&client, source, &found).await?;
         let missing = captured
             .iter()
             .filter(|table| {
@@ -165,6 +167,7 @@ impl Tables {
             })
             .map(|table| &table.name)
             .chain(source.partitioned.iter().filter(|root| !found.contains_key(root)))
+            .chain(missing_parts)
             .cloned()
             .collect();
         let captured =
@@ -299,6 +302,37 @@ impl Tables {
             .filter(|table| table.root.as_ref() == Some(root))
             .all(|table| names.contains(&table.name))
     }
+}
+
+/// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the
+/// rows find their place by themselves.
+async fn missing_parts<'a>(
+    client: &SqlClient,
+    source: &'a Inspected,
+    found: &HashMap<TableName, Arc<TargetTable>>,
+) -> Result<Vec<&'a TableName>, Error> {
+    let (there, lacking): (Vec<_>, Vec<_>) =
+        source.parts.iter().partition(|(part, _)| found.contains_key(*part));
+    let there: BTreeSet<&TableName> = there.into_iter().map(|(_, root)| root).collect();
+    let mut missing = Vec::new();
+    for (part, root) in lacking {
+        let is_made_here = match found.get(root) {
+            None => true,
+            Some(place) if !place.partitioned => false,
+            Some(place) => there.contains(root) || is_undivided(client, &place.name).await?,
+        };
+        if is_made_here {
+            missing.push(part);
+        }
+    }
+    Ok(missing)
+}
+
+/// Whether a partitioned table of the target has no partition.
+async fn is_undivided(client: &SqlClient, table: &TableName) -> Result<bool, Error> {
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = $1::text::regclass)";
+    let row = client.query_one(sql, &[&table.quoted()]).await;
+    Ok(row.map_err(|error| from_sql("look for partitions", &error))?.get(0))
 }
 
 /// A partition was emptied at the source, and the target has its rows in its root, with those of others.

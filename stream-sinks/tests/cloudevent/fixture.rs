@@ -55,6 +55,7 @@ pub(crate) fn table() -> Table {
         primary_key: vec!["id".to_owned()],
         unique_key: Vec::new(),
         has_ctid: true,
+        parts: None,
         identity_columns: vec!["id".to_owned()],
         replica_identity: ReplicaIdentity::Default,
         bytes: 0,
@@ -77,6 +78,7 @@ pub(crate) fn inspected() -> Inspected {
         tables: vec![Arc::new(table())],
         types: Arc::new(Types::default()),
         partitioned: Vec::new(),
+        parts: std::collections::BTreeMap::new(),
         to_copy: BTreeSet::new(),
     }
 }

@@ -87,6 +87,7 @@ pub(crate) fn inspected(tables: Vec<Arc<stream_core::table::Table>>) -> Inspecte
         tables,
         types: Arc::new(types()),
         partitioned: Vec::new(),
+        parts: BTreeMap::new(),
         to_copy: BTreeSet::new(),
     }
 }

@@ -354,6 +354,24 @@ async fn a_partition_detached_written_and_attached_again_between_two_looks() {
     }
 }
 
+/// The log describes them for ever, and no look finds them.
+#[tokio::test]
+async fn tables_that_come_and_go_between_two_looks_stop_nothing() {
+    for publication in [AutoCreate::AllTables, AutoCreate::Filtered] {
+        run(&Check {
+            publication,
+            ..Check::new(
+                "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p VALUES (1);",
+                "CREATE TABLE gone (id int PRIMARY KEY); INSERT INTO gone VALUES (1);
+                 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (100), (2);
+--
+                 DROP TABLE gone; DROP TABLE p2; INSERT INTO p VALUES (3);",
+            )
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_comes_later_is_taken_up_while_nothing_else_happens() {
     let server = testing::server(testing::oldest_major());

@@ -36,6 +36,7 @@ pub(crate) struct Stream {
     pub(crate) mode: SnapshotMode,
     pub(crate) failover: bool,
     pub(crate) publication: AutoCreate,
+    pub(crate) via_root: bool,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
     /// Whether the schema is imported.
@@ -56,6 +57,7 @@ impl Stream {
             mode: SnapshotMode::Initial,
             failover: false,
             publication: AutoCreate::Filtered,
+            via_root: false,
             includes: Vec::new(),
             excludes: Vec::new(),
             import: true,
@@ -72,6 +74,7 @@ impl Stream {
             failover: self.failover,
             publication: self.name.clone(),
             auto_create: self.publication,
+            via_partition_root: self.via_root,
             remove_publication: true,
             remove_slot: true,
             filter: TableFilter::new(&self.includes, &self.excludes).unwrap(),
@@ -326,6 +329,7 @@ pub(crate) struct Check<'a> {
     pub(crate) includes: &'a [&'a str],
     pub(crate) excludes: &'a [&'a str],
     pub(crate) publication: AutoCreate,
+    pub(crate) via_root: bool,
     /// Tables that are compared; empty: all.
     pub(crate) compared: &'a [&'a str],
     /// Whether columns, constraints, indexes and sequences are compared too.
@@ -347,6 +351,7 @@ impl<'a> Check<'a> {
             includes: &[],
             excludes: &[],
             publication: AutoCreate::Filtered,
+            via_root: false,
             compared: &[],
             facts: true,
             expect: &[],
@@ -397,6 +402,15 @@ pub(crate) async fn run(check: &Check<'_>) {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// Two databases, the first with `schema`.
+pub(crate) async fn databases(schema: &str) -> (TestDatabase<'static>, TestDatabase<'static>) {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute(schema).await.unwrap();
+    (from, to)
+}
+
 /// A database made as `options` say, dropped at its end.
 pub(crate) async fn database<'a>(server: &'a Server, options: &str) -> TestDatabase<'a> {
     let database = TestDatabase::create(server).await.unwrap();
@@ -429,6 +443,7 @@ async fn run_on(check: &Check<'_>, from: &Server, to: &Server, road: Road) -> Op
         stream.includes.push(r"public\.text_road".to_owned());
     }
     stream.publication = check.publication;
+    stream.via_root = check.via_root;
     if road == Road::TinyBatches {
         stream.batch_bytes = 1;
     }

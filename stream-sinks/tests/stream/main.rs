@@ -12,6 +12,7 @@ mod lifecycle;
 mod long_life;
 mod mishaps;
 mod resume;
+mod roots;
 mod standby;
 mod tables;
 mod types;

@@ -1,24 +1,13 @@
 //! What people do to tables at either end while a stream runs: it is said with table, key and position, nothing after it is written, and
 //! the stream goes on from there once it is mended.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
-
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SqlClient;
-use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_core::throwaway::testing;
 use stream_core::{Error, ErrorKind};
 
-use crate::fixture::{Stream, database, execute, rows};
-
-/// Two databases, the first with `schema`.
-async fn databases(schema: &str) -> (TestDatabase<'static>, TestDatabase<'static>) {
-    let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute(schema).await.unwrap();
-    (from, to)
-}
+use crate::fixture::{Stream, database, databases, execute, rows};
 
 #[track_caller]
 fn assert_names(error: &Error, parts: &[&str]) {

@@ -25,6 +25,7 @@ pub(crate) struct SourceConfig {
     failover: bool,
     publication: String,
     auto_create: AutoCreate,
+    via_partition_root: bool,
     remove_slot: bool,
     remove_publication: bool,
     filter: TableFilter,
@@ -51,6 +52,7 @@ impl SourceConfig {
             failover,
             publication,
             auto_create,
+            via_partition_root,
             remove_slot,
             remove_publication,
             filter,
@@ -66,6 +68,7 @@ impl SourceConfig {
             failover,
             publication,
             auto_create,
+            via_partition_root,
             remove_publication,
             remove_slot,
             filter,
@@ -104,6 +107,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SourceConfig>
             PublicationAutocreateMode::Filtered => AutoCreate::Filtered,
             PublicationAutocreateMode::NoTables => AutoCreate::NoTables,
         },
+        via_partition_root: properties.publish_via_partition_root,
         remove_slot: remove,
         // One that the user named can be the user's own.
         remove_publication: remove && properties.publication_name.is_none(),
@@ -124,13 +128,6 @@ fn refuse(stream: &SGStream, capture: &Capture<'_>, found: &mut Found) {
     let add = |name: &str, message: &str, found: &mut Found| {
         found.add(format!("{}.debeziumProperties.{name}", capture.path), message);
     };
-    if properties.publish_via_partition_root {
-        add(
-            "publishViaPartitionRoot",
-            "`true` is not supported yet: remove it, and rows arrive in the partitions of the same name",
-            found,
-        );
-    }
     let unknown =
         "not supported yet, and without it other data would arrive at the target: remove it";
     for (name, is_set) in [
@@ -195,7 +192,6 @@ fn of_events(properties: &SourceProperties) -> [(&'static str, bool); 7] {
 pub(super) fn is_refused(name: &str) -> bool {
     let whole = [
         "fieldNameAdjustmentMode",
-        "publishViaPartitionRoot",
         "skippedOperations",
         "snapshotIncludeCollectionList",
         "snapshotSelectStatementOverrides",

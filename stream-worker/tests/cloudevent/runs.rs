@@ -113,6 +113,30 @@ async fn with_no_data_the_rows_of_a_table_that_comes_later_arrive_and_no_others(
     assert_eq!(receiver.events().len(), 1);
 }
 
+/// With a key and without: the first rows of the snapshot, then a partition's row that moves.
+#[tokio::test]
+async fn partitions_come_under_their_roots_name_from_snapshot_and_stream_where_that_is_asked_for() {
+    for key in ["PRIMARY KEY", ""] {
+        let bench = Bench::new(&format!(
+            "CREATE TABLE p (id int {key}, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+             CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 'a'), (11, 'b')"
+        ))
+        .await;
+        let receiver = Receiver::start(Faults::default());
+        bench.write(&receiver.url(), "", "publishViaPartitionRoot: true");
+        let mut worker = bench.start(&[]);
+        worker.says("\"phase\":\"streaming\"");
+        let sql = "UPDATE p SET v = 'c' WHERE id = 1; UPDATE p SET id = 12 WHERE id = 1; DELETE FROM p WHERE id = 11";
+        bench.source.execute(sql).await.unwrap();
+        let lines = receiver.lines(6);
+        assert_eq!(lines, ["r p 1", "r p 11", "u p 1", "d p 1", "c p 12", "d p 11"], "{key}");
+        // Whole rows are logged of a table without a key, which is only known at its root.
+        let before = &receiver.events()[2]["data"]["before"];
+        assert_eq!(before.is_null(), !key.is_empty(), "{before}");
+        worker.stops();
+    }
+}
+
 #[tokio::test]
 async fn initial_only_and_complete_end_well_and_leave_no_slot() {
     for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {

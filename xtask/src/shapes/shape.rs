@@ -87,11 +87,8 @@ pub(super) const SHAPES: [Shape; 34] = [
     shape!("partitions"),
     shape!("attached"),
     shape!("via_root")
-        .from(Source::Property("publicationName: shapes_own, publicationAutocreateMode: disabled"))
-        .expects(Expected::Refused("sends changes of partitions under the names of their roots")),
-    shape!("via_root_property")
-        .from(Source::Property("publishViaPartitionRoot: true"))
-        .expects(Expected::Refused("publishViaPartitionRoot")),
+        .from(Source::Property("publicationName: shapes_own, publicationAutocreateMode: disabled")),
+    shape!("via_root_property").from(Source::Property("publishViaPartitionRoot: true")),
     shape!("keys"),
     shape!("collations"),
     shape!("temporal").needs(18),

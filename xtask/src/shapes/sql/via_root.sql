@@ -1,4 +1,4 @@
--- Partitions that the user's own publication publishes as their root's.
+-- Partitions that the user's own publication publishes as their root's. Truncating one of them is in no log.
 -- at the source
 CREATE SCHEMA via_root;
 CREATE TABLE via_root.p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
@@ -12,7 +12,7 @@ INSERT INTO via_root.p VALUES (150, 'again') ON CONFLICT (id) DO UPDATE SET v = 
 UPDATE via_root.p SET id = 51 WHERE id = 152;
 UPDATE via_root.p SET v = 'u' WHERE id > 180;
 DELETE FROM via_root.p WHERE id IN (10, 110);
-TRUNCATE via_root.p1;
+DELETE FROM via_root.p1 WHERE id < 150;
 INSERT INTO via_root.p VALUES (111, 'after');
 -- at the source
 TRUNCATE via_root.p;
