@@ -71,6 +71,8 @@ pub(super) enum Key {
 /// A relation's way into its table.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Tells apart the plans of a session, also those of one table; 0 before it has one.
+    pub(super) number: u64,
     pub(super) relation: Arc<Relation>,
     pub(super) table: Arc<TargetTable>,
     /// For each column of the relation its column at the target; `None` where it is left out.
@@ -147,7 +149,7 @@ impl Plan {
                 .collect(),
             Key::Image | Key::Nothing => Vec::new(),
         };
-        Ok(Self { relation, table, columns, key, guards, conflict, takes_binary })
+        Ok(Self { number: 0, relation, table, columns, key, guards, conflict, takes_binary })
     }
 
     fn key(relation: &Relation, primary_key: &Option<Vec<usize>>) -> Key {
