@@ -134,7 +134,8 @@ impl Plan {
         let takes_binary = relation.columns.iter().zip(&columns).all(|(source, target)| {
             target.as_ref().is_none_or(|target| {
                 target.takes_binary
-                    && (source.type_oid == target.type_oid || is_user_defined(source.type_oid))
+                    && (source.type_oid == target.type_oid
+                        || (is_user_defined(source.type_oid) && is_user_defined(target.type_oid)))
             })
         });
         let guards = match &key {

@@ -54,6 +54,31 @@ async fn rows_of_one_transaction_have_the_columns_of_their_time() {
 }
 
 #[tokio::test]
+async fn a_type_that_was_changed_at_both_ends_since_the_log_was_written() {
+    let alter = "ALTER TABLE t ALTER COLUMN v TYPE text";
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v int)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        // The bytes of the number are those of a text, `abcd`.
+        let before = "INSERT INTO t VALUES (1, 1633837924)";
+        execute(
+            &stream.source,
+            &format!("{before};\n--\n{alter}; INSERT INTO t VALUES (2, 'new')"),
+        )
+        .await;
+        execute(&stream.target, alter).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,1633837924)", "(2,new)"]);
+    }
+}
+
+#[tokio::test]
 async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added() {
     for major in testing::majors() {
         let server = testing::server(major);
