@@ -105,7 +105,7 @@ impl PostgresSink {
     /// earlier connection it goes on instead, unless a worker that came later has taken the stream over.
     ///
     /// # Errors
-    /// When the target cannot be reached, or does not let its progress be kept; of kind
+    /// When an end cannot be reached, or both are one database, or the target does not let its progress be kept; of kind
     /// [`Fenced`](stream_core::ErrorKind::Fenced) when another worker took the stream over.
     pub async fn connect(
         options: PostgresSinkOptions,
@@ -113,6 +113,11 @@ impl PostgresSink {
     ) -> Result<(Self, TargetStore), Error> {
         let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
         let client = Arc::new(client);
+        if !claim.is_taken()
+            && let Some(error) = check::own_source(&client, &options).await?
+        {
+            return Err(error);
+        }
         let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
         let needs_text = Arc::clone(&claim.needs_text);

@@ -68,6 +68,13 @@ pub struct Claim {
     pub(super) needs_text: Arc<AtomicBool>,
 }
 
+impl Claim {
+    /// Whether an earlier connection has taken the stream over.
+    pub(super) const fn is_taken(&self) -> bool {
+        self.is_taken
+    }
+}
+
 /// A session's right to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ownership {
