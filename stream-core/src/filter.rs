@@ -7,6 +7,10 @@ use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use crate::relation::TableName;
 
+/// The schema in which streams keep their progress at a PostgreSQL target. Such a target can be the source of another stream, whose
+/// own progress is in the schema of this name at the other end.
+const PROGRESS_SCHEMA: &str = "sgstream";
+
 /// A pattern that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FilterError {
@@ -103,10 +107,11 @@ impl TableFilter {
     /// of the partitioned tables that it is part of: what matches one of them matches the partition.
     ///
     /// Excludes win, over key columns too. A table of which every wanted column is excluded is not
-    /// captured.
+    /// captured, and none of the schema `sgstream`, in which streams keep their progress.
     #[must_use]
     pub fn select(&self, names: &[&TableName], columns: &[ColumnDef<'_>]) -> Selection {
-        if names.iter().any(|name| self.excludes.matches_table(name)) {
+        let is_ours = names.iter().any(|name| name.schema == PROGRESS_SCHEMA);
+        if is_ours || names.iter().any(|name| self.excludes.matches_table(name)) {
             return Selection::NotCaptured;
         }
         let whole =
@@ -270,6 +275,15 @@ mod tests {
 
     fn select(includes: &[&str], excludes: &[&str]) -> Selection {
         filter(includes, excludes).select(&[&TableName::new("public", "orders")], &COLUMNS)
+    }
+
+    #[test]
+    fn the_progress_of_other_streams_is_never_captured() {
+        let progress = TableName::new("sgstream", "progress");
+        for includes in [&[][..], &["sgstream"], &[".*"]] {
+            let selected = filter(includes, &[]).select(&[&progress], &COLUMNS);
+            assert_eq!(selected, Selection::NotCaptured, "{includes:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ const HEAD: &str = "\
 <!-- Written by `cargo xtask gen-errors` from the comments of the errors themselves. -->
 
 What `stream-worker` prints when a stream cannot go on, why, and what to do. `<…>` stands for a value. Messages can have words before
-them, such as `source:` or `target:`, that say at which end it happened. Rows, parameters and passwords are in none of them.
+them, such as `source:` or `target:`, that say at which end it happened. Of a row they have its key; other values, parameters and passwords are in none of them.
 
 What becomes of the worker follows from the error, and is said at each:
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 /// An error as the server reports it. DETAIL and CONTEXT can hold row data: neither `Display` nor
-/// `Debug` prints them.
+/// `Debug` prints them, nor what a message about a value that cannot be read has in quotes.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ServerError {
     /// `ERROR`, `FATAL` or `PANIC`, never translated.
@@ -73,6 +73,11 @@ impl ServerError {
         may_pass(&self.code)
     }
 
+    /// Whether what the message has in quotes is a value, as of most data exceptions; not that of an encoding, or of a setting.
+    fn quotes_values(&self) -> bool {
+        self.code.starts_with("22") && !matches!(self.code.as_str(), "22021" | "22023")
+    }
+
     /// Whether the server itself failed, with a file or with something that it did not expect of itself, and did not find
     /// its data damaged: nothing that was asked of it is wrong.
     #[must_use]
@@ -98,7 +103,13 @@ pub fn may_pass(sqlstate: &str) -> bool {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (SQLSTATE {})", self.message, self.code)
+        let (message, code) = (&self.message, &self.code);
+        match message.split_once('"').zip(message.rsplit_once('"')) {
+            Some(((before, _), (_, after))) if self.quotes_values() => {
+                write!(f, "{before}`…`{after} (SQLSTATE {code})")
+            }
+            _ => write!(f, "{message} (SQLSTATE {code})"),
+        }
     }
 }
 
@@ -169,6 +180,41 @@ mod tests {
         assert_eq!(error.context(), Some("line 1: secret"));
         assert_eq!(error.constraint.as_deref(), Some("t_pkey"));
         assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_printed() {
+        for (code, message, expected) in [
+            (
+                "22P02",
+                "invalid input value for enum mood: \"a \"secret\"\"",
+                "invalid input value for enum mood: `…`",
+            ),
+            (
+                "22003",
+                "value \"99999\" is out of range for type smallint",
+                "value `…` is out of range for type smallint",
+            ),
+            (
+                "22001",
+                "value too long for type character varying(3)",
+                "value too long for type character varying(3)",
+            ),
+            (
+                "22021",
+                "invalid byte sequence for encoding \"UTF8\": 0xff",
+                "invalid byte sequence for encoding \"UTF8\": 0xff",
+            ),
+            (
+                "23505",
+                "violates unique constraint \"t_pkey\"",
+                "violates unique constraint \"t_pkey\"",
+            ),
+        ] {
+            let (code, message) = (code.to_owned(), message.to_owned());
+            let error = ServerError { code: code.clone(), message, ..ServerError::default() };
+            assert_eq!(error.to_string(), format!("{expected} (SQLSTATE {code})"));
+        }
     }
 
     #[test]

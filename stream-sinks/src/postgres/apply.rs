@@ -32,7 +32,10 @@ pub(super) struct Applier {
     pub(super) pipe: Pipe,
     pub(super) tables: Arc<Tables>,
     ownership: Ownership,
-    pub(super) plans: HashMap<RelationId, Arc<Plan>>,
+    /// Of each table the last one, and those of the batch: a table may be altered within it, and each row has the columns of its time.
+    pub(super) plans: HashMap<RelationId, Vec<Arc<Plan>>>,
+    /// Plans made so far.
+    planned: u64,
     /// Whether changes of different tables may be reordered within a transaction: no trigger fires and no
     /// foreign key is checked.
     pub(super) independent: bool,
@@ -58,6 +61,7 @@ impl Applier {
             tables,
             ownership,
             plans: HashMap::new(),
+            planned: 0,
             statements: Statements::default(),
             transaction: None,
             open: false,
@@ -180,6 +184,12 @@ impl Applier {
 
     /// Makes sure that every relation of the batch has a plan.
     async fn plan(&mut self, batch: &Batch) -> Result<(), Error> {
+        for plans in self.plans.values_mut() {
+            let older = plans.len().saturating_sub(1);
+            for plan in plans.drain(..older) {
+                self.statements.forget_plan(plan.number);
+            }
+        }
         for entry in &batch.entries {
             let Entry::Change { change, .. } = entry else { continue };
             match change {
@@ -194,25 +204,31 @@ impl Applier {
     }
 
     async fn plan_relation(&mut self, relation: &Arc<Relation>) -> Result<(), Error> {
-        let known = self.plans.get(&relation.id);
-        if known.is_some_and(|plan| Arc::ptr_eq(&plan.relation, relation)) {
+        if plan_among(&self.plans, relation).is_some() {
             return Ok(());
-        }
-        if known.is_some() {
-            self.statements.forget_relation(relation.id);
         }
         // The table may have been altered since the start, before its first change even; at the target too, if
         // all is well.
         self.tables.refresh(&relation.name).await?;
-        let plan = self.tables.plan(relation)?;
-        self.plans.insert(relation.id, Arc::new(plan));
+        let mut plan = self.tables.plan(relation)?;
+        self.planned += 1;
+        plan.number = self.planned;
+        self.plans.entry(relation.id).or_default().push(Arc::new(plan));
         Ok(())
     }
 
     pub(super) fn plan_of(&self, relation: &Relation) -> Result<Arc<Plan>, Error> {
-        self.plans.get(&relation.id).map(Arc::clone).ok_or_else(|| {
+        plan_among(&self.plans, relation).map(Arc::clone).ok_or_else(|| {
             tracing::error!(table = %relation.name, "not planned");
             unprepared()
         })
     }
+}
+
+/// The plan of just this description of a table.
+pub(super) fn plan_among<'a>(
+    plans: &'a HashMap<RelationId, Vec<Arc<Plan>>>,
+    relation: &Relation,
+) -> Option<&'a Arc<Plan>> {
+    plans.get(&relation.id)?.iter().find(|plan| std::ptr::eq(&*plan.relation, relation))
 }

@@ -114,11 +114,11 @@ impl Applier {
 
     /// The name of a statement, which is prepared if it is new.
     pub(super) fn prepared(&mut self, plan: &Plan, shape: Shape) -> Result<Arc<str>, Error> {
-        if let Some(name) = self.statements.name(plan.relation.id, &shape) {
+        if let Some(name) = self.statements.name(plan.number, &shape) {
             return Ok(name);
         }
         let (sql, types) = statement(plan, &shape);
-        let name = self.statements.add(plan.relation.id, shape);
+        let name = self.statements.add(plan.number, shape);
         self.pipe.prepare(&name, &sql, &types).map_err(from_wire)?;
         Ok(name)
     }

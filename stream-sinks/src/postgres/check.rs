@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use stream_core::postgres::SqlClient;
+use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
 use stream_core::sql::Ident;
 use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
+use super::PostgresSinkOptions;
 use super::error::from_sql;
 use super::plan::{TargetColumn, TargetTable};
 use super::tables::{Tables, no_column};
@@ -54,6 +55,44 @@ pub(super) async fn problems(
     }
     problems.extend(denied);
     Ok(problems)
+}
+
+/// Which database of which running server it is. Copies of a server's files have its identifier, and are no less a target for that.
+const DATABASE: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, \
+                        (SELECT oid::text FROM pg_database WHERE datname = current_database())";
+
+/// The error of a target that is the source's database itself, whatever the names of its host.
+pub(super) async fn own_source(
+    client: &SqlClient,
+    options: &PostgresSinkOptions,
+) -> Result<Option<Error>, Error> {
+    if options.source.database != options.target.database {
+        return Ok(None);
+    }
+    let source = SqlClient::connect(&options.source)
+        .await
+        .map_err(|error| problem::from_connect(error).context("source"))?;
+    let which = async |client: &SqlClient| {
+        let failed = |error| from_sql("tell the server from the source's", &error);
+        let row = client.query_one(DATABASE, &[]).await.map_err(failed)?;
+        Ok::<[String; 2], Error>([row.get(0), row.get(1)])
+    };
+    let is_same = which(&source).await? == which(client).await?;
+    source.close().await;
+    Ok(is_same.then(|| same_database(&options.target)))
+}
+
+/// The addresses of source and target lead to the same database of the same server. Nothing was written.
+///
+/// Remedy: correct the address, or the database, of one of them. Empty no table there: it is the source.
+fn same_database(target: &ConnectOptions) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "source and target are the same database, `{}`: name another one for the target",
+            target.server()
+        ),
+    )
 }
 
 /// An error of all `problems`, each of which is explained where it is found.

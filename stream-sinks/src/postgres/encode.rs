@@ -237,10 +237,10 @@ mod tests {
         let mut buffer = BytesMut::new();
         let mut rows = CopyRows::new(false, 3);
         rows.begin(&mut buffer);
-        let row = tuple(b"t\0\0\0\x05a\tb\\\nnt\0\0\0\x02\\N", 3);
+        let row = tuple(b"t\0\0\0\x06a\tb\\\n\rnt\0\0\0\x02\\N", 3);
         rows.row(&row, [true, true, true].into_iter(), &mut buffer).unwrap();
         rows.finish(&mut buffer).unwrap();
-        assert_eq!(&buffer[..], b"d\0\0\0\x14a\\tb\\\\\\n\t\\N\t\\\\N\nc\0\0\0\x04");
+        assert_eq!(&buffer[..], b"d\0\0\0\x16a\\tb\\\\\\n\\r\t\\N\t\\\\N\nc\0\0\0\x04");
     }
 
     #[test]

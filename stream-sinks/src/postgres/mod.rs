@@ -35,8 +35,8 @@ mod tables;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use stream_core::Error;
 use stream_core::batch::Batch;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::copy::{CopyFormat, TableCopy};
@@ -46,6 +46,7 @@ use stream_core::relation::TableName;
 use stream_core::sink::Sink;
 use stream_core::source::{Inspected, Snapshot};
 use stream_core::table::Table;
+use stream_core::{Error, ErrorKind};
 
 use apply::Applier;
 use pipe::Pipe;
@@ -95,6 +96,8 @@ struct Shared {
     options: PostgresSinkOptions,
     client: Arc<SqlClient>,
     ownership: Ownership,
+    /// That of the [`Claim`].
+    needs_text: Arc<AtomicBool>,
 }
 
 impl PostgresSink {
@@ -102,7 +105,7 @@ impl PostgresSink {
     /// earlier connection it goes on instead, unless a worker that came later has taken the stream over.
     ///
     /// # Errors
-    /// When the target cannot be reached, or does not let its progress be kept; of kind
+    /// When an end cannot be reached, or both are one database, or the target does not let its progress be kept; of kind
     /// [`Fenced`](stream_core::ErrorKind::Fenced) when another worker took the stream over.
     pub async fn connect(
         options: PostgresSinkOptions,
@@ -110,9 +113,15 @@ impl PostgresSink {
     ) -> Result<(Self, TargetStore), Error> {
         let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
         let client = Arc::new(client);
+        if !claim.is_taken()
+            && let Some(error) = check::own_source(&client, &options).await?
+        {
+            return Err(error);
+        }
         let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
-        let shared = Arc::new(Shared { options, client, ownership });
+        let needs_text = Arc::clone(&claim.needs_text);
+        let shared = Arc::new(Shared { options, client, ownership, needs_text });
         Ok((Self::with(shared, None), store))
     }
 
@@ -217,6 +226,9 @@ impl Sink for PostgresSink {
     }
 
     fn stream_format(&self) -> CopyFormat {
+        if self.shared.needs_text.load(Ordering::Relaxed) {
+            return CopyFormat::Text;
+        }
         self.tables.as_ref().map_or(CopyFormat::Text, |tables| tables.stream_format())
     }
 
@@ -243,7 +255,13 @@ impl Sink for PostgresSink {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.applier().await?.apply(batch).await?;
+        if let Err(error) = self.applier().await?.apply(batch).await {
+            // The catalogues of both ends can agree again, so that they do not tell it at the next start.
+            if error.kind() == ErrorKind::Changed {
+                self.shared.needs_text.store(true, Ordering::Relaxed);
+            }
+            return Err(error);
+        }
         if self.consistent_at.is_some_and(|at| batch.ack >= Some(at)) {
             self.consistent_at = None;
             finish::run(&self.shared, true).await?;

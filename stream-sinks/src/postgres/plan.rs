@@ -71,6 +71,8 @@ pub(super) enum Key {
 /// A relation's way into its table.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Tells apart the plans of a session, also those of one table; 0 before it has one.
+    pub(super) number: u64,
     pub(super) relation: Arc<Relation>,
     pub(super) table: Arc<TargetTable>,
     /// For each column of the relation its column at the target; `None` where it is left out.
@@ -132,7 +134,8 @@ impl Plan {
         let takes_binary = relation.columns.iter().zip(&columns).all(|(source, target)| {
             target.as_ref().is_none_or(|target| {
                 target.takes_binary
-                    && (source.type_oid == target.type_oid || is_user_defined(source.type_oid))
+                    && (source.type_oid == target.type_oid
+                        || (is_user_defined(source.type_oid) && is_user_defined(target.type_oid)))
             })
         });
         let guards = match &key {
@@ -147,7 +150,7 @@ impl Plan {
                 .collect(),
             Key::Image | Key::Nothing => Vec::new(),
         };
-        Ok(Self { relation, table, columns, key, guards, conflict, takes_binary })
+        Ok(Self { number: 0, relation, table, columns, key, guards, conflict, takes_binary })
     }
 
     fn key(relation: &Relation, primary_key: &Option<Vec<usize>>) -> Key {

@@ -6,6 +6,7 @@
 //! stream is still its own, so that it never takes it back from a worker that came later.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use stream_core::lsn::Lsn;
@@ -63,6 +64,15 @@ pub struct Claim {
     /// Who the process is to the target; `None` until it connected.
     owner: Option<String>,
     is_taken: bool,
+    /// Whether values have to come as text: the log has some of a time when their column had another type.
+    pub(super) needs_text: Arc<AtomicBool>,
+}
+
+impl Claim {
+    /// Whether an earlier connection has taken the stream over.
+    pub(super) const fn is_taken(&self) -> bool {
+        self.is_taken
+    }
 }
 
 /// A session's right to a stream.

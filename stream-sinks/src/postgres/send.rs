@@ -7,7 +7,7 @@ use stream_core::change::{Change, OldTuple, Tuple, TupleData};
 use stream_core::relation::Relation;
 use stream_core::{Error, ErrorKind};
 
-use super::apply::Applier;
+use super::apply::{Applier, plan_among};
 use super::change::check_binary;
 use super::encode::{CopyRows, Form, form};
 use super::error::from_wire;
@@ -20,7 +20,7 @@ impl Applier {
     /// Sends the changes of a batch, without looking at what becomes of them.
     pub(super) async fn send(&mut self, batch: &Batch) -> Result<(), Error> {
         let steps =
-            steps(&batch.entries, |relation| self.plans.get(&relation.id), self.independent);
+            steps(&batch.entries, |relation| plan_among(&self.plans, relation), self.independent);
         for step in steps {
             match step {
                 Step::One(at) => {

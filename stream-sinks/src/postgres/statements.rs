@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stream_core::relation::RelationId;
-
 use super::plan::Plan;
 
 /// Prepared statements that a session keeps.
 const MAX_STATEMENTS: usize = 1_000;
 
-/// What makes two statements of a relation differ. The columns are those of the relation.
+/// What makes two statements of a plan differ. The columns are those of the relation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shape {
     /// A row.
@@ -32,22 +30,23 @@ pub(super) enum Shape {
 /// The names under which statements are prepared.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
-    names: HashMap<(RelationId, Shape), Arc<str>>,
+    /// By the number of the plan.
+    names: HashMap<(u64, Shape), Arc<str>>,
     /// Names are never used twice, so that one left over from a failure is not met.
     made: u64,
 }
 
 impl Statements {
-    pub(super) fn name(&self, relation: RelationId, shape: &Shape) -> Option<Arc<str>> {
+    pub(super) fn name(&self, plan: u64, shape: &Shape) -> Option<Arc<str>> {
         // A borrowed pair cannot be looked up; shapes are small.
-        self.names.get(&(relation, shape.clone())).cloned()
+        self.names.get(&(plan, shape.clone())).cloned()
     }
 
     /// A new name for a statement that is about to be prepared.
-    pub(super) fn add(&mut self, relation: RelationId, shape: Shape) -> Arc<str> {
+    pub(super) fn add(&mut self, plan: u64, shape: Shape) -> Arc<str> {
         self.made += 1;
         let name: Arc<str> = format!("s{}", self.made).into();
-        self.names.insert((relation, shape), Arc::clone(&name));
+        self.names.insert((plan, shape), Arc::clone(&name));
         name
     }
 
@@ -55,8 +54,8 @@ impl Statements {
         self.names.len() > MAX_STATEMENTS
     }
 
-    pub(super) fn forget_relation(&mut self, relation: RelationId) {
-        self.names.retain(|(id, _), _| *id != relation);
+    pub(super) fn forget_plan(&mut self, plan: u64) {
+        self.names.retain(|(number, _), _| *number != plan);
     }
 
     pub(super) fn clear(&mut self) {

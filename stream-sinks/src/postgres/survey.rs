@@ -132,8 +132,8 @@ impl TargetSurvey {
         checkpoint: &Checkpoint,
     ) -> Result<Vec<Finding>, Error> {
         // All else would follow from it, and to follow that would harm the source.
-        if let Some(same) = self.same_database(options, source).await? {
-            return Ok(vec![same]);
+        if let Some(same) = check::own_source(&self.client, options).await? {
+            return Ok(vec![Finding::blocking(same.to_string())]);
         }
         let client = &self.client;
         let (tables, missing) = Tables::find(Arc::clone(client), source).await?;
@@ -207,27 +207,6 @@ impl TargetSurvey {
                 lines.into_iter().map(|line| Finding { weight, message: line.to_owned() }).collect()
             }
         }
-    }
-
-    /// A stream into the database that it reads would feed on itself.
-    async fn same_database(
-        &self,
-        options: &PostgresSinkOptions,
-        source: &Inspected,
-    ) -> Result<Option<Finding>, Error> {
-        let row = self
-            .client
-            .query_one("SELECT system_identifier::text FROM pg_control_system()", &[])
-            .await
-            .map_err(|error| from_sql("read the server's identifier", &error))?;
-        let is_same = row.get::<_, &str>(0) == source.identity.system_id
-            && self.target.database == options.source.database;
-        Ok(is_same.then(|| {
-            Finding::blocking(format!(
-                "source and target are the same database, `{}`: name another one for the target",
-                self.target.server()
-            ))
-        }))
     }
 }
 

@@ -33,6 +33,52 @@ async fn columns_added_dropped_renamed_and_changed_on_both_sides() {
 }
 
 #[tokio::test]
+async fn rows_of_one_transaction_have_the_columns_of_their_time() {
+    run(&Check {
+        facts: false,
+        compared: &["k"],
+        expect: &[
+            ("SELECT id, w, x FROM t WHERE id IN (1, 2, 50, 150)", &["(1,w,x)", "(150,w,x)", "(2,w,x)", "(50,w,x)"]),
+            ("SELECT id, v FROM t WHERE id IN (1, 2, 50, 150)", &["(1,old)", "(150,many)", "(2,new)", "(50,many)"]),
+            ("SELECT count(*) FROM t WHERE w <> 'w' OR x <> 'x'", &["(0)"]),
+        ],
+        ..Check::new(
+            "CREATE TABLE t (id int PRIMARY KEY, v text, w text, x text); INSERT INTO t SELECT i, 'v', 'w', 'x' FROM generate_series(1, 20) i;
+             CREATE TABLE k (a int, v text, w text); INSERT INTO k SELECT i, 'v', 'w' FROM generate_series(1, 20) i;",
+            "BEGIN; UPDATE t SET v = 'old' WHERE id = 1; INSERT INTO t SELECT i, 'many', 'w', 'x' FROM generate_series(50, 80) i; DELETE FROM k WHERE a = 1;
+             ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text; ALTER TABLE k ALTER COLUMN v TYPE text COLLATE \"C\";
+             UPDATE t SET v = 'new' WHERE id = 2; INSERT INTO t (id, w, x, v) SELECT i, 'w', 'x', 'many' FROM generate_series(150, 180) i; UPDATE k SET v = 'k' WHERE a = 2; COMMIT;",
+        )
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_type_that_was_changed_at_both_ends_since_the_log_was_written() {
+    let alter = "ALTER TABLE t ALTER COLUMN v TYPE text";
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE t (id int PRIMARY KEY, v int)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        // The bytes of the number are those of a text, `abcd`.
+        let before = "INSERT INTO t VALUES (1, 1633837924)";
+        execute(
+            &stream.source,
+            &format!("{before};\n--\n{alter}; INSERT INTO t VALUES (2, 'new')"),
+        )
+        .await;
+        execute(&stream.target, alter).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,1633837924)", "(2,new)"]);
+    }
+}
+
+#[tokio::test]
 async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added() {
     for major in testing::majors() {
         let server = testing::server(major);

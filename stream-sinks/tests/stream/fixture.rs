@@ -104,8 +104,12 @@ impl Stream {
     }
 
     pub(crate) async fn pipeline(&self) -> Result<StreamPipeline, Error> {
-        let (sink, store) =
-            PostgresSink::connect(self.sink_options(), &mut Claim::default()).await?;
+        self.pipeline_of(&mut Claim::default()).await
+    }
+
+    /// A pipeline of the process that has this claim.
+    async fn pipeline_of(&self, claim: &mut Claim) -> Result<StreamPipeline, Error> {
+        let (sink, store) = PostgresSink::connect(self.sink_options(), claim).await?;
         let mut pipeline = Pipeline::new(PostgresSource::new(self.source_options()), sink, store);
         pipeline.batch_bytes = self.batch_bytes;
         pipeline.stats = self.stats.clone();
@@ -149,10 +153,12 @@ impl Stream {
         };
         let run = async {
             let mut attempts = 0..ATTEMPTS;
+            let mut claim = Claim::default();
             loop {
                 let (control, commands) = mpsc::channel(1);
                 let ended = {
-                    let run = async { Box::pin(self.pipeline().await?.run(commands)).await };
+                    let run =
+                        async { Box::pin(self.pipeline_of(&mut claim).await?.run(commands)).await };
                     let end = async {
                         is_finished.wait_for(|finished| *finished).await.unwrap();
                         let _ = control.send(Control::Complete).await;

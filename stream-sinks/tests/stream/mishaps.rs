@@ -4,7 +4,8 @@
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SqlClient;
-use stream_core::throwaway::testing;
+use stream_core::postgres::publication::AutoCreate;
+use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::{Error, ErrorKind};
 
 use crate::fixture::{Stream, database, databases, execute, rows};
@@ -26,6 +27,41 @@ async fn assert_same(stream: &Stream, tables: &[&str]) {
 
 const TABLES: &str = "CREATE TABLE t (id int PRIMARY KEY, n int, v text); INSERT INTO t SELECT i, i, 'v' FROM generate_series(1, 5) i;
     CREATE TABLE beside (id int PRIMARY KEY); INSERT INTO beside VALUES (1)";
+
+#[tokio::test]
+async fn a_target_that_is_the_source_is_refused_before_anything_is_written() {
+    let (from, _) = databases(TABLES).await;
+    let mut stream = Stream::new(&from, &from);
+    // The same server by another name.
+    stream.target.host =
+        if stream.source.host == "127.0.0.1" { "localhost" } else { "127.0.0.1" }.to_owned();
+    let error = stream.complete().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_names(&error, &["source and target are the same database", from.name()]);
+    let made = rows(&stream.source, "SELECT FROM pg_namespace WHERE nspname = 'sgstream'").await;
+    assert!(made.is_empty(), "schema `sgstream` was made");
+}
+
+#[tokio::test]
+async fn a_target_of_one_stream_is_the_source_of_another() {
+    for everything in [true, false] {
+        let (first, second) = databases(TABLES).await;
+        let third = TestDatabase::create(testing::server(testing::oldest_major())).await.unwrap();
+        let upper = Stream::new(&first, &second);
+        upper.copy_and_stop().await;
+        let mut lower = Stream::new(&second, &third);
+        if !everything {
+            lower.publication = AutoCreate::AllTables;
+        }
+        lower.copy_and_stop().await;
+        execute(&upper.source, "INSERT INTO t VALUES (6, 6, 'w')").await;
+        assert_eq!(upper.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(lower.complete().await.unwrap(), Outcome::Completed);
+        assert_same(&lower, &["t", "beside"]).await;
+        let kept = rows(&lower.target, "SELECT stream FROM sgstream.progress").await;
+        assert_eq!(kept, [format!("({})", lower.name)]);
+    }
+}
 
 #[tokio::test]
 async fn a_table_dropped_in_mid_stream_keeps_its_last_rows_and_stops_nothing() {

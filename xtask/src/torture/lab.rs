@@ -12,7 +12,7 @@ use tokio::task::block_in_place;
 use super::faults::End;
 use super::native::{NAME as NATIVE, Native};
 use super::proxy::Proxy;
-use super::workload::{ROWS, SCHEMA};
+use super::workload::{ROWS, schema};
 
 /// The database of either server.
 pub(super) const DATABASE: &str = "app";
@@ -85,13 +85,13 @@ impl Lab {
     }
 
     /// Makes both databases anew, and fills the source.
-    pub(super) async fn prepare(&self) -> Result<()> {
+    pub(super) async fn prepare(&self, seed: u64) -> Result<()> {
         Native::remove(&self.target.server.url("postgres").parse()?).await?;
         for host in [&self.source, &self.target] {
             host.proxy.heal();
             host.renew().await?;
         }
-        self.source.server.execute(DATABASE, SCHEMA).await?;
+        self.source.server.execute(DATABASE, &schema(seed)).await?;
         self.source.server.execute(DATABASE, ROWS).await?;
         self.source.server.execute(DATABASE, "VACUUM ANALYZE").await?;
         Ok(())
@@ -109,13 +109,15 @@ impl Lab {
     }
 
     /// PostgreSQL's own replication beside the worker's.
-    pub(super) async fn native(&self) -> Result<Native> {
+    pub(super) async fn native(&self, seed: u64) -> Result<Native> {
         let server = &self.source.server;
         let (port, user, password) = (server.port(), server.user(), server.password());
         let conninfo = format!(
             "host=127.0.0.1 port={port} user={user} password={password} dbname={DATABASE} sslmode=disable"
         );
-        Native::start(&self.direct(End::Source)?, &self.direct(End::Target)?, &conninfo).await
+        let schema = schema(seed);
+        Native::start(&self.direct(End::Source)?, &self.direct(End::Target)?, &conninfo, &schema)
+            .await
     }
 
     pub(super) fn proxy(&self, end: End) -> &Proxy {

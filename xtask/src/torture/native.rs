@@ -8,7 +8,6 @@ use stream_core::postgres::ConnectOptions;
 use stream_core::sql::Literal;
 
 use super::lab::session;
-use super::workload::SCHEMA;
 use crate::compare::{self, Sequences};
 
 /// Of the database, the publication, the subscription, its slot and its sessions.
@@ -30,11 +29,12 @@ pub(super) struct Native {
 }
 
 impl Native {
-    /// Subscribes; `conninfo` is the source as libpq takes it.
+    /// Subscribes, with the tables of `schema`; `conninfo` is the source as libpq takes it.
     pub(super) async fn start(
         source: &ConnectOptions,
         target: &ConnectOptions,
         conninfo: &str,
+        schema: &str,
     ) -> Result<Self> {
         let client = session(source).await?;
         let tables: String = client.query_one(TABLES, &[&&UNABLE[..]]).await?.get(0);
@@ -45,7 +45,7 @@ impl Native {
         client.close().await;
         let target = target.with_database(NAME);
         let client = session(&target).await?;
-        client.batch_execute(SCHEMA).await?;
+        client.batch_execute(schema).await?;
         let conninfo = format!("{conninfo} application_name={NAME}");
         let subscribe = format!(
             "CREATE SUBSCRIPTION {NAME} CONNECTION {} PUBLICATION {NAME}",

@@ -65,9 +65,9 @@ async fn to_postgres(
     plan: Vec<Planned>,
     record: &mut Record,
 ) -> Result<()> {
-    lab.prepare().await?;
+    lab.prepare(seed).await?;
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
-    let native = if seed.is_multiple_of(NATIVE) { Some(lab.native().await?) } else { None };
+    let native = if seed.is_multiple_of(NATIVE) { Some(lab.native(seed).await?) } else { None };
     let mut reader = Reader::new(&target);
     let eyes = Eyes::new(&source, Watched::Postgres(Box::new(Session::new(&target))));
     let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
@@ -104,7 +104,7 @@ async fn to_receiver(
     receiver: &Arc<Receiver>,
     record: &mut Record,
 ) -> Result<()> {
-    lab.prepare().await?;
+    lab.prepare(seed).await?;
     let source = lab.direct(End::Source)?;
     let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
     let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
