@@ -13,7 +13,7 @@ use super::capture::{Captured, CapturedTable};
 use super::publication::{AutoCreate, Publication};
 use super::source_problem::SourceProblem;
 use super::{PostgresSourceOptions, SnapshotMode};
-use crate::relation::TableName;
+use crate::relation::{ReplicaIdentity, TableName};
 use crate::sql::Ident;
 use crate::table::{Part, TableOrigin};
 
@@ -163,8 +163,12 @@ fn is_alike(part: &CapturedTable, root: &CapturedTable) -> bool {
     let columns = |table: &CapturedTable| -> BTreeSet<String> {
         table.columns.iter().map(|column| column.name.clone()).collect()
     };
+    // One without an identity gets one that holds whole rows, from its owner.
+    let is_whole = |table: &CapturedTable| {
+        table.is_logged_whole() && (table.owned || table.replica_identity == ReplicaIdentity::Full)
+    };
     let identity = |table: &CapturedTable| -> Option<BTreeSet<String>> {
-        (!table.is_logged_whole()).then(|| table.identity_columns.iter().cloned().collect())
+        (!is_whole(table)).then(|| table.identity_columns.iter().cloned().collect())
     };
     columns(part) == columns(root) && identity(part) == identity(root)
 }

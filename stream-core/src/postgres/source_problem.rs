@@ -176,7 +176,7 @@ pub enum SourceProblem {
     /// Remedy: run the statement of the message, or remove the property.
     #[error(
         "publication `{publication}` is there, and publishes partitions under their own names whatever `publishViaPartitionRoot` \
-         says: to change that, run `{sql}`, and the tables are copied under their roots' names"
+         says: to change that, run `{sql}` and empty the roots at the target, where they are copied under these names then"
     )]
     NotViaPartitionRoot {
         /// The publication.
