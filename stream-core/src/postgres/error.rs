@@ -75,7 +75,7 @@ impl ServerError {
 
     /// Whether what the message has in quotes is a value, as of most data exceptions; not that of an encoding, or of a setting.
     fn quotes_values(&self) -> bool {
-        self.code.starts_with("22") && !matches!(self.code.as_str(), "22021" | "22023")
+        self.code.starts_with("22") && !matches!(self.code.as_str(), "22021" | "22023" | "22P05")
     }
 
     /// Whether the server itself failed, with a file or with something that it did not expect of itself, and did not find

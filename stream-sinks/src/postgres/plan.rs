@@ -81,7 +81,8 @@ pub(super) struct Plan {
     /// Columns GENERATED ALWAYS outside of the key, which no UPDATE can give a value: an update looks for the
     /// row by their new values too, to notice that they changed.
     pub(super) guards: Vec<usize>,
-    /// Columns of the relation by which a row that is already there would be met.
+    /// Columns of the relation by which a row that is already there would be met: the target's primary key, where rows that are the same
+    /// by it are the same at the source. By any other key an inserted row would meet another row.
     pub(super) conflict: Vec<usize>,
     /// Whether each written column takes the binary form of the source's values.
     pub(super) takes_binary: bool,
@@ -102,11 +103,12 @@ pub(super) enum PlanError {
 }
 
 impl Plan {
-    /// Lays out the way of `relation` into `table`. `captured` says whether a column of the relation
-    /// belongs to the stream.
+    /// Lays out the way of `relation` into `table`. `tells_apart` says whether the target's primary key does so for rows of the source;
+    /// `captured`, whether a column of the relation belongs to the stream.
     pub(super) fn new(
         relation: Arc<Relation>,
         table: Arc<TargetTable>,
+        tells_apart: bool,
         captured: impl Fn(&str) -> bool,
     ) -> Result<Self, PlanError> {
         let mut columns = Vec::with_capacity(relation.columns.len());
@@ -127,10 +129,7 @@ impl Plan {
         }
         let primary_key = positions(&relation, &table.primary_key);
         let key = Self::key(&relation, &primary_key);
-        let conflict = match (&primary_key, &key) {
-            (Some(primary_key), _) => primary_key.clone(),
-            (None, _) => Vec::new(),
-        };
+        let conflict = primary_key.filter(|_| tells_apart).unwrap_or_default();
         let takes_binary = relation.columns.iter().zip(&columns).all(|(source, target)| {
             target.as_ref().is_none_or(|target| {
                 target.takes_binary

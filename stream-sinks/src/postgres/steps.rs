@@ -306,7 +306,7 @@ mod tests {
             primary_key: vec!["id".to_owned()],
             partitioned: false,
         };
-        Arc::new(Plan::new(Arc::clone(relation), Arc::new(table), |_| true).unwrap())
+        Arc::new(Plan::new(Arc::clone(relation), Arc::new(table), true, |_| true).unwrap())
     }
 
     /// A row of three columns; `None` is an unchanged value.

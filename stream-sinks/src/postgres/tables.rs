@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use stream_core::copy::CopyFormat;
 use stream_core::postgres::SqlClient;
-use stream_core::relation::{Relation, TableName};
+use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
 use stream_core::sql::{Ident, list};
 use stream_core::table::{Identity, Table};
@@ -224,7 +224,8 @@ impl Tables {
     pub(super) fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
-        Plan::new(Arc::clone(relation), place, |column| {
+        let apart = tells_apart(relation, &place.primary_key, captured.map(Arc::as_ref));
+        Plan::new(Arc::clone(relation), place, apart, |column| {
             captured.is_none_or(|table| !table.left_out.iter().any(|name| name == column))
         })
         .map_err(|error| Error::new(ErrorKind::Permanent, error))
@@ -333,6 +334,20 @@ async fn is_undivided(client: &SqlClient, table: &TableName) -> Result<bool, Err
     let sql = "SELECT NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = $1::text::regclass)";
     let row = client.query_one(sql, &[&table.quoted()]).await;
     Ok(row.map_err(|error| from_sql("look for partitions", &error))?.get(0))
+}
+
+/// Whether rows of the source with the same values in the columns `target_key` are one row: a key of the source is among them. What the log
+/// says of the primary key is newer than what `captured` does.
+fn tells_apart(relation: &Relation, target_key: &[String], captured: Option<&Table>) -> bool {
+    let is_among = |key: &[String]| !key.is_empty() && key.iter().all(|c| target_key.contains(c));
+    let logged = relation.columns.iter().filter(|column| column.is_key);
+    let logged: Vec<String> = logged.map(|column| column.name.clone()).collect();
+    let found = || captured.is_some_and(|t| is_among(&t.primary_key) || is_among(&t.unique_key));
+    match relation.replica_identity {
+        ReplicaIdentity::Default => is_among(&logged),
+        ReplicaIdentity::Index => is_among(&logged) || found(),
+        ReplicaIdentity::Full | ReplicaIdentity::Nothing => found(),
+    }
 }
 
 /// A partition was emptied at the source, and the target has its rows in its root, with those of others.

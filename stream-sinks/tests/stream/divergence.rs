@@ -92,6 +92,38 @@ async fn a_collision_on_a_second_key_stops_and_goes_on_when_it_is_mended() {
 }
 
 #[tokio::test]
+async fn a_collision_on_a_primary_key_that_is_not_the_source_s_stops_and_overwrites_nothing() {
+    for identity in ["DEFAULT", "FULL"] {
+        let server = testing::server(testing::oldest_major());
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        let schema = format!(
+            "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL); INSERT INTO t VALUES (1, 'x'); ALTER TABLE t REPLICA IDENTITY {identity}"
+        );
+        from.execute(&schema).await.unwrap();
+        to.execute("CREATE TABLE t (id int NOT NULL, v text PRIMARY KEY)").await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        stream.copy_and_stop().await;
+        execute(
+            &stream.source,
+            "INSERT INTO t VALUES (2, 'y');\n--\nINSERT INTO t VALUES (3, 'x')",
+        )
+        .await;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent);
+        let text = error.to_string();
+        assert!(text.contains("public.t") && text.contains("t_pkey"), "{text}");
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,x)", "(2,y)"], "{identity}");
+        execute(&stream.target, "ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id)").await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,x)", "(2,y)", "(3,x)"]);
+    }
+}
+
+#[tokio::test]
 async fn a_worker_that_waits_for_one_that_hangs_says_so() {
     let server = testing::server(testing::oldest_major());
     let (from, to) =

@@ -96,6 +96,42 @@ async fn a_stream_that_is_stopped_at_any_moment_goes_on() {
 }
 
 #[tokio::test]
+async fn a_slot_that_stands_before_the_saved_position_doubles_nothing() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let (from, to) = (
+            TestDatabase::create(server).await.unwrap(),
+            TestDatabase::create(server).await.unwrap(),
+        );
+        from.execute("CREATE TABLE bag (n int); INSERT INTO bag VALUES (1)").await.unwrap();
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        let copy = |from: &str, to: &str| {
+            format!("SELECT pg_copy_logical_replication_slot('{from}', '{to}')")
+        };
+        let (slot, older) = (stream.name.clone(), format!("{}_older", stream.name));
+        execute(&stream.source, &copy(&slot, &older)).await;
+        let work = async {
+            execute(&stream.source, "INSERT INTO bag VALUES (2), (2)").await;
+            let came = "SELECT count(*) = 3 FROM bag";
+            until(&stream.target, came, Duration::from_secs(20)).await;
+        };
+        stream.run_once(Phase::Streaming, work, Control::Stop).await.unwrap();
+        // As after a crash between the target's commit and the confirmation.
+        execute(
+            &stream.source,
+            &format!(
+                "SELECT pg_drop_replication_slot('{slot}');\n--\n{};\n--\nSELECT pg_drop_replication_slot('{older}')",
+                copy(&older, &slot)
+            ),
+        )
+        .await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM bag").await, ["(1)", "(2)", "(2)"]);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_confirmed_that_is_not_saved_at_the_target() {
     let server = testing::server(testing::oldest_major());
     let (from, to) =
