@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use stream_core::postgres::catalog::Generated;
 use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
@@ -12,6 +13,7 @@ use stream_core::{Error, ErrorKind};
 use super::PostgresSinkOptions;
 use super::error::from_sql;
 use super::plan::{TargetColumn, TargetTable};
+use super::progress::copy_again_sql;
 use super::tables::{Tables, no_column};
 
 /// Types to which values of another type can go as text without loss: `(source, target)`, as
@@ -136,6 +138,9 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
         let (place, declared_type) = (&place.name, &column.declared_type);
         return Some(no_column(&table.name, place, &column.name, declared_type));
     };
+    if let Some(generated) = target.generated {
+        return (!column.generated).then(|| computed(table, place, column, generated));
+    }
     (!fits(column, target)).then(|| {
         format!(
             "column `{0}` of `{1}` has type `{2}` at the source and `{3}` at the target: run `ALTER TABLE {4} ALTER \
@@ -148,6 +153,39 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
             Ident(&column.name),
         )
     })
+}
+
+/// The target computes a column that has values of its own at the source, and takes none of them.
+///
+/// Remedy: run the statement of the message. Rows that are there keep what was computed, or get NULL where a virtual column is made anew: have
+/// the table copied again if they are the stream's. Or exclude the column: then the target goes on to compute it.
+fn computed(
+    table: &Table,
+    place: &TargetTable,
+    column: &TableColumn,
+    generated: Generated,
+) -> String {
+    let change = given_sql(column, generated);
+    format!(
+        "column `{0}` of `{1}` is computed by the target, and has values of its own at the source: run `ALTER TABLE {2} {change}` \
+         there, and if the table has rows of the stream, have it copied again: `{3}`; or exclude `{1}.{0}`",
+        column.name,
+        table.name,
+        place.name.quoted(),
+        copy_again_sql(&table.name)
+    )
+}
+
+/// What makes a computed column one that is given its values.
+fn given_sql(column: &TableColumn, generated: Generated) -> String {
+    let name = Ident(&column.name);
+    match generated {
+        Generated::Stored => format!("ALTER COLUMN {name} DROP EXPRESSION"),
+        // No row holds a value of it, and the server drops no such expression.
+        Generated::Virtual => {
+            format!("DROP COLUMN {name}, ADD COLUMN {name} {}", column.declared_type)
+        }
+    }
 }
 
 /// Whether the target's type takes the source's values unchanged. A type of a user is known by its name,
@@ -164,7 +202,7 @@ fn fits(column: &TableColumn, target: &TargetColumn) -> bool {
         || same
             && target.type_name == "character varying"
             && (0..target.type_modifier).contains(&column.type_modifier);
-    target.generated || (same || wider) && modifier_fits
+    (same || wider) && modifier_fits
 }
 
 /// The target's role may not write tables that the stream has to fill.

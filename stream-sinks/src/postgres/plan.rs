@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use stream_core::postgres::catalog::Generated;
 use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
@@ -26,7 +27,7 @@ pub(super) struct TargetColumn {
     pub(super) declared_type: String,
     /// Whether the type can take the binary form.
     pub(super) takes_binary: bool,
-    pub(super) generated: bool,
+    pub(super) generated: Option<Generated>,
     pub(super) identity: Identity,
     /// NOT NULL, and nothing that would fill it in.
     pub(super) must_be_given: bool,
@@ -115,7 +116,7 @@ impl Plan {
         for column in &relation.columns {
             columns.push(match table.column(&column.name) {
                 _ if !captured(&column.name) => None,
-                Some(target) if target.generated => None,
+                Some(target) if target.generated.is_some() => None,
                 Some(target) => Some(target.clone()),
                 None => {
                     return Err(PlanError::NoColumn(no_column(

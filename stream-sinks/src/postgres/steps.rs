@@ -295,7 +295,7 @@ mod tests {
             type_name: "integer".to_owned(),
             declared_type: "integer".to_owned(),
             takes_binary: true,
-            generated: false,
+            generated: None,
             identity: Identity::None,
             must_be_given: false,
             equality: "OPERATOR(pg_catalog.=)".to_owned(),

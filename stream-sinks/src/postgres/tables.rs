@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use stream_core::copy::CopyFormat;
 use stream_core::postgres::SqlClient;
+use stream_core::postgres::catalog::Generated;
 use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
 use stream_core::sql::{Ident, list};
@@ -21,7 +22,7 @@ SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod
        format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
        t.typreceive <> 0,
        CASE WHEN t.typcategory = 'A' THEN 0::oid ELSE t.typarray END,
-       a.attgenerated <> '',
+       a.attgenerated::text,
        a.attidentity::text,
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
        coalesce((
@@ -103,7 +104,11 @@ pub(super) async fn read(
             declared_type: row.get(7),
             takes_binary: row.get(8),
             array_oid: row.get(9),
-            generated: row.get(10),
+            generated: match row.get(10) {
+                "" => None,
+                "v" => Some(Generated::Virtual),
+                _ => Some(Generated::Stored),
+            },
             identity: match row.get(11) {
                 "a" => Identity::Always,
                 "d" => Identity::ByDefault,

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use stream_core::ErrorKind;
 use stream_core::pipeline::Outcome;
+use stream_core::postgres::SnapshotMode;
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, execute, rows, run, until};
+use crate::fixture::{Check, Stream, database, execute, rows, run, until};
 
 #[tokio::test]
 async fn columns_added_dropped_renamed_and_changed_on_both_sides() {
@@ -170,6 +171,56 @@ async fn a_target_column_that_is_too_small_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
         assert!(error.to_string().contains("`v`"), "{error}");
     }
+}
+
+/// Its values would be the target's own, with nothing said.
+#[tokio::test]
+async fn a_target_column_that_is_computed_is_refused_where_the_source_has_values() {
+    let (oldest, newest) = (testing::oldest_major(), *testing::majors().last().unwrap());
+    let (initial, never) = (SnapshotMode::Initial, SnapshotMode::Never);
+    let mut cases = vec![(oldest, "STORED", initial), (newest, "STORED", never)];
+    if newest >= 18 {
+        cases.push((newest, "VIRTUAL", never));
+    }
+    for (major, kind, mode) in cases {
+        let server = testing::server(major);
+        let (from, to) = (database(server, "").await, database(server, "").await);
+        let both = format!("id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + 1) {kind}");
+        from.execute(&format!("CREATE TABLE t ({both}, v int)")).await.unwrap();
+        let computed = format!("v int GENERATED ALWAYS AS (id * 2) {kind}");
+        to.execute(&format!("CREATE TABLE t ({both}, {computed})")).await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        (stream.mode, stream.import) = (mode, false);
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("column `v` of `public.t`") && !text.contains("`g`"), "{text}");
+        let remedy = text.split('`').find(|part| part.starts_with("ALTER TABLE")).unwrap();
+        execute(&stream.target, remedy).await;
+        let changes = execute(&stream.source, "INSERT INTO t VALUES (1, DEFAULT, 7)");
+        assert_eq!(stream.run_with(changes).await.unwrap(), Outcome::Completed, "{kind}");
+        assert_eq!(rows(&stream.target, "SELECT id, g, v FROM t").await, ["(1,2,7)"], "{kind}");
+    }
+}
+
+/// The other way that the message says.
+#[tokio::test]
+async fn a_computed_column_that_is_excluded_stays_the_target_s() {
+    run(&Check {
+        target: Some(
+            "CREATE TABLE t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id * 2) STORED)",
+        ),
+        excludes: &[r"public\.t\.v"],
+        facts: false,
+        compared: &["none"],
+        expect: &[("SELECT id, v FROM t", &["(1,2)", "(3,6)"])],
+        once: true,
+        ..Check::new(
+            "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 7)",
+            "INSERT INTO t VALUES (2, 7); UPDATE t SET id = 3, v = 8 WHERE id = 2",
+        )
+    })
+    .await;
 }
 
 #[tokio::test]
