@@ -210,7 +210,7 @@ impl Applier {
         // The table may have been altered since the start, before its first change even; at the target too, if
         // all is well.
         self.tables.refresh(&relation.name).await?;
-        let mut plan = self.tables.plan(relation)?;
+        let mut plan = self.tables.plan(relation).await?;
         self.planned += 1;
         plan.number = self.planned;
         self.plans.entry(relation.id).or_default().push(Arc::new(plan));

@@ -12,9 +12,10 @@ use stream_core::{Error, ErrorKind};
 
 use super::PostgresSinkOptions;
 use super::error::from_sql;
+use super::lacking::no_column;
 use super::plan::{TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
-use super::tables::{Tables, no_column};
+use super::tables::Tables;
 
 /// Types to which values of another type can go as text without loss: `(source, target)`, as
 /// `format_type` prints them.

@@ -21,6 +21,7 @@ mod encode;
 mod error;
 mod finish;
 mod import;
+mod lacking;
 mod pipe;
 mod plan;
 mod progress;

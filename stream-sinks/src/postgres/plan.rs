@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use stream_core::postgres::catalog::Generated;
-use stream_core::relation::{Relation, ReplicaIdentity, TableName};
+use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
 
 use super::statements::Shape;
-use super::tables::no_column;
 
 /// A column of a table at the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,43 +88,22 @@ pub(super) struct Plan {
     pub(super) takes_binary: bool,
 }
 
-/// Why a relation has no way into its table.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum PlanError {
-    /// A column of the source is not at the target: it was added at the source, or dropped at the target, in mid-stream. Nothing after it
-    /// was written.
-    ///
-    /// Message: column `<column>` of `<table>` is not at the target: run `ALTER TABLE <table> ADD COLUMN <column> <type>` there, or exclude
-    /// it
-    ///
-    /// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
-    #[error("{0}")]
-    NoColumn(String),
-}
-
 impl Plan {
-    /// Lays out the way of `relation` into `table`. `tells_apart` says whether the target's primary key does so for rows of the source;
+    /// Lays out the way of `relation` into `table`; there is none where the table lacks a column, which is given back. `tells_apart` says whether the target's primary key does so for rows of the source;
     /// `captured`, whether a column of the relation belongs to the stream.
     pub(super) fn new(
         relation: Arc<Relation>,
         table: Arc<TargetTable>,
         tells_apart: bool,
         captured: impl Fn(&str) -> bool,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, Column> {
         let mut columns = Vec::with_capacity(relation.columns.len());
         for column in &relation.columns {
             columns.push(match table.column(&column.name) {
                 _ if !captured(&column.name) => None,
                 Some(target) if target.generated.is_some() => None,
                 Some(target) => Some(target.clone()),
-                None => {
-                    return Err(PlanError::NoColumn(no_column(
-                        &relation.name,
-                        &table.name,
-                        &column.name,
-                        "…",
-                    )));
-                }
+                None => return Err(column.clone()),
             });
         }
         let primary_key = positions(&relation, &table.primary_key);

@@ -8,14 +8,14 @@ use stream_core::postgres::SqlClient;
 use stream_core::postgres::catalog::Generated;
 use stream_core::relation::{Relation, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
-use stream_core::sql::{Ident, list};
+use stream_core::sql::list;
 use stream_core::table::{Identity, Table};
 use stream_core::{Error, ErrorKind};
 
 use super::divergence::Divergence;
 use super::error::from_sql;
+use super::lacking::{self, declared_type};
 use super::plan::{Plan, TargetColumn, TargetTable};
-use super::progress::copy_again_sql;
 
 const COLUMNS: &str = "
 SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
@@ -226,14 +226,21 @@ impl Tables {
             .map(|(other, _)| other)
     }
 
-    pub(super) fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
+    pub(super) async fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
         let apart = tells_apart(relation, &place.primary_key, captured.map(Arc::as_ref));
-        Plan::new(Arc::clone(relation), place, apart, |column| {
+        let planned = Plan::new(Arc::clone(relation), Arc::clone(&place), apart, |column| {
             captured.is_none_or(|table| !table.left_out.iter().any(|name| name == column))
-        })
-        .map_err(|error| Error::new(ErrorKind::Permanent, error))
+        });
+        match planned {
+            Ok(plan) => Ok(plan),
+            Err(column) => {
+                let known = self.captured.values().flat_map(|table| &table.columns);
+                let declared = declared_type(&self.client, known, &column).await?;
+                Err(lacking::in_the_log(&relation.name, &place.name, &column.name, declared))
+            }
+        }
     }
 
     /// Whether rows of the captured table `name` come to the target, or of a partition of it.
@@ -365,24 +372,5 @@ fn no_partition(name: &TableName, root: &TableName) -> Error {
             "partition `{name}` was truncated, but the target has no table of that name, only its root `{root}`: remove the \
              partition's rows there, and create it at the target"
         ),
-    )
-}
-
-/// A column of the source is not at the target: it was added at the source, or dropped at the target. Nothing after it was written.
-///
-/// Remedy: run the statement of the message at the target and start the stream again: it goes on from there. Or exclude the column.
-pub(super) fn no_column(
-    table: &TableName,
-    place: &TableName,
-    column: &str,
-    declared_type: &str,
-) -> String {
-    format!(
-        "column `{column}` of `{table}` is not at the target: run `ALTER TABLE {} ADD COLUMN {} {declared_type}` there, with \
-         the source's DEFAULT if it has one, from which the rows that are there get their value; where that is no constant, \
-         have the table copied again, too: `{}`; or exclude `{table}.{column}`",
-        place.quoted(),
-        Ident(column),
-        copy_again_sql(table)
     )
 }

@@ -9,7 +9,7 @@ use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, database, execute, rows, run, until};
+use crate::fixture::{Check, Stream, database, databases, execute, rows, run, until};
 
 #[tokio::test]
 async fn columns_added_dropped_renamed_and_changed_on_both_sides() {
@@ -106,6 +106,51 @@ async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added(
         execute(&stream.target, copy_again).await;
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
         assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1,7)", "(2,7)", "(3,3)"]);
+    }
+}
+
+/// Only the log has it by then, with the number of its type.
+#[tokio::test]
+async fn the_statement_for_a_column_of_the_log_has_its_type() {
+    for (type_, first) in [
+        ("timestamp(3) with time zone", ""),
+        ("numeric(10,2)[]", ""),
+        // A type of a user is known from another column.
+        ("mood", ""),
+        ("late", "CREATE TYPE late AS ENUM ('a')"),
+    ] {
+        let (from, to) = databases(
+            "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (id int PRIMARY KEY, m mood)",
+        )
+        .await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        let add = format!("ALTER TABLE t ADD COLUMN extra {type_}");
+        let changes = format!(
+            "{first};\n--\n{add}; INSERT INTO t VALUES (1, 'a', NULL);\n--\nALTER TABLE t DROP COLUMN extra"
+        );
+        execute(&stream.source, &changes).await;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        let text = error.to_string();
+        let quoted =
+            |start: &str| text.split('`').find(|part| part.starts_with(start)).map(str::to_owned);
+        let remedy = match quoted("ALTER TABLE") {
+            Some(statement) => statement,
+            None => {
+                assert_eq!(type_, "late", "{text}");
+                execute(&stream.source, &add).await;
+                let asked = rows(&stream.source, &quoted("SELECT").unwrap()).await;
+                assert_eq!(asked, ["(late)"], "{text}");
+                format!("{first}; {add}")
+            }
+        };
+        execute(&stream.target, &remedy).await;
+        let made = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'extra'";
+        let made = rows(&stream.target, made).await;
+        assert!(made[0].contains(type_), "{made:?}");
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "{type_}");
+        assert_eq!(rows(&stream.target, "SELECT id, m FROM t").await, ["(1,a)"]);
     }
 }
 
