@@ -1,12 +1,14 @@
 //! Somebody else writes to the target, and a second worker comes.
 
+use std::sync::Arc;
+
 use stream_core::ErrorKind;
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, execute, rows, run, until};
+use crate::fixture::{Check, Stream, databases, execute, rows, run, until};
 
 #[tokio::test]
 async fn rows_that_differ_get_the_source_s_values() {
@@ -24,6 +26,58 @@ async fn rows_that_differ_get_the_source_s_values() {
         )
     })
     .await;
+}
+
+/// Whether the changes go through together or one by one.
+#[tokio::test]
+async fn each_row_that_differs_is_said_with_its_key_and_counted() {
+    let (deleted, updated, inserted) = (
+        "a deleted row was not there",
+        "an updated row was not there: inserted",
+        "an inserted row was there already: overwritten",
+    );
+    for (at_the_target, at_the_source, expected) in [
+        ("DELETE FROM t WHERE id IN (2, 4)", "UPDATE t SET v = 'u' WHERE id = 1", &[][..]),
+        ("DELETE FROM t WHERE id = 2", "DELETE FROM t WHERE id < 4", &[("2", deleted)]),
+        (
+            "DELETE FROM t WHERE id IN (2, 4)",
+            "UPDATE t SET id = -id WHERE id = 1; DELETE FROM t WHERE id = 2; DELETE FROM t WHERE id = 4",
+            &[("2", deleted), ("4", deleted)],
+        ),
+        (
+            "DELETE FROM t WHERE id IN (2, 4); INSERT INTO t VALUES (100, 'foreign')",
+            "DELETE FROM t WHERE id = 2; UPDATE t SET v = 'u' WHERE id = 4; INSERT INTO t VALUES (100, 'ours')",
+            &[("2", deleted), ("4", updated), ("100", inserted)],
+        ),
+    ] {
+        let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i").await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        execute(&stream.target, at_the_target).await;
+        execute(&stream.source, at_the_source).await;
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer);
+        // All of a stream is in the thread of its test.
+        let listening = tracing::subscriber::set_default(subscriber.finish());
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        drop(listening);
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let said: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("the target differs from the source"))
+            .collect();
+        assert_eq!(said.len(), expected.len(), "{at_the_source}:\n{log}");
+        for ((id, what), (line, count)) in expected.iter().zip(said.into_iter().zip(1..)) {
+            let parts = [
+                "table=public.t",
+                &format!("key=\"id={id}\""),
+                &format!("what=\"{what}\""),
+                &format!("count={count}"),
+            ];
+            assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} in {line}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const DEATH_PATIENCE: Duration = Duration::from_secs(6);
 /// One seed of so many has a native subscription beside the stream.
 const NATIVE: u64 = 5;
+/// What a worker says of a row that was not as it had left it.
+const DIVERGED: &str = "the target differs from the source";
 /// Exit codes of a worker that was told to stop, and of one that another has taken the stream from.
 const TERMINATED: i32 = 143;
 const FENCED: i32 = 3;
@@ -87,7 +89,7 @@ async fn to_postgres(
         native.check().await?;
     }
     let log = std::fs::read_to_string(launch.log())?;
-    let diverged = log.lines().find(|line| line.contains("the target differs from the source"));
+    let diverged = log.lines().find(|line| line.contains(DIVERGED));
     ensure!(
         diverged.is_none(),
         "nobody else writes to the target: {}",
@@ -380,5 +382,18 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.inject(planned.fault, Phase::Finishing).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn a_divergence_is_said_in_the_words_that_are_looked_for() {
+        let said = "stream-sinks/src/postgres/divergence.rs";
+        let said = std::fs::read_to_string(Workspace::load().unwrap().root.join(said)).unwrap();
+        assert!(said.contains(&format!("what, count, \"{DIVERGED}\"")), "{said}");
     }
 }
