@@ -89,14 +89,13 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
 
     async fn run_whole(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         let mut commands = Commands { control, complete: false };
-        let started = tokio::select! {
+        let begun = tokio::select! {
             biased;
             () = commands.stop() => return Ok(Outcome::Stopped),
-            started = self.start_up() => started?,
+            begun = self.begin() => begun?,
         };
-        let started = match started {
-            StartUp::Stream(started) => started,
-            StartUp::Deliver => return self.complete(commands).await,
+        let mut begun = match begun {
+            StartUp::Begun(begun) => *begun,
             StartUp::Remove => return self.remove().await,
             StartUp::Nothing => {
                 tracing::info!(
@@ -107,20 +106,43 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
                 return Ok(Outcome::Completed);
             }
         };
+        if let Some(until) = begun.settles_until(&self.sink) {
+            tracing::info!(%until, "delivering what has become of copied rows, before the tables are copied again");
+            let Beginning { start, .. } = begun.beginning;
+            let synced = begun.synced_while_settling();
+            self.source.start(start, synced, self.sink.stream_format(), Some(until)).await?;
+            let started = Started { start, consistent_at: None, complete_at: Some(until) };
+            let ended;
+            (ended, self, commands) = self.stream(started, commands).await?;
+            if ended.outcome == Outcome::Stopped {
+                self.source.close().await;
+                return Ok(Outcome::Stopped);
+            }
+            begun.beginning.start = ended.position.max(start);
+        }
+        let started = tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            started = self.copy(begun) => started?,
+        };
+        let Some(started) = started else {
+            return self.complete(commands).await;
+        };
         self.stats.update(|stats| {
             stats.phase = Phase::Streaming;
             // Until the first confirmation the stream is where it starts, not at the log's beginning.
             stats.confirmed = started.start;
         });
-        let (ended, this, commands) = self.stream(started, commands).await?;
-        match ended {
+        let (ended, mut this, commands) = self.stream(started, commands).await?;
+        this.source.close().await;
+        match ended.outcome {
             Outcome::Completed => this.complete(commands).await,
             Outcome::Stopped => Ok(Outcome::Stopped),
         }
     }
 
-    /// Everything before the stream.
-    async fn start_up(&mut self) -> Result<StartUp, Error> {
+    /// Everything before the copy.
+    async fn begin(&mut self) -> Result<StartUp, Error> {
         let mut checkpoint = self.offsets.load().await?;
         match checkpoint.completion {
             Completion::Open => {}
@@ -152,6 +174,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         reached(Step::StartSaved);
         let taken_up = self.take_up(&beginning).await?;
         checkpoint.tables.extend(taken_up);
+        Ok(StartUp::Begun(Box::new(Begun { checkpoint, beginning })))
+    }
+
+    /// Copies, and starts the stream; `None`: there is none after the snapshot.
+    async fn copy(&mut self, begun: Begun) -> Result<Option<Started>, Error> {
+        let Begun { mut checkpoint, beginning } = begun;
         if let Some(snapshot) = &beginning.snapshot {
             self.stats.update(|stats| stats.phase = Phase::Snapshot);
             snapshot::copy::run(
@@ -174,11 +202,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         // Tables copied at different positions are brought to the last of them first.
         let complete_at = consistent_at.filter(|_| beginning.snapshot_only);
         if beginning.snapshot_only && complete_at.is_none() {
-            return Ok(StartUp::Deliver);
+            return Ok(None);
         }
-        self.source.start(beginning.start, synced, self.sink.stream_format()).await?;
+        self.source.start(beginning.start, synced, self.sink.stream_format(), None).await?;
         reached(Step::Started);
-        Ok(StartUp::Stream(Started { start: beginning.start, consistent_at, complete_at }))
+        Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
     }
 
     async fn take_up(
@@ -222,7 +250,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         self,
         started: Started,
         commands: Commands,
-    ) -> Result<(Outcome, Self, Commands), Error> {
+    ) -> Result<(Ended, Self, Commands), Error> {
         let Self { source, sink, offsets, batch_bytes, stats } = self;
         let (batches, received) = mpsc::channel(1);
         let (flushed, seen) = watch::channel(Flushed { batches: 0, position: started.start });
@@ -244,19 +272,55 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let ended = join(&mut halves).await;
         // After a failure the other half may be in the middle of a write: the next run must not meet it.
         halves.shutdown().await;
-        let ((outcome, source, commands), (sink, offsets)) = ended?;
-        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }, commands))
+        let (ReadEnd { outcome, position, source, commands }, (sink, offsets)) = ended?;
+        let this = Self { source, sink, offsets, batch_bytes, stats };
+        Ok((Ended { outcome, position }, this, commands))
     }
 }
 
 /// What is to be done after the start.
 enum StartUp {
-    Stream(Started),
-    /// There is no stream after the snapshot.
-    Deliver,
+    Begun(Box<Begun>),
     /// All was delivered by an earlier run, which did not come to remove what the source keeps.
     Remove,
     Nothing,
+}
+
+/// What the source has begun with.
+struct Begun {
+    checkpoint: Checkpoint,
+    beginning: Beginning,
+}
+
+impl Begun {
+    /// Tables whose copy began before and was not completed.
+    fn interrupted(&self) -> impl Iterator<Item = &TableName> {
+        let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
+        let names = tables.map(|table| &table.name);
+        names.filter(|name| self.checkpoint.tables.get(*name) == Some(&TableSync::Copying))
+    }
+
+    /// Up to where the log is delivered before the copy: a row that was removed since an earlier one is not in the next, and nothing else would
+    /// tell of it.
+    fn settles_until(&self, sink: &impl Sink) -> Option<Lsn> {
+        let snapshot = self.beginning.snapshot.as_ref()?;
+        let position = self.checkpoint.position.filter(|position| *position < snapshot.lsn);
+        let settles =
+            sink.keeps_copied_rows() && position.is_some() && self.interrupted().next().is_some();
+        settles.then_some(snapshot.lsn)
+    }
+
+    fn synced_while_settling(&self) -> BTreeMap<TableName, Lsn> {
+        let mut synced = synced(&self.checkpoint);
+        synced.extend(self.interrupted().map(|name| (name.clone(), self.beginning.start)));
+        synced
+    }
+}
+
+/// How a stream ended, and what is durable then.
+struct Ended {
+    outcome: Outcome,
+    position: Lsn,
 }
 
 #[derive(Clone, Copy)]
@@ -277,7 +341,12 @@ enum End<S, K, O> {
     Write((K, O)),
 }
 
-type ReadEnd<S> = (Outcome, S, Commands);
+struct ReadEnd<S> {
+    outcome: Outcome,
+    position: Lsn,
+    source: S,
+    commands: Commands,
+}
 
 /// Waits for both halves, or for the first that fails.
 async fn join<S: 'static, K: 'static, O: 'static>(

@@ -58,6 +58,9 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Where the events are to end: they are read before the snapshot of `to_copy`.
+    until: Option<Lsn>,
+    to_copy: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at.
     looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
@@ -83,6 +86,8 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            until: None,
+            to_copy: BTreeSet::new(),
             looked_at: Lsn::default(),
             copy_again: BTreeSet::new(),
         }
@@ -149,6 +154,11 @@ impl PostgresSource {
             self.assembler.push(message).map_err(|error| problem::undecodable(&error))?;
         let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
+            Assembled::Begin(transaction)
+                if self.until.is_some_and(|until| transaction.commit_lsn >= until) =>
+            {
+                Ok(Some(SourceEvent::End))
+            }
             Assembled::Begin(transaction) => {
                 self.gate.begin(transaction);
                 Ok(Some(SourceEvent::Begin(transaction)))
@@ -220,6 +230,7 @@ impl Source for PostgresSource {
             self.note_publication(&publication);
         }
         let to_copy = self.to_copy(checkpoint);
+        self.to_copy.clone_from(&to_copy);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -266,12 +277,24 @@ impl Source for PostgresSource {
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
         format: CopyFormat,
+        until: Option<Lsn>,
     ) -> Result<(), Error> {
-        if let Some(exporter) = self.exporter.take() {
+        if let Some(exporter) = self.exporter.take_if(|_| until.is_none()) {
             exporter.close().await;
         }
+        if let Some(stream) = self.stream.take() {
+            stream.close().await;
+            let client = self.sql().await?;
+            slot::released(&client, &self.options.slot).await.map_err(problem::from_query)?;
+            client.close().await;
+        }
+        self.until = until;
+        self.assembler = Assembler::new();
         let filter = self.options.filter.clone();
         self.gate = Gate::new(&self.tables, &self.captured, synced, filter, self.looked_at);
+        if until.is_some() {
+            self.gate.settle(self.to_copy.clone());
+        }
         let wire = self.replication().await?;
         let slot = &self.options.slot;
         let PostgresSourceOptions { publication, plugin, .. } = &self.options;
@@ -322,6 +345,7 @@ impl Source for PostgresSource {
                 }
                 StreamMessage::Keepalive { wal_end, reply } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
+                    let wal_end = self.until.map_or(wal_end, |until| wal_end.min(until));
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
