@@ -21,7 +21,7 @@ use super::roots::LogTables;
 use super::spool::{Logged, Spool, SpoolError};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
-    publication, slot, tables, wait,
+    removal, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, TableSync};
@@ -32,7 +32,6 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
-use crate::sql::Ident;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -101,15 +100,6 @@ impl PostgresSource {
         Wire::connect_for_rows(&self.options.connect, Session::Replication)
             .await
             .map_err(problem::at_source)
-    }
-
-    fn say_what_is_left_out(captured: &Captured) {
-        for left_out in &captured.left_out {
-            tracing::warn!("{left_out}");
-        }
-        for unmatched in &captured.unmatched {
-            tracing::warn!("{unmatched}");
-        }
     }
 
     /// Which tables a run with this checkpoint copies.
@@ -186,7 +176,7 @@ impl Source for PostgresSource {
     ) -> Result<Inspected, Error> {
         let client = self.sql().await?;
         (self.looked_at, self.captured) = wait::for_tables(&client, &self.options, stats).await?;
-        Self::say_what_is_left_out(&self.captured);
+        tables::say_what_is_left_out(&self.captured);
         let Look { log, tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
@@ -402,19 +392,7 @@ impl Source for PostgresSource {
             return Ok(());
         }
         let client = self.sql().await?;
-        if self.options.remove_slot {
-            slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
-        }
-        if self.options.remove_publication {
-            let name = &self.options.publication;
-            match publication::drop(&client, name).await {
-                Err(error) if error.is_of_standby() => tracing::warn!(
-                    statement = format!("DROP PUBLICATION {}", Ident(name)),
-                    "the publication stays, because the source is a standby: drop it on the primary"
-                ),
-                dropped => dropped.map_err(problem::from_query)?,
-            }
-        }
+        removal::remove(&client, &self.options).await?;
         client.close().await;
         Ok(())
     }
