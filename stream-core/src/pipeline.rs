@@ -10,24 +10,22 @@
 //! keeps the source without its sign of life; and nothing is confirmed that is not written and saved.
 
 mod read;
+mod start;
 mod write;
-
-use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::batch::Batcher;
-use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::checkpoint::{Completion, OffsetStore};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
 use crate::pipeline::read::ReadHalf;
+use crate::pipeline::start::StartUp;
 use crate::pipeline::write::WriteHalf;
 use crate::progress::Progress;
-use crate::relation::TableName;
 use crate::sink::Sink;
-use crate::snapshot;
 use crate::source::{Beginning, Source};
 use crate::stats::{Phase, Stats};
 
@@ -89,14 +87,13 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
 
     async fn run_whole(mut self, control: mpsc::Receiver<Control>) -> Result<Outcome, Error> {
         let mut commands = Commands { control, complete: false };
-        let started = tokio::select! {
+        let begun = tokio::select! {
             biased;
             () = commands.stop() => return Ok(Outcome::Stopped),
-            started = self.start_up() => started?,
+            begun = self.begin() => begun?,
         };
-        let started = match started {
-            StartUp::Stream(started) => started,
-            StartUp::Deliver => return self.complete(commands).await,
+        let mut begun = match begun {
+            StartUp::Begun(begun) => *begun,
             StartUp::Remove => return self.remove().await,
             StartUp::Nothing => {
                 tracing::info!(
@@ -107,91 +104,39 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
                 return Ok(Outcome::Completed);
             }
         };
+        if let Some(until) = begun.settles_until(&self.sink) {
+            tracing::info!(%until, "delivering what has become of copied rows, before the tables are copied again");
+            let Beginning { start, .. } = begun.beginning;
+            let synced = begun.synced_while_settling();
+            self.source.start(start, synced, self.sink.stream_format(), Some(until)).await?;
+            let started = Started { start, consistent_at: None, complete_at: Some(until) };
+            let ended;
+            (ended, self, commands) = self.stream(started, commands).await?;
+            if ended.outcome == Outcome::Stopped {
+                self.source.close().await;
+                return Ok(Outcome::Stopped);
+            }
+            begun.beginning.start = ended.position.max(start);
+        }
+        let started = tokio::select! {
+            biased;
+            () = commands.stop() => return Ok(Outcome::Stopped),
+            started = self.copy(begun) => started?,
+        };
+        let Some(started) = started else {
+            return self.complete(commands).await;
+        };
         self.stats.update(|stats| {
             stats.phase = Phase::Streaming;
             // Until the first confirmation the stream is where it starts, not at the log's beginning.
             stats.confirmed = started.start;
         });
-        let (ended, this, commands) = self.stream(started, commands).await?;
-        match ended {
+        let (ended, mut this, commands) = self.stream(started, commands).await?;
+        this.source.close().await;
+        match ended.outcome {
             Outcome::Completed => this.complete(commands).await,
             Outcome::Stopped => Ok(Outcome::Stopped),
         }
-    }
-
-    /// Everything before the stream.
-    async fn start_up(&mut self) -> Result<StartUp, Error> {
-        let mut checkpoint = self.offsets.load().await?;
-        match checkpoint.completion {
-            Completion::Open => {}
-            Completion::Delivered => return Ok(StartUp::Remove),
-            Completion::Completed => return Ok(StartUp::Nothing),
-        }
-        let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
-        check_identity(&checkpoint, &inspected.identity)?;
-        self.sink.prepare(&inspected, &checkpoint).await?;
-        reached(Step::Prepared);
-        // Known as worthless before the source forgets why.
-        let again: Vec<_> = inspected
-            .to_copy
-            .iter()
-            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
-            .map(|name| (name.clone(), TableSync::Copying))
-            .collect();
-        if !again.is_empty() {
-            self.offsets.save_tables(&again).await?;
-            checkpoint.tables.extend(again);
-        }
-        let beginning = self.source.begin(&checkpoint, &self.stats).await?;
-        reached(Step::SlotMade);
-        if checkpoint.position.is_none() || checkpoint.source.as_ref() != Some(&inspected.identity)
-        {
-            let position = checkpoint.position.unwrap_or(beginning.start);
-            self.offsets.save_start(&inspected.identity, position).await?;
-        }
-        reached(Step::StartSaved);
-        let taken_up = self.take_up(&beginning).await?;
-        checkpoint.tables.extend(taken_up);
-        if let Some(snapshot) = &beginning.snapshot {
-            self.stats.update(|stats| stats.phase = Phase::Snapshot);
-            snapshot::copy::run(
-                &mut self.source,
-                &mut self.sink,
-                &mut self.offsets,
-                snapshot,
-                &self.stats,
-            )
-            .await?;
-            let synced =
-                snapshot.tables.iter().flat_map(|table| TableSync::synced(table, snapshot.lsn));
-            checkpoint.tables.extend(synced);
-        }
-        let synced = synced(&checkpoint);
-        let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
-        let consistent_at = (consistent_at > beginning.start).then_some(consistent_at);
-        self.stats.update(|stats| stats.phase = Phase::Finishing);
-        self.sink.snapshot_completed(consistent_at).await?;
-        // Tables copied at different positions are brought to the last of them first.
-        let complete_at = consistent_at.filter(|_| beginning.snapshot_only);
-        if beginning.snapshot_only && complete_at.is_none() {
-            return Ok(StartUp::Deliver);
-        }
-        self.source.start(beginning.start, synced, self.sink.stream_format()).await?;
-        reached(Step::Started);
-        Ok(StartUp::Stream(Started { start: beginning.start, consistent_at, complete_at }))
-    }
-
-    async fn take_up(
-        &mut self,
-        beginning: &Beginning,
-    ) -> Result<Vec<(TableName, TableSync)>, Error> {
-        let taken_up = beginning.taken_up.iter();
-        let tables: Vec<_> =
-            taken_up.flat_map(|table| TableSync::synced(table, beginning.start)).collect();
-        if !tables.is_empty() {
-            self.offsets.save_tables(&tables).await?;
-        }
-        Ok(tables)
     }
 
     async fn complete(mut self, mut commands: Commands) -> Result<Outcome, Error> {
@@ -222,7 +167,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         self,
         started: Started,
         commands: Commands,
-    ) -> Result<(Outcome, Self, Commands), Error> {
+    ) -> Result<(Ended, Self, Commands), Error> {
         let Self { source, sink, offsets, batch_bytes, stats } = self;
         let (batches, received) = mpsc::channel(1);
         let (flushed, seen) = watch::channel(Flushed { batches: 0, position: started.start });
@@ -244,19 +189,16 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let ended = join(&mut halves).await;
         // After a failure the other half may be in the middle of a write: the next run must not meet it.
         halves.shutdown().await;
-        let ((outcome, source, commands), (sink, offsets)) = ended?;
-        Ok((outcome, Self { source, sink, offsets, batch_bytes, stats }, commands))
+        let (ReadEnd { outcome, position, source, commands }, (sink, offsets)) = ended?;
+        let this = Self { source, sink, offsets, batch_bytes, stats };
+        Ok((Ended { outcome, position }, this, commands))
     }
 }
 
-/// What is to be done after the start.
-enum StartUp {
-    Stream(Started),
-    /// There is no stream after the snapshot.
-    Deliver,
-    /// All was delivered by an earlier run, which did not come to remove what the source keeps.
-    Remove,
-    Nothing,
+/// How a stream ended, and what is durable then.
+struct Ended {
+    outcome: Outcome,
+    position: Lsn,
 }
 
 #[derive(Clone, Copy)]
@@ -277,7 +219,12 @@ enum End<S, K, O> {
     Write((K, O)),
 }
 
-type ReadEnd<S> = (Outcome, S, Commands);
+struct ReadEnd<S> {
+    outcome: Outcome,
+    position: Lsn,
+    source: S,
+    commands: Commands,
+}
 
 /// Waits for both halves, or for the first that fails.
 async fn join<S: 'static, K: 'static, O: 'static>(
@@ -327,36 +274,4 @@ impl Commands {
 /// Remedy: start the stream again, and report it.
 fn lost_half() -> Error {
     Error::new(ErrorKind::Permanent, "a half of the stream did not end")
-}
-
-/// The saved position belongs to another server or slot: a restored one, another address, or another `slotName`. Going on
-/// would skip what is in between.
-///
-/// Remedy: give the stream its old source back. If the new one is right, begin anew: `DELETE FROM sgstream.progress WHERE stream = …` at a
-/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory.
-fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
-    match &checkpoint.source {
-        Some(saved) if (&saved.system_id, &saved.slot) != (&found.system_id, &found.slot) => {
-            Err(Error::new(
-                ErrorKind::Permanent,
-                format!(
-                    "the saved position belongs to slot `{}` of server `{}`, but the source is slot `{}` of server `{}`: \
-                 point the stream at its old source, or remove its progress at the target to begin anew",
-                    saved.slot, saved.system_id, found.slot, found.system_id
-                ),
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
-    checkpoint
-        .tables
-        .iter()
-        .filter_map(|(name, sync)| match sync {
-            TableSync::Synced { lsn, .. } => Some((name.clone(), *lsn)),
-            TableSync::Copying => None,
-        })
-        .collect()
 }

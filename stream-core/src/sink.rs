@@ -32,6 +32,12 @@ pub trait Sink: Send + 'static {
         async { Ok(()) }
     }
 
+    /// Whether rows of a copy that was interrupted stay, because nothing empties the target. What has become of them since is delivered
+    /// then, before they are copied again.
+    fn keeps_copied_rows(&self) -> bool {
+        false
+    }
+
     /// Makes the snapshot's tables empty at the target, because their copy begins.
     ///
     /// # Errors

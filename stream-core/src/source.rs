@@ -151,6 +151,9 @@ pub trait Source: Send + 'static {
     /// count; changes of tables that are not in it are left out. `format` is the form in which the sink wants
     /// values, as far as the types have it.
     ///
+    /// With `until` the events end ([`SourceEvent::End`]) before the first transaction whose commit record begins there or above, no position
+    /// beyond it is told, and the snapshot of `begin` stays: `start` is called again once it was read.
+    ///
     /// # Errors
     /// When the stream cannot begin.
     fn start(
@@ -158,6 +161,7 @@ pub trait Source: Send + 'static {
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
         format: CopyFormat,
+        until: Option<Lsn>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The next event.

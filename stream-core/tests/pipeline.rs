@@ -663,6 +663,42 @@ async fn a_snapshot_taken_in_two_goes_is_followed_to_the_last_and_then_complete(
     scene.ledger.assert_kept();
 }
 
+/// Nothing but the log knows of a row that was removed between two copies.
+#[tokio::test(start_paused = true)]
+async fn where_copied_rows_stay_the_log_up_to_the_next_copy_comes_before_it() {
+    for keeps in [false, true] {
+        let mut scene = Scene::new(script(|script| {
+            script.transaction(1, 10).transaction(2, 10).transaction(1, 10).pause(SECOND);
+            script.transaction(1, 10).until(&Gate::default());
+        }));
+        scene.sink.keeps_copied_rows = keeps;
+        scene.source.tables = vec![("a", vec![1]), ("b", vec![1, 1])];
+        scene.source.reads.every(Fault::Delay(SECOND));
+        scene.source.reads.at(2, Fault::Fail(ErrorKind::Transient));
+        let ended = scene.run(HANGS / 2, Control::Stop).await;
+        assert_failed(ended, ErrorKind::Transient, "table `public.b`");
+        assert_eq!(scene.sink.shapes(), ["r", "r"]);
+        // The third transaction begins its commit record there.
+        let third = scene.source.commit_of(2);
+        scene.source.snapshot_lsn = third;
+        let ended = scene.run(HANGS / 2, Control::Stop).await;
+        assert_eq!(ended.unwrap(), Outcome::Stopped);
+        let shapes: Vec<_> = scene.sink.shapes()[2..]
+            .iter()
+            .map(|shape| shape.split('@').next().unwrap_or_default().to_owned())
+            .filter(|shape| !shape.is_empty())
+            .collect();
+        let (before, rows, after) = (["BcCBccC"], ["r", "r"], ["BcC", "BcC"]);
+        let expected = match keeps {
+            true => [&before[..], &rows, &after].concat(),
+            false => [&rows[..], &before, &after].concat(),
+        };
+        assert_eq!(shapes.concat(), expected.concat(), "{keeps}");
+        scene.ledger.assert_kept();
+        scene.ledger.assert_complete();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn complete_adds_nothing_to_a_snapshot_alone() {
     let mut scene = Scene::new(script(|script| {

@@ -52,8 +52,8 @@ impl<S: Source> ReadHalf<S> {
             }
             if let Some(outcome) = self.outcome() {
                 self.acknowledge().await?;
-                self.source.close().await;
-                return Ok((outcome, self.source, commands));
+                let position = self.progress.flushed();
+                return Ok(ReadEnd { outcome, position, source: self.source, commands });
             }
             tokio::select! {
                 biased;

@@ -26,6 +26,8 @@ pub(super) struct Gate {
     names: HashMap<RelationId, TableName>,
     /// Partitions that come under their root's name. The log describes them too.
     parts: BTreeSet<RelationId>,
+    /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
+    settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
     looked_at: Lsn,
     filter: Option<TableFilter>,
@@ -55,6 +57,11 @@ impl Gate {
         Self { synced, names, parts, looked_at, impossible, filter, ..Self::default() }
     }
 
+    /// The log is read before these tables are copied.
+    pub(super) fn settle(&mut self, tables: BTreeSet<TableName>) {
+        self.settling = tables;
+    }
+
     pub(super) const fn begin(&mut self, transaction: Transaction) {
         self.transaction = Some(transaction);
         self.ordinal = 0;
@@ -70,7 +77,12 @@ impl Gate {
             return Ok(());
         }
         let known = self.names.get(&relation.id);
-        let counts_from = self.synced.get(known.unwrap_or(&relation.name)).copied();
+        let name = known.unwrap_or(&relation.name);
+        if self.settling.contains(name) && known != Some(&relation.name) {
+            self.counts_from.insert(relation.id, None);
+            return Ok(());
+        }
+        let counts_from = self.synced.get(name).copied();
         if let Some(name) = known.filter(|name| **name != relation.name) {
             // The log shows the name of its time. Before the table's snapshot that does not matter.
             if counts_from.is_some_and(|from| self.commit_lsn() >= from) {

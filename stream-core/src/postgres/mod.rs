@@ -24,6 +24,7 @@ pub mod publication;
 mod publication_outlook;
 pub mod query;
 mod read_ahead;
+mod removal;
 pub mod replication;
 mod roots;
 pub mod simple_query;

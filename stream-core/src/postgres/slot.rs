@@ -228,6 +228,19 @@ pub async fn drop_released(client: &Client, name: &str) -> Result<(), QueryError
     }
 }
 
+/// Waits until nobody streams from a slot: a walsender ends a little later than its connection.
+pub(super) async fn released(client: &Client, name: &str) -> Result<(), QueryError> {
+    for _ in 0..50 {
+        let state = state(client, name).await?;
+        if state.is_none_or(|state| state.active_pid.is_none()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Whoever streams from it still is told to the next one.
+    Ok(())
+}
+
 /// Drops a slot. `false`: there was none.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use super::roots::LogTables;
 use super::spool::{Logged, Spool, SpoolError};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
-    publication, slot, tables, wait,
+    removal, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::{Checkpoint, TableSync};
@@ -32,7 +32,6 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
-use crate::sql::Ident;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -58,6 +57,9 @@ pub struct PostgresSource {
     last_known_end: Lsn,
     /// Where the slot stands; `None` while it is not there.
     confirmed_flush: Option<Lsn>,
+    /// Where the events are to end: they are read before the snapshot of `to_copy`.
+    until: Option<Lsn>,
+    to_copy: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at.
     looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
@@ -83,6 +85,8 @@ impl PostgresSource {
             lookout: Lookout::default(),
             last_known_end: Lsn::default(),
             confirmed_flush: None,
+            until: None,
+            to_copy: BTreeSet::new(),
             looked_at: Lsn::default(),
             copy_again: BTreeSet::new(),
         }
@@ -96,15 +100,6 @@ impl PostgresSource {
         Wire::connect_for_rows(&self.options.connect, Session::Replication)
             .await
             .map_err(problem::at_source)
-    }
-
-    fn say_what_is_left_out(captured: &Captured) {
-        for left_out in &captured.left_out {
-            tracing::warn!("{left_out}");
-        }
-        for unmatched in &captured.unmatched {
-            tracing::warn!("{unmatched}");
-        }
     }
 
     /// Which tables a run with this checkpoint copies.
@@ -149,6 +144,11 @@ impl PostgresSource {
             self.assembler.push(message).map_err(|error| problem::undecodable(&error))?;
         let Some(assembled) = assembled else { return Ok(None) };
         match assembled {
+            Assembled::Begin(transaction)
+                if self.until.is_some_and(|until| transaction.commit_lsn >= until) =>
+            {
+                Ok(Some(SourceEvent::End))
+            }
             Assembled::Begin(transaction) => {
                 self.gate.begin(transaction);
                 Ok(Some(SourceEvent::Begin(transaction)))
@@ -176,7 +176,7 @@ impl Source for PostgresSource {
     ) -> Result<Inspected, Error> {
         let client = self.sql().await?;
         (self.looked_at, self.captured) = wait::for_tables(&client, &self.options, stats).await?;
-        Self::say_what_is_left_out(&self.captured);
+        tables::say_what_is_left_out(&self.captured);
         let Look { log, tables, types, publication, problems } =
             look::look(&client, &self.options, &self.captured).await?;
         problem::judge(problems)?;
@@ -220,6 +220,7 @@ impl Source for PostgresSource {
             self.note_publication(&publication);
         }
         let to_copy = self.to_copy(checkpoint);
+        self.to_copy.clone_from(&to_copy);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -266,12 +267,24 @@ impl Source for PostgresSource {
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
         format: CopyFormat,
+        until: Option<Lsn>,
     ) -> Result<(), Error> {
-        if let Some(exporter) = self.exporter.take() {
+        if let Some(exporter) = self.exporter.take_if(|_| until.is_none()) {
             exporter.close().await;
         }
+        if let Some(stream) = self.stream.take() {
+            stream.close().await;
+            let client = self.sql().await?;
+            slot::released(&client, &self.options.slot).await.map_err(problem::from_query)?;
+            client.close().await;
+        }
+        self.until = until;
+        self.assembler = Assembler::new();
         let filter = self.options.filter.clone();
         self.gate = Gate::new(&self.tables, &self.captured, synced, filter, self.looked_at);
+        if until.is_some() {
+            self.gate.settle(self.to_copy.clone());
+        }
         let wire = self.replication().await?;
         let slot = &self.options.slot;
         let PostgresSourceOptions { publication, plugin, .. } = &self.options;
@@ -322,6 +335,7 @@ impl Source for PostgresSource {
                 }
                 StreamMessage::Keepalive { wal_end, reply } => {
                     self.last_known_end = self.last_known_end.max(wal_end);
+                    let wal_end = self.until.map_or(wal_end, |until| wal_end.min(until));
                     return Ok(SourceEvent::Heartbeat { wal_end, reply });
                 }
                 StreamMessage::Done => {
@@ -378,19 +392,7 @@ impl Source for PostgresSource {
             return Ok(());
         }
         let client = self.sql().await?;
-        if self.options.remove_slot {
-            slot::drop_released(&client, &self.options.slot).await.map_err(problem::from_query)?;
-        }
-        if self.options.remove_publication {
-            let name = &self.options.publication;
-            match publication::drop(&client, name).await {
-                Err(error) if error.is_of_standby() => tracing::warn!(
-                    statement = format!("DROP PUBLICATION {}", Ident(name)),
-                    "the publication stays, because the source is a standby: drop it on the primary"
-                ),
-                dropped => dropped.map_err(problem::from_query)?,
-            }
-        }
+        removal::remove(&client, &self.options).await?;
         client.close().await;
         Ok(())
     }

@@ -194,6 +194,16 @@ pub(super) async fn give_identities(
     Ok(())
 }
 
+/// Names what the filter asks for and does not get.
+pub(super) fn say_what_is_left_out(captured: &Captured) {
+    for left_out in &captured.left_out {
+        tracing::warn!("{left_out}");
+    }
+    for unmatched in &captured.unmatched {
+        tracing::warn!("{unmatched}");
+    }
+}
+
 /// Names generated columns that no event has, because the log does not have them.
 pub(super) fn say_what_is_computed(log: &LogTables, tables: &[Arc<Table>]) {
     for (found, table) in log.tables.iter().zip(tables) {

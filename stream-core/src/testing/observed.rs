@@ -55,9 +55,10 @@ impl<S: Source> Source for Observed<S> {
         position: Lsn,
         synced: BTreeMap<TableName, Lsn>,
         format: CopyFormat,
+        until: Option<Lsn>,
     ) -> Result<(), Error> {
-        self.ledger.starts(position, &synced)?;
-        self.inner.start(position, synced, format).await
+        self.ledger.starts(position, &synced, until.is_some())?;
+        self.inner.start(position, synced, format, until).await
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
@@ -104,6 +105,10 @@ impl<S: Source> Source for Observed<S> {
 impl<K: Sink + Sync> Sink for Observed<K> {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.inner.prepare(source, checkpoint).await
+    }
+
+    fn keeps_copied_rows(&self) -> bool {
+        self.inner.keeps_copied_rows()
     }
 
     async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {

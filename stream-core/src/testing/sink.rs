@@ -16,6 +16,8 @@ use crate::testing::faults::Faults;
 pub struct RecordingSink {
     written: Arc<Mutex<Vec<Batch>>>,
     completed: Arc<Mutex<Vec<Option<Lsn>>>>,
+    /// What [`Sink::keeps_copied_rows`] says.
+    pub keeps_copied_rows: bool,
     /// Whether several of them may copy at once.
     pub forks: bool,
     /// Trouble of `prepare`.
@@ -76,6 +78,10 @@ impl Sink for RecordingSink {
         _checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
         self.prepares.meet("prepare").await
+    }
+
+    fn keeps_copied_rows(&self) -> bool {
+        self.keeps_copied_rows
     }
 
     async fn fork(&self) -> Result<Option<Self>, Error> {

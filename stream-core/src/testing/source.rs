@@ -50,6 +50,7 @@ struct Session {
     skipping: bool,
     waits_until: Option<Instant>,
     pinged: bool,
+    until: Option<Lsn>,
     parts: Parts,
 }
 
@@ -103,6 +104,17 @@ impl ScriptedSource {
     #[must_use]
     pub fn table_name(name: &str) -> TableName {
         table_name(name)
+    }
+
+    /// Where the commit record of the script's transaction `index` begins.
+    #[must_use]
+    pub fn commit_of(&self, index: usize) -> Lsn {
+        let server = self.server();
+        let mut commits = server.script.steps.iter().filter_map(|(step, _)| match step {
+            Step::Event(SourceEvent::Begin(transaction)) => Some(transaction.commit_lsn),
+            _ => None,
+        });
+        commits.nth(index).unwrap_or_default()
     }
 
     /// What was confirmed, by any session.
@@ -159,6 +171,18 @@ impl ScriptedSource {
         let server = self.server();
         let last = self.session.cursor.checked_sub(1);
         last.and_then(|last| server.script.steps.get(last)).map_or(START, |(_, log)| *log)
+    }
+
+    /// Whether an event comes after the end of what this session was asked for.
+    fn is_beyond(&self, event: &SourceEvent) -> bool {
+        let at = match event {
+            SourceEvent::Begin(transaction) => transaction.commit_lsn,
+            SourceEvent::Heartbeat { wal_end, .. } => *wal_end,
+            SourceEvent::Change { .. } | SourceEvent::Commit { .. } | SourceEvent::End => {
+                return false;
+            }
+        };
+        self.session.until.is_some_and(|until| at >= until)
     }
 
     /// The answer to a ping, if one was asked.
@@ -249,14 +273,19 @@ impl Source for ScriptedSource {
         position: Lsn,
         _synced: BTreeMap<TableName, Lsn>,
         _format: CopyFormat,
+        until: Option<Lsn>,
     ) -> Result<(), Error> {
         self.session.from = position.max(self.confirmed());
+        self.session.until = until;
         Ok(())
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {
         loop {
             if let Some((Step::Event(event), _)) = self.step() {
+                if self.is_beyond(&event) {
+                    return Ok(SourceEvent::End);
+                }
                 self.pass();
                 if self.skips(&event) {
                     continue;

@@ -98,6 +98,10 @@ impl Sink for CloudEventSink {
         Ok(())
     }
 
+    fn keeps_copied_rows(&self) -> bool {
+        true
+    }
+
     async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let taken_at = snapshot.taken_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let facts = SnapshotFacts {

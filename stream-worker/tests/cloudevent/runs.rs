@@ -137,6 +137,42 @@ async fn partitions_come_under_their_roots_name_from_snapshot_and_stream_where_t
     }
 }
 
+/// A row that was removed while nobody looked is in no later copy: only the log tells of it, before that copy.
+#[tokio::test]
+async fn what_becomes_of_rows_between_an_interrupted_copy_and_the_next_arrives_before_it() {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 3000) i",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    receiver.until(|event| event["data"]["after"]["id"] == 200);
+    worker.kill();
+    let sql = "DELETE FROM t WHERE id <= 10; UPDATE t SET id = -11 WHERE id = 11; UPDATE t SET v = 1 WHERE id = 12;
+        INSERT INTO t VALUES (5, 1); DELETE FROM t WHERE id = 13; INSERT INTO t VALUES (13, 2); DELETE FROM t WHERE id = 13";
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let mut last = std::collections::BTreeMap::new();
+    let mut highest = std::collections::BTreeMap::new();
+    for event in receiver.events() {
+        let data = &event["data"];
+        let row = if data["after"].is_null() { &data["before"] } else { &data["after"] };
+        let id = row["id"].as_i64().unwrap();
+        let lsn = data["source"]["lsn"].as_i64().unwrap();
+        let before = highest.insert(id, lsn).unwrap_or_default();
+        assert!(before <= lsn, "{id}: {before} comes before {lsn}");
+        last.insert(id, data["after"]["v"].as_i64());
+    }
+    let there: std::collections::BTreeMap<i64, Option<i64>> =
+        last.into_iter().filter(|(_, v)| v.is_some()).collect();
+    let sums = (there.len() as i64, there.values().flatten().sum::<i64>());
+    assert_eq!(sums, (2990, 2));
+    assert!(there.contains_key(&-11) && there.contains_key(&5) && !there.contains_key(&13));
+    assert_eq!(bench.slots().await, 0);
+}
+
 #[tokio::test]
 async fn initial_only_and_complete_end_well_and_leave_no_slot() {
     for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {

@@ -1,0 +1,168 @@
+//! What comes before the stream: the look at both ends, and the copy.
+
+use std::collections::BTreeMap;
+
+use super::{Pipeline, Started};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use crate::error::{Error, ErrorKind};
+use crate::failpoint::{Step, reached};
+use crate::lsn::Lsn;
+use crate::relation::TableName;
+use crate::sink::Sink;
+use crate::snapshot;
+use crate::source::{Beginning, Source};
+use crate::stats::Phase;
+
+impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
+    /// Everything before the copy.
+    pub(super) async fn begin(&mut self) -> Result<StartUp, Error> {
+        let mut checkpoint = self.offsets.load().await?;
+        match checkpoint.completion {
+            Completion::Open => {}
+            Completion::Delivered => return Ok(StartUp::Remove),
+            Completion::Completed => return Ok(StartUp::Nothing),
+        }
+        let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
+        check_identity(&checkpoint, &inspected.identity)?;
+        self.sink.prepare(&inspected, &checkpoint).await?;
+        reached(Step::Prepared);
+        // Known as worthless before the source forgets why.
+        let again: Vec<_> = inspected
+            .to_copy
+            .iter()
+            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
+            .map(|name| (name.clone(), TableSync::Copying))
+            .collect();
+        if !again.is_empty() {
+            self.offsets.save_tables(&again).await?;
+            checkpoint.tables.extend(again);
+        }
+        let beginning = self.source.begin(&checkpoint, &self.stats).await?;
+        reached(Step::SlotMade);
+        if checkpoint.position.is_none() || checkpoint.source.as_ref() != Some(&inspected.identity)
+        {
+            let position = checkpoint.position.unwrap_or(beginning.start);
+            self.offsets.save_start(&inspected.identity, position).await?;
+        }
+        reached(Step::StartSaved);
+        let taken_up = self.take_up(&beginning).await?;
+        checkpoint.tables.extend(taken_up);
+        Ok(StartUp::Begun(Box::new(Begun { checkpoint, beginning })))
+    }
+
+    /// Copies, and starts the stream; `None`: there is none after the snapshot.
+    pub(super) async fn copy(&mut self, begun: Begun) -> Result<Option<Started>, Error> {
+        let Begun { mut checkpoint, beginning } = begun;
+        if let Some(snapshot) = &beginning.snapshot {
+            self.stats.update(|stats| stats.phase = Phase::Snapshot);
+            snapshot::copy::run(
+                &mut self.source,
+                &mut self.sink,
+                &mut self.offsets,
+                snapshot,
+                &self.stats,
+            )
+            .await?;
+            let synced =
+                snapshot.tables.iter().flat_map(|table| TableSync::synced(table, snapshot.lsn));
+            checkpoint.tables.extend(synced);
+        }
+        let synced = synced(&checkpoint);
+        let consistent_at = synced.values().copied().max().unwrap_or(beginning.start);
+        let consistent_at = (consistent_at > beginning.start).then_some(consistent_at);
+        self.stats.update(|stats| stats.phase = Phase::Finishing);
+        self.sink.snapshot_completed(consistent_at).await?;
+        // Tables copied at different positions are brought to the last of them first.
+        let complete_at = consistent_at.filter(|_| beginning.snapshot_only);
+        if beginning.snapshot_only && complete_at.is_none() {
+            return Ok(None);
+        }
+        self.source.start(beginning.start, synced, self.sink.stream_format(), None).await?;
+        reached(Step::Started);
+        Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
+    }
+
+    async fn take_up(
+        &mut self,
+        beginning: &Beginning,
+    ) -> Result<Vec<(TableName, TableSync)>, Error> {
+        let taken_up = beginning.taken_up.iter();
+        let tables: Vec<_> =
+            taken_up.flat_map(|table| TableSync::synced(table, beginning.start)).collect();
+        if !tables.is_empty() {
+            self.offsets.save_tables(&tables).await?;
+        }
+        Ok(tables)
+    }
+}
+
+/// What is to be done after the start.
+pub(super) enum StartUp {
+    Begun(Box<Begun>),
+    /// All was delivered by an earlier run, which did not come to remove what the source keeps.
+    Remove,
+    Nothing,
+}
+
+/// What the source has begun with.
+pub(super) struct Begun {
+    checkpoint: Checkpoint,
+    pub(super) beginning: Beginning,
+}
+
+impl Begun {
+    /// Tables whose copy began before and was not completed.
+    fn interrupted(&self) -> impl Iterator<Item = &TableName> {
+        let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
+        let names = tables.map(|table| &table.name);
+        names.filter(|name| self.checkpoint.tables.get(*name) == Some(&TableSync::Copying))
+    }
+
+    /// Up to where the log is delivered before the copy: a row that was removed since an earlier one is not in the next, and nothing else would
+    /// tell of it.
+    pub(super) fn settles_until(&self, sink: &impl Sink) -> Option<Lsn> {
+        let snapshot = self.beginning.snapshot.as_ref()?;
+        let position = self.checkpoint.position.filter(|position| *position < snapshot.lsn);
+        let settles =
+            sink.keeps_copied_rows() && position.is_some() && self.interrupted().next().is_some();
+        settles.then_some(snapshot.lsn)
+    }
+
+    pub(super) fn synced_while_settling(&self) -> BTreeMap<TableName, Lsn> {
+        let mut synced = synced(&self.checkpoint);
+        synced.extend(self.interrupted().map(|name| (name.clone(), self.beginning.start)));
+        synced
+    }
+}
+
+/// The saved position belongs to another server or slot: a restored one, another address, or another `slotName`. Going on
+/// would skip what is in between.
+///
+/// Remedy: give the stream its old source back. If the new one is right, begin anew: `DELETE FROM sgstream.progress WHERE stream = …` at a
+/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory.
+fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
+    match &checkpoint.source {
+        Some(saved) if (&saved.system_id, &saved.slot) != (&found.system_id, &found.slot) => {
+            Err(Error::new(
+                ErrorKind::Permanent,
+                format!(
+                    "the saved position belongs to slot `{}` of server `{}`, but the source is slot `{}` of server `{}`: \
+                 point the stream at its old source, or remove its progress at the target to begin anew",
+                    saved.slot, saved.system_id, found.slot, found.system_id
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
+    checkpoint
+        .tables
+        .iter()
+        .filter_map(|(name, sync)| match sync {
+            TableSync::Synced { lsn, .. } => Some((name.clone(), *lsn)),
+            TableSync::Copying => None,
+        })
+        .collect()
+}
