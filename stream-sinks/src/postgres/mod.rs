@@ -191,8 +191,8 @@ fn at_target(error: stream_core::postgres::ConnectError) -> Error {
     problem::from_connect(error).context("target")
 }
 
-impl Sink for PostgresSink {
-    async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+impl PostgresSink {
+    async fn fit(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
         let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
@@ -207,6 +207,17 @@ impl Sink for PostgresSink {
         check::refuse(&check::problems(&client, &tables, source, role, &self.known, false).await?)?;
         self.tables = Some(Arc::new(tables));
         Ok(())
+    }
+}
+
+impl Sink for PostgresSink {
+    async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Err(misfit) = self.fit(source, checkpoint).await else { return Ok(()) };
+        // What a worker that came later has written does not fit what this one knew.
+        let assert = format!("BEGIN; {}; COMMIT", self.shared.ownership.assert_sql());
+        let own = self.shared.client.batch_execute(&assert).await;
+        own.map_err(|error| error::from_sql("see whose the stream is", &error))?;
+        Err(misfit)
     }
 
     async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {

@@ -4,8 +4,12 @@
 
 use std::time::Duration;
 
+use stream_core::ErrorKind;
+use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SqlClient;
+use stream_core::sink::Sink as _;
+use stream_core::source::Source as _;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use tokio::sync::oneshot;
 
@@ -23,6 +27,22 @@ async fn until_awaited(stream: &Stream, transaction: &str) {
         "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND transactionid = '{transaction}'"
     );
     until(&stream.source, &sql, Duration::from_secs(60)).await;
+}
+
+/// One that began to look before the other came finds the other's rows, which are no mistake of anybody.
+#[tokio::test]
+async fn a_worker_that_is_taken_over_before_it_has_looked_at_the_target_says_so() {
+    let server = testing::server(testing::oldest_major());
+    let (from, to) =
+        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
+    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    let stream = Stream::new(&from, &to);
+    let mut first = stream.pipeline().await.unwrap();
+    let checkpoint = Checkpoint::default();
+    let found = first.source.inspect(&checkpoint, &stream.stats).await.unwrap();
+    stream.copy_and_stop().await;
+    let error = first.sink.prepare(&found, &checkpoint).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }
 
 /// The server's decoding does not see what is committed while a new slot waits for older transactions, so that it can

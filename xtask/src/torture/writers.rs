@@ -110,7 +110,8 @@ impl Writer {
             *opened = None;
             match error.code().map(|code| code.code().to_owned()) {
                 None => {}
-                Some(code) if matches!(code.get(..2), Some("40" | "53" | "57")) => {}
+                // 38: a server that stops ends the programs of its sessions, too.
+                Some(code) if matches!(code.get(..2), Some("38" | "40" | "53" | "57")) => {}
                 Some(code) if code.starts_with("23") => sql = workload::plain(self.number, n),
                 Some(_) => return Err(error).with_context(|| format!("writing: {sql}")),
             }
