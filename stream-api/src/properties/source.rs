@@ -163,7 +163,7 @@ properties! {
         "unavailableValuePlaceholder" => unavailable_value_placeholder: String = "__debezium_unavailable_value", Honoured;
         /// Tell in each event its transaction and its place in it. Default: false.
         "provideTransactionMetadata" => provide_transaction_metadata: bool = "false", Honoured;
-        /// Publish changes of partitions under the name of their root: a partitioned table is one table then, at the target and in events.
+        /// Publish changes of partitions under the name of their root. A partitioned table is one table then, at the target and in events.
         /// Truncating one partition then reaches no target. Counts for a publication that the stream makes. Default: false.
         "publishViaPartitionRoot" => publish_via_partition_root: bool = "false", Honoured;
         /// Let the source discard the log that was delivered. Default: true.

@@ -199,6 +199,8 @@ async fn a_promoted_standby_that_lacks_what_was_read_is_named() {
         };
         let followed = stream.run_once(Phase::Streaming, work, Control::Stop).await;
         assert_eq!(followed.unwrap(), Outcome::Stopped);
+        // It would catch up as long as its primary is there.
+        servers.primary.stop(Shutdown::Immediate).unwrap();
         servers.standby.restart(Shutdown::Fast).unwrap();
         servers.fail_over(&mut stream).await;
         // Its log is soon longer than that of its primary was.
