@@ -123,8 +123,9 @@ impl Begun {
     pub(super) fn settles_until(&self, sink: &impl Sink) -> Option<Lsn> {
         let snapshot = self.beginning.snapshot.as_ref()?;
         let position = self.checkpoint.position.filter(|position| *position < snapshot.lsn);
-        let settles =
-            sink.keeps_copied_rows() && position.is_some() && self.interrupted().next().is_some();
+        // Without a stream nothing has kept the log.
+        let can_settle = sink.keeps_copied_rows() && !self.beginning.snapshot_only;
+        let settles = can_settle && position.is_some() && self.interrupted().next().is_some();
         settles.then_some(snapshot.lsn)
     }
 
