@@ -805,6 +805,19 @@ async fn the_first_reader_notices_that_another_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_that_is_complete_is_recorded_though_the_next_one_fails_meanwhile() {
+    let mut scene = Scene::new(Script::default());
+    scene.source.tables = vec![("a", vec![1]), ("b", vec![1])];
+    scene.store.tables.at(1, Fault::Delay(SECOND));
+    scene.source.reads.at(1, Fault::Fail(ErrorKind::Transient));
+    let ended = scene.complete().await;
+    assert_failed(ended, ErrorKind::Transient, "table `public.b`");
+    assert_eq!(scene.table("a"), Some(synced_at(START)));
+    assert_eq!(scene.table("b"), Some(TableSync::Copying));
+    scene.ledger.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_cannot_be_recorded_is_copied_again() {
     let mut scene = Scene::new(Script::default());
     three_tables(&mut scene);

@@ -55,17 +55,6 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
         });
     }
     let mut reader = source.reader().await?;
-    let own = async {
-        copy_chunks(&mut reader, sink, &queue, &finished, stats).await?;
-        drop(finished);
-        Ok(())
-    };
-    let rest = async {
-        while let Some(ended) = others.join_next().await {
-            ended.map_err(|error| Error::new(ErrorKind::Permanent, error))??;
-        }
-        Ok(())
-    };
     let record = async {
         let mut left = chunks_per_table(snapshot);
         let tables: HashMap<_, _> =
@@ -83,10 +72,29 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
         }
         Ok(left)
     };
-    let ended = tokio::try_join!(own, rest, record);
-    // After a failure the others may be in the middle of a chunk: the next run must not meet them.
+    let copy = async {
+        let own = async {
+            copy_chunks(&mut reader, sink, &queue, &finished, stats).await?;
+            drop(finished);
+            Ok(())
+        };
+        let rest = async {
+            while let Some(ended) = others.join_next().await {
+                ended.map_err(|error| Error::new(ErrorKind::Permanent, error))??;
+            }
+            Ok(())
+        };
+        let ended = tokio::try_join!(own, rest);
+        // After a failure the others may be in the middle of a chunk: the next run must not meet them.
+        others.shutdown().await;
+        Ok(ended)
+    };
+    // What is complete is recorded, whatever becomes of the rest.
+    let ended = tokio::try_join!(copy, record);
+    // Where nothing can be recorded, they are still at work.
     others.shutdown().await;
-    let ((), (), left) = ended?;
+    let (ended, left) = ended?;
+    ended?;
     match left.into_iter().next() {
         None => Ok(()),
         Some((table, count)) => Err(incomplete(&table, count)),
