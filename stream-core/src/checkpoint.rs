@@ -21,7 +21,7 @@ pub struct SourceIdentity {
 }
 
 /// How far one table is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableSync {
     /// Its snapshot is not complete: what the target holds of it is worthless.
     Copying,
@@ -41,7 +41,7 @@ impl TableSync {
     pub fn synced(table: &Table, lsn: Lsn) -> Vec<(TableName, Self)> {
         let synced = |origin| Self::Synced { lsn, origin };
         let parts = table.parts.iter().flatten();
-        let parts = parts.map(|part| (part.name.clone(), synced(part.origin)));
+        let parts = parts.map(|part| (part.name.clone(), synced(part.origin.clone())));
         std::iter::once((table.name.clone(), synced(table.origin()))).chain(parts).collect()
     }
 }

@@ -222,14 +222,16 @@ impl OffsetStore for FileStore {
                 TableSync::Copying => None,
                 TableSync::Synced {
                     lsn,
-                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                    origin: TableOrigin { relation: RelationId(relation), published_by, columns },
                 } => {
                     let (relation, published_by) = (*relation, *published_by);
-                    Some(Synced { lsn: lsn.get(), relation, published_by })
+                    let columns = columns.clone();
+                    Some(Synced { lsn: lsn.get(), relation, published_by, columns })
                 }
             };
+            let copies = synced.is_none();
             let before = known.insert(name.clone(), synced).flatten();
-            again |= before.is_some() && synced.is_none();
+            again |= before.is_some() && copies;
         }
         self.state.tables =
             known.into_iter().map(|(name, synced)| TableState { name, synced }).collect();
@@ -306,7 +308,8 @@ mod tests {
     }
 
     fn synced(lsn: u64) -> TableSync {
-        let origin = TableOrigin { relation: RelationId(16_384), published_by: 7 };
+        let columns = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
+        let origin = TableOrigin { relation: RelationId(16_384), published_by: 7, columns };
         TableSync::Synced { lsn: Lsn::new(lsn), origin }
     }
 

@@ -1,5 +1,7 @@
 //! Captured tables: what a stream moves.
 
+use std::collections::BTreeMap;
+
 use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
@@ -18,6 +20,8 @@ pub enum Identity {
 pub struct TableColumn {
     /// The name, unquoted.
     pub name: String,
+    /// `pg_attribute.attnum` on the source: one that is dropped and made again under its name has another.
+    pub number: i16,
     /// `pg_type.oid` on the source.
     pub type_oid: u32,
     /// The type as `format_type` prints it without modifier; with its schema unless that is `pg_catalog`.
@@ -36,14 +40,36 @@ pub struct TableColumn {
     pub generated: bool,
 }
 
-/// What a table's name stood for when the table was taken up: a name can be given to another table, and a table that is
-/// taken out of the publication for a while loses the changes of that time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a table's name, and those of its columns, stood for when the table was taken up: a name can be given to another table or column,
+/// and a table that is taken out of the publication for a while loses the changes of that time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableOrigin {
     /// The table's identifier on the source.
     pub relation: RelationId,
     /// The first of what publishes it: see [`Table::published_by`].
     pub published_by: u32,
+    /// Its columns, each with its [`TableColumn::number`]; those that were dropped since stay among them.
+    pub columns: BTreeMap<String, i16>,
+}
+
+impl TableOrigin {
+    /// A column whose name stands for another one `now`: it was dropped and made again, or renamed, and the log tells of neither.
+    #[must_use]
+    pub fn renumbered(&self, now: &Self) -> Option<&str> {
+        let mut both = self
+            .columns
+            .iter()
+            .filter_map(|(name, number)| Some((name, number, now.columns.get(name)?)));
+        both.find(|(_, before, now)| before != now).map(|(name, ..)| name.as_str())
+    }
+
+    /// With the columns that came since; `None`: none came.
+    #[must_use]
+    pub fn with_new_columns(&self, now: &Self) -> Option<Self> {
+        let mut columns = now.columns.clone();
+        columns.extend(self.columns.clone());
+        (columns != self.columns).then(|| Self { columns, ..self.clone() })
+    }
 }
 
 /// A partition whose rows come under its root's name.
@@ -96,7 +122,8 @@ impl Table {
     #[must_use]
     pub fn origin(&self) -> TableOrigin {
         let published_by = self.published_by.first().copied().unwrap_or_default();
-        TableOrigin { relation: self.id, published_by }
+        let columns = self.columns.iter().map(|column| (column.name.clone(), column.number));
+        TableOrigin { relation: self.id, published_by, columns: columns.collect() }
     }
 
     /// The table in the form in which the log would describe it: what rows of its snapshot belong to.

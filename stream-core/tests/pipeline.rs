@@ -99,7 +99,7 @@ impl Scene {
     }
 
     fn table(&self, name: &str) -> Option<TableSync> {
-        self.store.checkpoint().tables.get(&ScriptedSource::table_name(name)).copied()
+        self.store.checkpoint().tables.get(&ScriptedSource::table_name(name)).cloned()
     }
 }
 
@@ -747,7 +747,7 @@ async fn a_table_is_complete_with_its_last_chunk() {
         sleep(20 * SECOND).await;
         let synced = Some(synced_at(START));
         assert_eq!(scene.table("a"), Some(TableSync::Copying));
-        assert_eq!((scene.table("b"), scene.table("c")), (synced, synced));
+        assert_eq!((scene.table("b"), scene.table("c")), (synced.clone(), synced));
     };
     let (ended, ()) = tokio::join!(scene.complete(), looks);
     scene.assert_completed(ended);
@@ -772,7 +772,7 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     assert!(begun.elapsed() < MINUTE, "the failure waits for other chunks: {:?}", begun.elapsed());
     scene.ledger.assert_kept();
     let copying = Some(TableSync::Copying);
-    assert_eq!((scene.table("a"), scene.table("c")), (copying, copying));
+    assert_eq!((scene.table("a"), scene.table("c")), (copying.clone(), copying));
     assert_eq!(scene.table("b"), Some(synced_at(START)));
 
     let before = scene.sink.rows();
@@ -1068,6 +1068,6 @@ const _: fn() = || {
 };
 
 fn synced_at(lsn: Lsn) -> TableSync {
-    let origin = TableOrigin { relation: RelationId(1), published_by: 0 };
+    let origin = TableOrigin { relation: RelationId(1), ..TableOrigin::default() };
     TableSync::Synced { lsn, origin }
 }

@@ -1,5 +1,6 @@
 //! What a file of positions holds, and how it is written. Pure, but for the time at which one is begun.
 
+use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,14 @@ pub(super) struct TableState {
     pub(super) synced: Option<Synced>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Synced {
     pub(super) lsn: u64,
     pub(super) relation: u32,
     pub(super) published_by: u32,
+    /// Absent in files of older programs.
+    #[serde(default)]
+    pub(super) columns: BTreeMap<String, i16>,
 }
 
 impl State {
@@ -97,10 +101,10 @@ impl State {
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let source = self.system_id.clone().zip(self.slot.clone());
         let tables = self.tables.iter().map(|table| {
-            let sync = match table.synced {
-                Some(Synced { lsn, relation, published_by }) => TableSync::Synced {
+            let sync = match table.synced.clone() {
+                Some(Synced { lsn, relation, published_by, columns }) => TableSync::Synced {
                     lsn: Lsn::new(lsn),
-                    origin: TableOrigin { relation: RelationId(relation), published_by },
+                    origin: TableOrigin { relation: RelationId(relation), published_by, columns },
                 },
                 None => TableSync::Copying,
             };

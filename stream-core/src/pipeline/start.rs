@@ -10,7 +10,7 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::sink::Sink;
 use crate::snapshot;
-use crate::source::{Beginning, Source};
+use crate::source::{Beginning, Inspected, Source};
 use crate::stats::Phase;
 
 impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
@@ -26,16 +26,10 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
-        // Known as worthless before the source forgets why.
-        let again: Vec<_> = inspected
-            .to_copy
-            .iter()
-            .filter(|name| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. })))
-            .map(|name| (name.clone(), TableSync::Copying))
-            .collect();
-        if !again.is_empty() {
-            self.offsets.save_tables(&again).await?;
-            checkpoint.tables.extend(again);
+        let noted = noted(&inspected, &checkpoint);
+        if !noted.is_empty() {
+            self.offsets.save_tables(&noted).await?;
+            checkpoint.tables.extend(noted);
         }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         reached(Step::SlotMade);
@@ -94,6 +88,24 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         Ok(tables)
     }
+}
+
+/// What the look at the source says of tables that were copied: known as worthless before the source forgets why; or with columns that came,
+/// whose names may stand for others later.
+fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
+    let noted = inspected.tables.iter().filter_map(|table| {
+        let TableSync::Synced { lsn, origin } = checkpoint.tables.get(&table.name)? else {
+            return None;
+        };
+        let sync = if inspected.to_copy.contains(&table.name) {
+            TableSync::Copying
+        } else {
+            let origin = origin.with_new_columns(&table.origin())?;
+            TableSync::Synced { lsn: *lsn, origin }
+        };
+        Some((table.name.clone(), sync))
+    });
+    noted.collect()
 }
 
 /// What is to be done after the start.

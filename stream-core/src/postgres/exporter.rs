@@ -14,14 +14,15 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream;
 
 use super::blocker;
 use super::simple_query::SimpleRow;
 use super::slot;
-use super::wire::{Wire, WireReader};
+use super::wire::Wire;
 use super::{ConnectOptions, Session, SqlClient, problem};
-use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream};
+use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream, Range};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::TableName;
@@ -90,7 +91,7 @@ impl Exporter {
             Literal(&self.snapshot)
         );
         wire.simple_query(&sql).await.map_err(problem::from_wire)?;
-        Ok(SnapshotReader { wire, connect: connect.clone() })
+        Ok(SnapshotReader { wire, connect: connect.clone(), in_chunk: false })
     }
 
     /// The largest of `tables` that has rows in the snapshot.
@@ -143,23 +144,30 @@ pub(super) async fn keep_on_standbys(
     Ok(())
 }
 
-/// A session that reads an exported snapshot.
+/// A session that reads an exported snapshot, chunk after chunk. Each has a savepoint, so that the lock of its table goes with
+/// it: a statement that wants this table waits for one chunk and not for the whole copy, and does not keep another reader waiting that long which
+/// wants a table that the statement's transaction has locked already. (The server sees no deadlock where a reader only waits for
+/// its fellow.)
 pub struct SnapshotReader {
     wire: Wire,
     connect: ConnectOptions,
+    /// Whether a chunk was begun and not left.
+    in_chunk: bool,
 }
 
 impl SnapshotReader {
-    /// Refuses a table that an ALTER TABLE has written anew since the snapshot, which sees no row of it then. Locks the
-    /// table, so that none does it later.
+    /// Locks the table, until the chunk is left. Refuses one that an ALTER TABLE has written anew since the snapshot, which sees no row of it
+    /// then; and one that anything has written anew, if only a range of its pages is wanted: the rows are in other pages.
     ///
     /// Source: <https://www.postgresql.org/docs/current/mvcc-caveats.html>
-    async fn assert_not_rewritten(&mut self, table: &Table) -> Result<(), Error> {
+    async fn enter(&mut self, table: &Table, range: Range) -> Result<(), Error> {
+        self.leave().await?;
         let parts = table.parts.iter().flatten().map(|part| part.origin.relation);
         let ids = list(std::iter::once(table.id).chain(parts).map(|id| id.0));
         // LOCK TABLE would want the right to read all columns.
-        let lock = format!("SELECT FROM {} LIMIT 0", rows_of(table));
-        self.wire.simple_query(&lock).await.map_err(problem::from_wire)?;
+        let lock = format!("SAVEPOINT chunk; SELECT FROM {} LIMIT 0", rows_of(table));
+        self.wire.simple_query(&lock).await.map_err(problem::from_snapshot)?;
+        self.in_chunk = true;
         // The function tells of now, the catalogue of the snapshot.
         let file = format!(
             "SELECT bool_and(relfilenode = pg_relation_filenode(oid)) AS same FROM pg_class WHERE oid IN ({ids}) AND relkind = 'r'"
@@ -167,6 +175,9 @@ impl SnapshotReader {
         let rows = self.wire.simple_query(&file).await.map_err(problem::from_wire)?;
         if rows.first().and_then(|row| row.by_name("same")) == Some("t") {
             return Ok(());
+        }
+        if range != Range::Whole {
+            return Err(rewritten(&table.name));
         }
         // So does TRUNCATE, which is in the log, and what keeps rows visible, such as VACUUM FULL: these leave the columns' entries
         // alone. Every ALTER TABLE that writes rows anew makes new ones, even where a type stays what it was, or shows in `pg_class`.
@@ -189,6 +200,24 @@ impl SnapshotReader {
         }
         Err(rewritten(&table.name))
     }
+
+    /// Gives the lock of the chunk's table back.
+    async fn leave(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.in_chunk) {
+            let leave = "ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk";
+            self.wire.simple_query(leave).await.map_err(problem::from_wire)?;
+        }
+        Ok(())
+    }
+
+    /// The next piece of the chunk, which ends when there is none.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        let piece = self.wire.reader.copy_piece().await.map_err(problem::from_wire)?;
+        if piece.is_none() {
+            self.leave().await?;
+        }
+        Ok(piece)
+    }
 }
 
 /// What a query reads a table's rows from.
@@ -197,14 +226,15 @@ fn rows_of(table: &Table) -> String {
     format!("{only}{}", table.name.quoted())
 }
 
-/// An `ALTER TABLE` wrote the table anew between the snapshot and its copy. PostgreSQL shows such a table as empty to older snapshots.
+/// An `ALTER TABLE` wrote the table anew between the snapshot and its copy, and PostgreSQL shows such a table as empty to older snapshots; or
+/// any statement did, while parts of the table were copied.
 ///
 /// Remedy: nothing, the table is copied from a new snapshot. Wait with such statements until the first copy is complete.
 fn rewritten(table: &TableName) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(
-            "table `{table}` was altered after the snapshot was taken, which does not see its rows any more: taking a new one"
+            "table `{table}` was written anew after the snapshot was taken, which does not see its rows any more, or not where they were: taking a new one"
         ),
     )
 }
@@ -216,26 +246,26 @@ impl ChunkReader for SnapshotReader {
         chunk: &'a Chunk,
         format: CopyFormat,
     ) -> Result<CopyStream<'a>, Error> {
-        self.assert_not_rewritten(table).await?;
+        self.enter(table, chunk.range).await?;
         let columns: Vec<_> = table.columns.iter().map(|column| &column.name).collect();
         // A query may read generated columns; `COPY table (…)` refuses to.
         let is_computed = table.columns.iter().any(|column| column.generated);
         let filter = table.row_filter.as_deref().or_else(|| is_computed.then_some("true"));
         let sql = copy_sql(chunk, &columns, format, filter, table.parts.is_some());
-        self.wire.copy_out(&sql).await.map_err(problem::from_wire)?;
+        self.wire.copy_out(&sql).await.map_err(problem::from_snapshot)?;
         // The end of the binary form is a message that is no row.
         let no_rows = u64::from(format == CopyFormat::Binary);
-        Ok(Box::pin(stream::try_unfold((&mut self.wire.reader, no_rows), next_piece)))
+        Ok(Box::pin(stream::try_unfold((self, no_rows), next_piece)))
     }
 }
 
 /// The next piece, and the state that follows it: `no_rows` messages that are no rows are still to be left out.
 async fn next_piece(
-    (reader, no_rows): (&mut WireReader, u64),
-) -> Result<Option<(CopyPiece, (&mut WireReader, u64))>, Error> {
-    let piece = reader.copy_piece().await.map_err(problem::from_wire)?;
+    (reader, no_rows): (&mut SnapshotReader, u64),
+) -> Result<Option<(CopyPiece, (&mut SnapshotReader, u64))>, Error> {
+    let piece = reader.piece().await?;
     Ok(piece.map(|bytes| {
-        let messages = reader.take_copy_messages();
+        let messages = reader.wire.reader.take_copy_messages();
         let left_out = messages.min(no_rows);
         (CopyPiece { bytes, rows: messages - left_out }, (reader, no_rows - left_out))
     }))

@@ -1,35 +1,36 @@
-//! Looks at the catalogue from time to time, for tables that came after the stream began, and partitions that went or came back.
+//! Looks at the catalogue from time to time, for tables that came after the stream began, partitions that went or came back, and names
+//! that were given to other columns.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::capture::{Captured, capture};
+use super::capture::{Captured, CapturedTable, capture};
 use super::catalog::read_tables;
 use super::query::QueryError;
-use super::{ConnectOptions, SqlClient};
+use super::{ConnectOptions, SnapshotMode, SqlClient};
 use crate::filter::TableFilter;
 use crate::relation::{RelationId, TableName};
+use crate::table::TableOrigin;
 
 /// A task that ends when it has found something; it ends with its owner, too.
 #[derive(Default)]
 pub(super) struct Lookout(JoinSet<Vec<TableName>>);
 
 impl Lookout {
-    /// Begins to look, every `interval`, for tables that `filter` asks for and `captured` does not have.
+    /// Begins to look, every `interval`, for tables that `filter` asks for and that are not as they are `known`.
     pub(super) fn new(
         connect: ConnectOptions,
         filter: TableFilter,
-        captured: &Captured,
+        mut known: Known,
         interval: Duration,
     ) -> Self {
-        let known = known(captured);
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
-                match look(&connect, &filter, &known).await {
+                match look(&connect, &filter, &mut known).await {
                     Ok(found) if found.is_empty() => {}
                     Ok(found) => return found,
                     // The stream itself notices a source that is gone.
@@ -55,7 +56,7 @@ impl Lookout {
 async fn look(
     connect: &ConnectOptions,
     filter: &TableFilter,
-    known: &Known,
+    known: &mut Known,
 ) -> Result<Vec<TableName>, Box<dyn std::error::Error + Send + Sync>> {
     let client = SqlClient::connect(connect).await?;
     let found = find(&client, filter, known).await?;
@@ -63,24 +64,52 @@ async fn look(
     Ok(found)
 }
 
-/// Tables, each with what attached it where it is a partition: detached, it is not published any more.
-pub(super) type Known = BTreeSet<(RelationId, Vec<u32>)>;
-
-/// What the stream knows.
-pub(super) fn known(captured: &Captured) -> Known {
-    captured.all().map(|table| (table.id, table.attached_by.clone())).collect()
+/// What the stream knows of the tables.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Each with what attached it, where it is a partition: detached, it is not published any more.
+    tables: BTreeMap<RelationId, (Vec<u32>, TableOrigin)>,
+    /// Whether a column that was made again makes a difference.
+    follows_columns: bool,
 }
 
-/// The tables that `filter` asks for and that are not `known`.
+impl Known {
+    /// `captured`, and the columns of which names may stand for others now.
+    pub(super) fn new(captured: &Captured, mode: SnapshotMode) -> Self {
+        let known = |table: &CapturedTable| (table.id, (table.attached_by.clone(), origin(table)));
+        // Without copies there are no old values that this stream brought.
+        let follows_columns = mode != SnapshotMode::Never;
+        Self { tables: captured.all().map(known).collect(), follows_columns }
+    }
+
+    /// Whether nothing has to be done about a table; notes columns that came.
+    fn has(&mut self, table: &CapturedTable) -> bool {
+        let Some((attached_by, known)) = self.tables.get_mut(&table.id) else { return false };
+        let now = origin(table);
+        if *attached_by != table.attached_by
+            || self.follows_columns && known.renumbered(&now).is_some()
+        {
+            return false;
+        }
+        if let Some(more) = known.with_new_columns(&now) {
+            *known = more;
+        }
+        true
+    }
+}
+
+fn origin(table: &CapturedTable) -> TableOrigin {
+    let columns = table.columns.iter().map(|column| (column.name.clone(), column.number));
+    TableOrigin { relation: table.id, columns: columns.collect(), ..TableOrigin::default() }
+}
+
+/// The tables that `filter` asks for and that are not as they are `known`.
 pub(super) async fn find(
     client: &SqlClient,
     filter: &TableFilter,
-    known: &Known,
+    known: &mut Known,
 ) -> Result<Vec<TableName>, QueryError> {
     let captured = capture(&read_tables(client).await?, filter);
-    Ok(captured
-        .all()
-        .filter(|table| !known.contains(&(table.id, table.attached_by.clone())))
-        .map(|table| table.name.clone())
-        .collect())
+    let others = captured.all().filter(|table| !known.has(table));
+    Ok(others.map(|table| table.name.clone()).collect())
 }

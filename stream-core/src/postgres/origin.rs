@@ -1,4 +1,4 @@
-//! Whether a table's name still stands for what was copied, and whether the log has all its changes since.
+//! Whether the names of a table and of its columns still stand for what was copied, and whether the log has all changes since.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 use crate::table::{Part, Table, TableOrigin};
 
-/// Tables that were copied before and of which the log lacks changes, because the name stands for another table
-/// since, or because nothing published the table for a while.
+/// Tables that were copied before and of which the log lacks changes, because the name stands for another table or one of its columns for
+/// another column since, or because nothing published the table for a while.
 ///
 /// # Errors
 /// When there are such tables, and the stream copies none.
@@ -63,20 +63,33 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
         // Of no interest: no log is read.
         return None;
     }
+    if let Some(column) = origin.renumbered(&table.origin()) {
+        let reason = format!(
+            "has another column under the name `{column}`, which was dropped and made again, or renamed"
+        );
+        if mode == SnapshotMode::Never {
+            tracing::warn!(
+                table = %table.name,
+                "the table {reason}: rows that do not change keep the old values at the target"
+            );
+            return None;
+        }
+        return Some(reason);
+    }
     if !table.published_by.contains(&origin.published_by) {
         return Some("was, or is, taken out of the publication".to_owned());
     }
     // What a partition had before it was attached is in no log under the root's name.
     let is_new = |part: &&Part| {
-        part.attached_later && origin_of(&part.name, checkpoint) != Some(part.origin)
+        part.attached_later && origin_of(&part.name, checkpoint) != Some(&part.origin)
     };
     let attached = table.parts.iter().flatten().find(is_new)?;
     Some(format!("got partition `{}`, which was attached after it was made", attached.name))
 }
 
-fn origin_of(name: &TableName, checkpoint: &Checkpoint) -> Option<TableOrigin> {
+fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a TableOrigin> {
     match checkpoint.tables.get(name)? {
-        TableSync::Synced { origin, .. } => Some(*origin),
+        TableSync::Synced { origin, .. } => Some(origin),
         TableSync::Copying => None,
     }
 }

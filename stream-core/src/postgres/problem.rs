@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use tokio_postgres::error::SqlState;
+
 use super::connect::ConnectError;
 use super::error::WireError;
 use super::query::QueryError;
@@ -32,12 +34,30 @@ pub fn from_wire(error: WireError) -> Error {
     Error::new(transient_or(error.is_retryable(), ErrorKind::Permanent), error)
 }
 
-/// A question to the catalogue failed.
+/// A question to the catalogue failed, or a statement about tables that it has.
 #[must_use]
 pub fn from_query(error: QueryError) -> Error {
-    let denied = error.code().is_some_and(|code| code.code() == "42501");
-    let otherwise = if denied { ErrorKind::Configuration } else { ErrorKind::Permanent };
+    let otherwise = match error.code().map(SqlState::code) {
+        Some("42501") => ErrorKind::Configuration,
+        Some(code) if is_gone(code) => ErrorKind::Changed,
+
+        _ => ErrorKind::Permanent,
+    };
     Error::new(transient_or(error.is_retryable(), otherwise), error)
+}
+
+/// A captured table cannot be read as of the snapshot.
+pub(super) fn from_snapshot(error: WireError) -> Error {
+    if error.server().is_some_and(|server| is_gone(&server.code)) {
+        return Error::new(ErrorKind::Changed, error);
+    }
+    from_wire(error)
+}
+
+/// Whether the server misses a table, a column or a schema. All that the stream names was there when it looked, so that the next look does
+/// without it.
+fn is_gone(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42P01" | "42703" | "3F000")
 }
 
 /// The slot cannot be used; unless it is in use, only a person can change that.
@@ -191,7 +211,7 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began, and match what is captured; or partitions were detached or attached.
+/// Tables came after the stream began, and match what is captured; or partitions were detached or attached, or names given to other columns.
 ///
 /// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
@@ -199,7 +219,7 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(
-            "new at the source, or attached anew: {}; starting again to take them up",
+            "new at the source, or attached anew, or with other columns under known names: {}; starting again to take them up",
             names.join(", ")
         ),
     )

@@ -149,7 +149,7 @@ fn gathered(
         let published_by = links.fold(0_u32, |mixed, link| mixed.rotate_left(7) ^ link);
         Part {
             name: part.name.clone(),
-            origin: TableOrigin { relation: part.id, published_by },
+            origin: TableOrigin { relation: part.id, published_by, ..TableOrigin::default() },
             attached_later: part.attached_later,
         }
     };

@@ -14,7 +14,7 @@ use super::capture::{Captured, CapturedTable};
 use super::exporter::{self, Exporter, SnapshotReader};
 use super::gate::Gate;
 use super::look::{self, Look};
-use super::lookout::{self, Lookout};
+use super::lookout::{self, Known, Lookout};
 use super::publication::Publication;
 use super::replication::{ReplicationStream, StreamMessage};
 use super::roots::LogTables;
@@ -34,9 +34,6 @@ use crate::snapshot::plan::plan;
 use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::Table;
-
-/// Bytes of a large table that are copied at once.
-const CHUNK_BYTES: u64 = 256 << 20;
 
 /// A PostgreSQL database as a source of changes.
 pub struct PostgresSource {
@@ -128,7 +125,7 @@ impl PostgresSource {
         let wanted = found.filter(|table| to_copy.contains(&table.name));
         let extents: Vec<_> = wanted.map(CapturedTable::extent).collect();
         let readers = self.options.readers;
-        let mut chunks = plan(&extents, readers, CHUNK_BYTES);
+        let mut chunks = plan(&extents, readers, self.options.chunk_bytes);
         let mut last = None;
         if self.options.finds_last_table {
             last = exporter.last_with_rows(&self.options.connect, &tables).await?;
@@ -298,7 +295,8 @@ impl Source for PostgresSource {
         };
         let filter = self.options.filter.clone();
         let connect = self.options.connect.clone();
-        self.lookout = Lookout::new(connect, filter, &self.captured, self.options.look_interval);
+        let known = Known::new(&self.captured, self.options.snapshot);
+        self.lookout = Lookout::new(connect, filter, known, self.options.look_interval);
         Ok(())
     }
 
@@ -367,8 +365,8 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = lookout::known(&self.captured);
-        let found = lookout::find(&client, &self.options.filter, &known).await;
+        let mut known = Known::new(&self.captured, self.options.snapshot);
+        let found = lookout::find(&client, &self.options.filter, &mut known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;
         if !found.is_empty() {

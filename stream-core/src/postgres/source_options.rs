@@ -59,6 +59,9 @@ impl PluginOptions {
     }
 }
 
+/// What large tables are cut into; smaller where streams are made to fail, so that it happens there.
+const CHUNK_BYTES: u64 = if cfg!(feature = "failpoints") { 1 << 20 } else { 256 << 20 };
+
 /// What a [`PostgresSource`](super::PostgresSource) needs to know.
 #[derive(Clone, Debug)]
 pub struct PostgresSourceOptions {
@@ -86,6 +89,8 @@ pub struct PostgresSourceOptions {
     pub plugin: PluginOptions,
     /// How many chunks are read at once.
     pub readers: usize,
+    /// Bytes of a table, TOAST included, from which on it is copied in chunks of about that many, where there are several readers.
+    pub chunk_bytes: u64,
     /// Whether the last table with rows is found before the snapshot is copied, for sinks that mark the last row of all.
     pub finds_last_table: bool,
     /// Whether generated columns are captured where the log has them, for sinks that do not compute them.
@@ -116,6 +121,7 @@ impl PostgresSourceOptions {
             snapshot: SnapshotMode::Initial,
             plugin: PluginOptions::default(),
             readers: 2,
+            chunk_bytes: CHUNK_BYTES,
             finds_last_table: false,
             generated_columns: false,
             confirm_interval: Duration::from_secs(10),

@@ -80,6 +80,7 @@ pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -
 fn table_column(column: &CatalogColumn) -> TableColumn {
     TableColumn {
         name: column.name.clone(),
+        number: column.number,
         type_oid: column.type_oid,
         type_name: String::new(),
         type_modifier: column.type_modifier,

@@ -125,7 +125,7 @@ impl Ledger {
         book.saved = checkpoint.position.unwrap_or_default();
         book.completion = checkpoint.completion;
         for (table, sync) in &checkpoint.tables {
-            book.tables.entry(table.clone()).or_default().sync = Some(*sync);
+            book.tables.entry(table.clone()).or_default().sync = Some(sync.clone());
         }
     }
 
@@ -175,7 +175,7 @@ impl Ledger {
     pub(super) fn saved_tables(&self, tables: &[(TableName, TableSync)]) {
         let mut book = self.book();
         for (table, sync) in tables {
-            book.tables.entry(table.clone()).or_default().sync = Some(*sync);
+            book.tables.entry(table.clone()).or_default().sync = Some(sync.clone());
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) fn table(name: &str) -> Table {
         root: None,
         columns: vec![TableColumn {
             name: "name".into(),
+            number: 1,
             type_oid: 25,
             type_name: "text".into(),
             type_modifier: -1,

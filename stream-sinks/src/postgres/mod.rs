@@ -30,6 +30,7 @@ mod send;
 mod sequences;
 mod statements;
 mod steps;
+mod store;
 mod survey;
 mod tables;
 
@@ -52,7 +53,8 @@ use stream_core::{Error, ErrorKind};
 use apply::Applier;
 use pipe::Pipe;
 use progress::Ownership;
-pub use progress::{Claim, TargetStore, begin_anew_sql};
+pub use progress::{Claim, begin_anew_sql};
+pub use store::TargetStore;
 pub use survey::TargetSurvey;
 use tables::Tables;
 

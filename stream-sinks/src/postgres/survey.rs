@@ -17,7 +17,7 @@ use stream_core::sql::Ident;
 use super::error::from_sql;
 use super::schema::{Import, SchemaError};
 use super::tables::Tables;
-use super::{ImportOptions, PostgresSinkOptions, check, import, no_replica_role, progress};
+use super::{ImportOptions, PostgresSinkOptions, check, import, no_replica_role, progress, store};
 
 /// A target that is looked at.
 pub struct TargetSurvey {
@@ -74,7 +74,7 @@ impl TargetSurvey {
         if !progress::is_there(&self.client).await? {
             return Ok(Checkpoint::default());
         }
-        Ok(progress::read(&self.client, &self.stream).await?.unwrap_or_default())
+        Ok(store::read(&self.client, &self.stream).await?.unwrap_or_default())
     }
 
     /// What can be said without the source.

@@ -33,6 +33,7 @@ pub(crate) fn in_flight(number: usize) -> NonZeroUsize {
 fn column(name: &str, type_oid: u32, type_name: &str) -> TableColumn {
     TableColumn {
         name: name.to_owned(),
+        number: 1,
         type_oid,
         type_name: type_name.to_owned(),
         type_modifier: -1,

@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 /// A run that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Small, so that tables of tests are cut too.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// How often a stream starts again after a failure that may pass.
 const ATTEMPTS: usize = 10;
 
@@ -81,6 +83,7 @@ impl Stream {
             snapshot: self.mode,
             plugin: self.plugin.clone(),
             readers: 2,
+            chunk_bytes: CHUNK_BYTES,
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
             generated_columns: false,

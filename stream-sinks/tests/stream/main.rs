@@ -1,6 +1,7 @@
 //! PostgreSQL to PostgreSQL, between real servers.
 
 mod alter;
+mod columns;
 mod corners;
 mod divergence;
 mod fixture;
@@ -9,6 +10,7 @@ mod in_progress;
 mod keys;
 mod large;
 mod lifecycle;
+mod locks;
 mod long_life;
 mod mishaps;
 mod resume;

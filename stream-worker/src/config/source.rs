@@ -63,8 +63,6 @@ impl SourceConfig {
             confirm_interval,
         } = self;
         PostgresSourceOptions {
-            connect,
-            slot,
             failover,
             publication,
             auto_create,
@@ -80,6 +78,7 @@ impl SourceConfig {
             finds_last_table: is_for_events,
             generated_columns: is_for_events,
             look_interval: LOOK_INTERVAL,
+            ..PostgresSourceOptions::new(connect, slot)
         }
     }
 }

@@ -11,7 +11,7 @@ use super::lab::session;
 
 /// Tables with a key that are never truncated, with their keys and other columns that look the same in an event and as the server's JSON: the
 /// last event of each row is the row.
-const KEYED: [(&str, &[&str], &[&str]); 13] = [
+const KEYED: [(&str, &[&str], &[&str]); 14] = [
     ("accounts", &["id"], &["balance", "note"]),
     ("counters", &["writer"], &["n"]),
     ("products", &["sku"], &[]),
@@ -25,6 +25,7 @@ const KEYED: [(&str, &[&str], &[&str]); 13] = [
     ("events_b_0", &["id", "kind"], &["value"]),
     ("events_b_1", &["id", "kind"], &["value"]),
     ("events_rest", &["id", "kind"], &["value"]),
+    ("altered", &["id"], &["n"]),
 ];
 /// What stands for a large value that did not change.
 const UNCHANGED: &str = "__debezium_unavailable_value";

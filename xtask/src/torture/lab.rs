@@ -186,6 +186,23 @@ impl Lab {
     }
 }
 
+const SESSIONS: &str = "
+SELECT concat_ws(' ', pid, application_name, state, wait_event_type, wait_event, 'waits for', pg_blocking_pids(pid), (
+    SELECT string_agg(concat(mode, ' ', relation::regclass, CASE WHEN NOT granted THEN ' wanted' END), ', ')
+    FROM pg_locks l WHERE l.pid = a.pid AND relation >= 16384), left(query, 200))
+FROM pg_stat_activity a WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+/// What the sessions of a server do, for whoever looks into a failure.
+pub(super) async fn sessions(server: &ConnectOptions) -> String {
+    let read = async {
+        let client = session(server).await?;
+        let rows = client.query(SESSIONS, &[]).await?;
+        client.close().await;
+        anyhow::Ok(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>().join("\n"))
+    };
+    read.await.unwrap_or_else(|error| format!("{error:#}"))
+}
+
 /// A session of the harness.
 pub(super) async fn session(connect: &ConnectOptions) -> Result<SqlClient> {
     let client = SqlClient::connect(connect).await?;

@@ -14,6 +14,7 @@ mod events;
 mod eyes;
 mod faults;
 mod lab;
+mod migration;
 mod native;
 mod proxy;
 mod reader;
@@ -139,7 +140,8 @@ impl Torture {
             }
         };
         std::fs::create_dir_all(&self.directory)?;
-        std::fs::copy(built, self.program())?;
+        std::fs::copy(&built, self.program())
+            .with_context(|| format!("cannot copy `{}`", built.display()))?;
         Ok(())
     }
 

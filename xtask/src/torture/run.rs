@@ -1,10 +1,12 @@
 //! One run: a stream from its beginning to its end, through the faults of its seed.
 
+mod second;
+
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use stream_core::failpoint::Step;
 use stream_core::postgres::ConnectOptions;
@@ -12,7 +14,8 @@ use stream_core::postgres::ConnectOptions;
 use super::events;
 use super::eyes::{Eyes, Session, Watched};
 use super::faults::{End, Fault, Phase, Planned};
-use super::lab::{Lab, session};
+use super::lab::{self, Lab, session};
+use super::migration;
 use super::reader::Reader;
 use super::receiver::Receiver;
 use super::worker::{Launch, Worker, died};
@@ -24,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a worker may come to a step at which it is to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(6);
-/// One seed of so many has a native subscription beside the stream.
+/// One seed of so many has a native subscription beside the stream, unless its schema changes, which that does not
+/// follow.
 const NATIVE: u64 = 5;
 /// What a worker says of a row that was not as it had left it.
 const DIVERGED: &str = "the target differs from the source";
@@ -69,19 +73,25 @@ async fn to_postgres(
 ) -> Result<()> {
     lab.prepare(seed).await?;
     let (source, target) = (lab.direct(End::Source)?, lab.direct(End::Target)?);
-    let native = if seed.is_multiple_of(NATIVE) { Some(lab.native(seed).await?) } else { None };
+    let is_native = seed.is_multiple_of(NATIVE) && !migration::has(seed);
+    let native = if is_native { Some(lab.native(seed).await?) } else { None };
     let mut reader = Reader::new(&target);
     let eyes = Eyes::new(&source, Watched::Postgres(Box::new(Session::new(&target))));
-    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, Some(&target), seed), record);
     let ended = tokio::select! {
         wrong = reader.run() => Err(wrong),
         ended = run.whole(plan) => ended,
     };
+    if ended.is_err() {
+        launch.note(&lab::sessions(&source).await)?;
+        launch.note(&lab::sessions(&target).await)?;
+    }
     drop(run);
     record.states = reader.states;
     ended?;
     reader.look().await?;
     ensure!(reader.states > 0, "no state of the target was read");
+    migration::finish(&source, &target).await?;
     let differences = compare::differences(&source, &target, Sequences::Compared).await?;
     ensure!(differences.is_empty(), "source and target differ:\n{}", differences.join("\n"));
     nothing_is_left(&source).await?;
@@ -109,7 +119,7 @@ async fn to_receiver(
     lab.prepare(seed).await?;
     let source = lab.direct(End::Source)?;
     let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
-    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, seed), record);
+    let mut run = Run::new(lab, launch, eyes, Writers::start(&source, None, seed), record);
     run.whole(plan).await?;
     drop(run);
     let events = receiver.events();
@@ -328,39 +338,6 @@ impl<'a> Run<'a> {
         }
         self.judge(status)?;
         self.record.hits.push((Fault::Die(step, times).name(), phase));
-        Ok(())
-    }
-
-    /// A second worker for the stream, while the first is stopped; one of them has to go.
-    async fn second(&mut self, phase: Phase) -> Result<()> {
-        self.signal(Signal::STOP)?;
-        let Some(first) = self.worker.take() else { return Ok(()) };
-        self.start(phase == Phase::Finishing, None).await?;
-        let Some(mut second) = self.worker.take() else { return Ok(()) };
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        first.signal(Signal::CONT)?;
-        let mut first = first;
-        let start = Instant::now();
-        let ended = loop {
-            let ended = [first.ended()?, second.ended()?];
-            if ended.iter().any(Option::is_some) {
-                break ended;
-            }
-            ensure!(start.elapsed() < PATIENCE, "two workers share a stream");
-            self.commits()?;
-            tokio::time::sleep(LOOK_AGAIN).await;
-        };
-        for status in ended.into_iter().flatten() {
-            let fine =
-                status.code() == Some(FENCED) || phase == Phase::Finishing && status.success();
-            ensure!(fine, "one of two workers ended with {status}");
-        }
-        self.worker = match ended {
-            [None, _] => Some(first),
-            [Some(_), None] => Some(second),
-            [Some(_), Some(_)] if phase == Phase::Finishing => None,
-            [Some(_), Some(_)] => bail!("both of two workers ended"),
-        };
         Ok(())
     }
 

@@ -60,7 +60,7 @@ CREATE TABLE children (id serial PRIMARY KEY, parent int NOT NULL REFERENCES par
 CREATE SEQUENCE loose CACHE 5;
 CREATE SEQUENCE down INCREMENT -3;
 
--- Large, and written to in large transactions; files are copied in two parts.
+-- Large, and written to in large transactions; both are copied in parts.
 CREATE TABLE heap (id bigint PRIMARY KEY, batch int, payload text);
 CREATE TABLE files (n int, body text);
 ALTER TABLE files REPLICA IDENTITY FULL;
@@ -70,3 +70,7 @@ CREATE INDEX ON heap (payload);
 CREATE INDEX ON orders (writer, id);
 CREATE INDEX ON events (value);
 CREATE INDEX ON journal (writer, n);
+
+-- Altered while it is written to.
+CREATE TABLE altered (id int PRIMARY KEY, n bigint, a int, b text);
+ALTER TABLE altered ALTER b SET STORAGE EXTERNAL;

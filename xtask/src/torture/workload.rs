@@ -21,7 +21,7 @@ const GIANTS: [(u64, u32); 3] = [(15, 10_000), (60, 20_000), (130, 50_000)];
 
 /// What a transaction can do to rows of writer `{w}`, in its transaction `{n}`. `{a}`, `{b}` and `{c}` are different
 /// numbers below 100, `{k}` is 4 × `{a}` + `{w}`, `{l}` and `{m}` are the same of `{b}` and `{c}`.
-const ACTS: [&str; 38] = [
+const ACTS: [&str; 41] = [
     "WITH o AS (INSERT INTO orders (writer, note) VALUES ({w}, '{n}') RETURNING id)
      INSERT INTO lines SELECT id, g, s.sku, {a} FROM o, generate_series(1, 3) g,
          (SELECT sku FROM products WHERE sku LIKE '{w}-{h}-%') s",
@@ -86,6 +86,14 @@ const ACTS: [&str; 38] = [
     "SELECT nextval('loose'), nextval('down'), setval('children_id_seq', nextval('children_id_seq') + 5)",
     "SELECT pg_logical_emit_message(true, 'torture', '{n}'), pg_logical_emit_message(false, 'torture', '{n}')",
     "COPY files (n) FROM PROGRAM 'seq {a} 100'",
+    // Whatever columns there are by now.
+    "DELETE FROM altered WHERE id = {k}; INSERT INTO altered SELECT (jsonb_populate_record(NULL::altered, jsonb_build_object(
+         'id', {k}, 'n', {n}, 'a', {a}, 'b', repeat('{n}', 2000)) || (
+             SELECT jsonb_object_agg(name || number, number) FROM unnest('{c,d}'::text[]) name, generate_series(0, 99) number
+         ))).*",
+    "UPDATE altered SET n = {n} WHERE id IN ({k}, {l})",
+    "UPDATE altered SET id = -{k} - 1 WHERE id = {k}; UPDATE altered SET id = {k} WHERE id = {l};
+     UPDATE altered SET id = {l} WHERE id = -{k} - 1",
 ];
 
 /// Only one writer truncates: rows that refer to truncated ones would be refused otherwise.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::lab::session;
+use super::migration::{self, Migration};
 use super::workload::{self, WRITERS};
 
 /// Writers rest between transactions, so that a worker built for debugging keeps up with them.
@@ -25,7 +26,12 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn start(source: &ConnectOptions, seed: u64) -> Self {
+    /// Sessions that write to the source; with some seeds another one changes the schema, at the target too.
+    pub(super) fn start(
+        source: &ConnectOptions,
+        target: Option<&ConnectOptions>,
+        seed: u64,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (count, commits) = watch::channel(0);
         let mut sessions = JoinSet::new();
@@ -36,6 +42,9 @@ impl Writers {
                 random: Rng::with_seed(seed.wrapping_mul(31).wrapping_add(number as u64)),
             };
             sessions.spawn(writer.run(stopped.clone(), count.clone()));
+        }
+        if migration::has(seed) {
+            sessions.spawn(Migration::new(source, target, seed).run(stopped));
         }
         Self { sessions, stop, commits }
     }

@@ -1,0 +1,119 @@
+//! Names of columns that are given to other columns, of which the log tells nothing: rows that do not change would keep the old values.
+
+use std::time::Duration;
+
+use stream_core::pipeline::Outcome;
+use stream_core::postgres::SnapshotMode;
+
+use crate::fixture::{Stream, databases, execute, rows, until};
+
+const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
+    INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Statements that leave the names and the types as they were.
+const SWAPS: [&str; 4] = [
+    "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text",
+    "ALTER TABLE t DROP COLUMN v;\n--\nINSERT INTO t VALUES (20);\n--\nALTER TABLE t ADD COLUMN v text DEFAULT 'd'; INSERT INTO t (id) VALUES (21)",
+    "ALTER TABLE t RENAME v TO passing; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME passing TO w; UPDATE t SET v = 'changed' WHERE id = 2",
+    "BEGIN; UPDATE t SET v = 'before' WHERE id = 1; ALTER TABLE t RENAME w TO old; ALTER TABLE t ADD COLUMN w text; UPDATE t SET w = 'after' WHERE id = 2; COMMIT",
+];
+
+const ROWS: &str = "SELECT id, v, w FROM t";
+
+#[tokio::test]
+async fn rows_come_again_when_a_name_stands_for_another_column() {
+    for swap in SWAPS {
+        for stopped in [false, true] {
+            let (from, to) = databases(SCHEMA).await;
+            let stream = Stream::new(&from, &to);
+            if swap.contains("TO old") {
+                // Both columns are wanted, and made at the target in time.
+                stream.copy_and_stop().await;
+                to.execute("ALTER TABLE t ADD COLUMN old text").await.unwrap();
+            }
+            let outcome = stream.meet(execute(&stream.source, swap), stopped).await;
+            assert_eq!(outcome.unwrap(), Outcome::Completed, "{swap}");
+            assert_eq!(
+                rows(&stream.target, ROWS).await,
+                rows(&stream.source, ROWS).await,
+                "{swap}"
+            );
+        }
+    }
+}
+
+/// The look from time to time finds it too, without anybody who starts or completes the stream.
+#[tokio::test]
+async fn it_is_found_while_the_stream_runs() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    let work = async {
+        execute(&stream.source, SWAPS[0]).await;
+        until(&stream.target, "SELECT count(*) = 9 AND count(v) = 0 FROM t", PATIENCE).await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+}
+
+/// A name is remembered that came after the copy, and one that was dropped long ago.
+#[tokio::test]
+async fn a_column_that_came_later_or_went_long_ago() {
+    let later = "ALTER TABLE t ADD COLUMN later text DEFAULT 'l'";
+    for statements in [
+        [
+            later,
+            "INSERT INTO t VALUES (11)",
+            "ALTER TABLE t DROP COLUMN later; ALTER TABLE t ADD COLUMN later text",
+        ],
+        ["ALTER TABLE t DROP COLUMN v", later, "ALTER TABLE t ADD COLUMN v text DEFAULT 'new'"],
+    ] {
+        let (from, to) = databases(SCHEMA).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        to.execute(later).await.unwrap();
+        for statement in statements {
+            execute(&stream.source, statement).await;
+            stream.copy_and_stop().await;
+        }
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        let all = "SELECT id, v, w, later FROM t";
+        assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+    }
+}
+
+/// New columns, and a renamed one, are no reason to copy a table of a terabyte again.
+#[tokio::test]
+async fn other_changes_copy_nothing() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    to.execute("UPDATE t SET w = 'of the target' WHERE id = 9; ALTER TABLE t ADD COLUMN x int; ALTER TABLE t RENAME v TO y")
+        .await
+        .unwrap();
+    execute(
+        &stream.source,
+        "ALTER TABLE t ADD COLUMN x int; ALTER TABLE t RENAME v TO y; ALTER TABLE t ALTER w TYPE varchar; ALTER TABLE t ALTER w TYPE text; INSERT INTO t VALUES (10, 'v', 'w', 1)",
+    )
+    .await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    let all = "SELECT id, w, x, y FROM t WHERE id > 8";
+    assert_eq!(rows(&stream.target, all).await, ["(10,w,1,v)", "(9,\"of the target\",,v9)"]);
+}
+
+/// Rows that the stream did not bring are not its own to correct; it goes on.
+#[tokio::test]
+async fn a_stream_that_copies_nothing_goes_on() {
+    let (from, to) = databases(SCHEMA).await;
+    to.execute(SCHEMA).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.mode = SnapshotMode::Never;
+    stream.import = false;
+    stream.copy_and_stop().await;
+    execute(&stream.source, &format!("{}; INSERT INTO t VALUES (10, 'w', 'v')", SWAPS[0])).await;
+    let work = async { tokio::time::sleep(Duration::from_millis(1200)).await };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+    assert_eq!(
+        rows(&stream.target, "SELECT * FROM t WHERE id > 8").await,
+        ["(10,v,w)", "(9,v9,w9)"]
+    );
+}

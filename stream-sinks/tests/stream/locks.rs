@@ -1,0 +1,115 @@
+//! Tables that other sessions lock, write anew or drop while they are copied.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+use std::time::Duration;
+
+use stream_core::pipeline::Outcome;
+use stream_core::postgres::{ConnectOptions, SqlClient};
+
+use crate::fixture::{Stream, databases, execute, rows, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const TWO_WAIT: &str =
+    "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE NOT granted AND d.datname = current_database()";
+const ONE_WAITS: &str =
+    "SELECT count(*) = 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE NOT granted AND d.datname = current_database()";
+
+/// A session that keeps tables from being copied into.
+async fn locked(target: &ConnectOptions, tables: &str) -> SqlClient {
+    let holder = SqlClient::connect(target).await.unwrap();
+    holder.batch_execute(&format!("BEGIN; LOCK TABLE {tables} IN SHARE MODE")).await.unwrap();
+    holder
+}
+
+/// A snapshot does not see the rows of a table that is written anew after it was taken.
+#[tokio::test]
+async fn a_table_rewritten_while_others_are_copied() {
+    for rewrites in [
+        "ALTER TABLE rewritten ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE rewritten ALTER COLUMN n TYPE int USING n + 1",
+        "ALTER TABLE rewritten ALTER COLUMN n TYPE bigint",
+        "VACUUM FULL rewritten",
+        "CLUSTER rewritten USING rewritten_pkey",
+        "TRUNCATE rewritten; INSERT INTO rewritten SELECT i, -i FROM generate_series(50, 60) i",
+    ] {
+        let (from, to) = databases(
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n int);
+             INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO rewritten SELECT i, i FROM generate_series(1, 100) i;",
+        )
+        .await;
+        to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n bigint, c uuid)")
+            .await
+            .unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let holder = locked(&stream.target, "public.a, public.b").await;
+        let work = async {
+            until(&stream.target, TWO_WAIT, PATIENCE).await;
+            execute(&stream.source, rewrites).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        let (outcome, ()) = tokio::join!(stream.complete(), work);
+        assert_eq!(outcome.unwrap(), Outcome::Completed, "{rewrites}");
+        let rows_at = async |end| rows(end, "SELECT id, n FROM rewritten").await;
+        assert_eq!(rows_at(&stream.target).await, rows_at(&stream.source).await, "{rewrites}");
+    }
+}
+
+/// A statement that locks two tables would wait for one reader and hold up the other for ever, which no server can see.
+#[tokio::test]
+async fn a_table_that_is_copied_is_not_locked_until_all_are() {
+    let (from, to) = databases(
+        "CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE second (id int PRIMARY KEY); CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+         INSERT INTO first SELECT generate_series(1, 5000); INSERT INTO second SELECT * FROM first; INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);",
+    )
+    .await;
+    to.execute("CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE second (id int PRIMARY KEY); CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    // The larger ones come first.
+    let holder = locked(&stream.target, "public.a, public.b").await;
+    let work = async {
+        until(&stream.target, TWO_WAIT, PATIENCE).await;
+        execute(
+            &stream.source,
+            "SET lock_timeout = '30s'; BEGIN; ALTER TABLE first ADD COLUMN more int; ALTER TABLE second ADD COLUMN more int; COMMIT",
+        )
+        .await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(stream.complete(), work);
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    let sum = "SELECT (SELECT sum(id) FROM first), (SELECT sum(id) FROM second), (SELECT count(*) FROM a), (SELECT count(*) FROM b)";
+    assert_eq!(rows(&stream.target, sum).await, rows(&stream.source, sum).await);
+}
+
+/// The rows are in other pages then.
+#[tokio::test]
+async fn a_table_written_anew_between_two_of_its_chunks() {
+    let schema = "CREATE TABLE parts (id int PRIMARY KEY, t text)";
+    let fill = "INSERT INTO parts SELECT i, repeat('t', 100) FROM generate_series(1, 30000) i; DELETE FROM parts WHERE id % 3 > 0 OR id < 6000";
+    let (from, to) =
+        databases(&format!("{schema}; ALTER TABLE parts SET (autovacuum_enabled = false); {fill}"))
+            .await;
+    to.execute(schema).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    let holder = locked(&stream.target, "public.parts").await;
+    let work = async {
+        until(&stream.target, TWO_WAIT, PATIENCE).await;
+        let release = async {
+            until(&stream.source, ONE_WAITS, PATIENCE).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        tokio::join!(execute(&stream.source, "VACUUM FULL parts"), release);
+    };
+    let (outcome, ()) = tokio::join!(stream.complete(), work);
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    let all = "SELECT count(*), sum(id), count(DISTINCT id) FROM parts";
+    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+}

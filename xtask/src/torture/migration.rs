@@ -1,0 +1,189 @@
+//! A session that changes the schema while others write: columns come, go and change their types, tables and
+//! partitions are made, detached and dropped. As the manual asks, the target has a new column before the source.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+use stream_core::postgres::{ConnectOptions, SqlClient};
+use tokio::sync::watch;
+
+use super::lab::session;
+
+/// One seed of so many has its schema changed; not those with a native subscription, which does not follow.
+const SEEDS: u64 = 3;
+/// The types that column `a` has, one after the other.
+const WIDER: [&str; 2] = ["bigint", "numeric"];
+/// Between two changes at least. A change of what is copied makes the worker look again, so that very many of them would keep it
+/// from ever being done.
+const REST: Duration = Duration::from_millis(600);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a statement may be refused: servers are away, tables are locked.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Classes of refusals that pass: another session is in the way, the server is full, stops, or is read-only.
+const PASSING: [&str; 5] = ["25", "40", "53", "55", "57"];
+const IS_THERE: &str = "SELECT to_regclass('public.altered') IS NOT NULL";
+
+/// Columns and tables of this session that one end has, and the statement that removes each.
+const REMOVABLE: &str = "
+SELECT format('ALTER TABLE altered DROP COLUMN %I', attname) FROM pg_attribute
+WHERE attrelid = 'altered'::regclass AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT format('DROP TABLE %I', relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '^(new|events)_[0-9]'";
+
+/// Whether the schema of a seed changes.
+pub(super) const fn has(seed: u64) -> bool {
+    seed.is_multiple_of(SEEDS)
+}
+
+/// Changes the schema of the source, and of the target where there is one.
+pub(super) struct Migration {
+    source: ConnectOptions,
+    target: Option<ConnectOptions>,
+    random: Rng,
+    /// How often the type of `a` was changed.
+    widened: usize,
+}
+
+/// A change: what the target needs before, if anything, and what the source does.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    before: Option<String>,
+    source: String,
+}
+
+impl Change {
+    const fn source(source: String) -> Self {
+        Self { before: None, source }
+    }
+
+    fn both(sql: String) -> Self {
+        Self { before: Some(sql.clone()), source: sql }
+    }
+}
+
+impl Migration {
+    pub(super) fn new(source: &ConnectOptions, target: Option<&ConnectOptions>, seed: u64) -> Self {
+        Self {
+            source: source.clone(),
+            target: target.cloned(),
+            random: Rng::with_seed(seed.wrapping_mul(37)),
+            widened: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, stopped: watch::Receiver<bool>) -> Result<()> {
+        // The target has the tables once they are imported.
+        while let Some(target) = &self.target {
+            if *stopped.borrow() {
+                return Ok(());
+            }
+            if is_there(target).await {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let mut n = 0;
+        while !*stopped.borrow() {
+            let change = self.change(n);
+            if let (Some(target), Some(sql)) = (&self.target, &change.before) {
+                run(target, sql).await?;
+            }
+            run(&self.source, &change.source).await?;
+            n += 1;
+            tokio::time::sleep(REST * self.random.u32(1..6)).await;
+        }
+        Ok(())
+    }
+
+    /// The change `n`; each can be run again after it has been committed.
+    fn change(&mut self, n: u64) -> Change {
+        let before = if n == 0 { 0 } else { self.random.u64(0..n) };
+        match self.random.u8(0..13) {
+            0..3 => Change::both(format!("ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text")),
+            3 => Change::both(format!(
+                "ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} int NOT NULL DEFAULT {n}, \
+                 ADD COLUMN IF NOT EXISTS d{n} numeric"
+            )),
+            4 | 5 => Change::source(format!("ALTER TABLE altered DROP COLUMN IF EXISTS c{before}")),
+            6 => {
+                let wider = WIDER.get(self.widened).unwrap_or(&"numeric");
+                self.widened += 1;
+                Change::both(format!("ALTER TABLE altered ALTER a TYPE {wider}"))
+            }
+            // Within a transaction, between two of its rows.
+            7 => Change {
+                before: Some(format!("ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text")),
+                source: format!(
+                    "BEGIN; UPDATE altered SET n = {n} WHERE id = {before};
+                     ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text;
+                     UPDATE altered SET n = -{n}, c{n} = b WHERE id = {before}; COMMIT"
+                ),
+            },
+            8 => Change::source(format!(
+                "BEGIN; UPDATE altered SET n = {n} WHERE id = {before}; ALTER TABLE altered ADD COLUMN passing int;
+                 ALTER TABLE altered DROP COLUMN passing; UPDATE altered SET n = -{n} WHERE id = {before}; COMMIT"
+            )),
+            9 => Change::source(format!(
+                "CREATE TABLE IF NOT EXISTS new_{n} (id int PRIMARY KEY, t text);
+                 INSERT INTO new_{n} SELECT g, 'new' FROM generate_series(1, 20) g ON CONFLICT DO NOTHING"
+            )),
+            10 => Change::source(format!("DROP TABLE IF EXISTS new_{before}")),
+            11 => Change::source(format!(
+                "CREATE TABLE IF NOT EXISTS events_{n} PARTITION OF events FOR VALUES IN ('{n}');
+                 INSERT INTO events SELECT g, '{n}', g FROM generate_series(1, 20) g ON CONFLICT DO NOTHING"
+            )),
+            _ => Change::source(format!(
+                "DO $$ BEGIN IF (SELECT relispartition FROM pg_class WHERE oid = to_regclass('events_{before}')) THEN
+                     ALTER TABLE events DETACH PARTITION events_{before};
+                     UPDATE events_{before} SET value = -1 WHERE id < 5;
+                 END IF; END $$"
+            )),
+        }
+    }
+}
+
+/// Removes from the target what is dropped at the source; the stream leaves it there.
+pub(super) async fn finish(source: &ConnectOptions, target: &ConnectOptions) -> Result<()> {
+    let (source, target) = (session(source).await?, session(target).await?);
+    let kept = removable(&source).await?;
+    for sql in removable(&target).await?.iter().filter(|sql| !kept.contains(sql)) {
+        target.batch_execute(sql).await.with_context(|| sql.clone())?;
+    }
+    source.close().await;
+    target.close().await;
+    Ok(())
+}
+
+async fn removable(client: &SqlClient) -> Result<Vec<String>> {
+    Ok(client.query(REMOVABLE, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+async fn is_there(target: &ConnectOptions) -> bool {
+    let Ok(client) = session(target).await else { return false };
+    client.query_one(IS_THERE, &[]).await.is_ok_and(|row| row.get(0))
+}
+
+/// Runs a change until it is committed, whatever happens to the session.
+async fn run(end: &ConnectOptions, sql: &str) -> Result<()> {
+    let start = Instant::now();
+    while let Err(error) = attempt(end, sql).await {
+        let code = error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code());
+        let passes =
+            code.is_none_or(|code| PASSING.iter().any(|class| code.code().starts_with(class)));
+        if !passes || start.elapsed() > PATIENCE {
+            return Err(error.context(format!("a change of the schema failed: {sql}")));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+async fn attempt(end: &ConnectOptions, sql: &str) -> Result<()> {
+    let client = session(end).await?;
+    client.batch_execute("SET lock_timeout = '1s'").await?;
+    client.batch_execute(sql).await?;
+    client.close().await;
+    Ok(())
+}
