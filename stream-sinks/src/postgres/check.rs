@@ -64,17 +64,22 @@ pub(super) async fn problems(
 const DATABASE: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, \
                         (SELECT oid::text FROM pg_database WHERE datname = current_database())";
 
-/// The error of a target that is the source's database itself, whatever the names of its host.
-pub(super) async fn own_source(
-    client: &SqlClient,
-    options: &PostgresSinkOptions,
-) -> Result<Option<Error>, Error> {
+/// A session with the source where its database has the name of the target's.
+pub(super) async fn namesake(options: &PostgresSinkOptions) -> Result<Option<SqlClient>, Error> {
     if options.source.database != options.target.database {
         return Ok(None);
     }
-    let source = SqlClient::connect(&options.source)
-        .await
-        .map_err(|error| problem::from_connect(error).context("source"))?;
+    let source = SqlClient::connect(&options.source).await;
+    source.map(Some).map_err(|error| problem::from_connect(error).context("source"))
+}
+
+/// The error of a target that is the database of its [`namesake`], whatever the names of its host.
+pub(super) async fn own_source(
+    client: &SqlClient,
+    source: Option<SqlClient>,
+    target: &ConnectOptions,
+) -> Result<Option<Error>, Error> {
+    let Some(source) = source else { return Ok(None) };
     let which = async |client: &SqlClient| {
         let failed = |error| from_sql("tell the server from the source's", &error);
         let row = client.query_one(DATABASE, &[]).await.map_err(failed)?;
@@ -82,7 +87,7 @@ pub(super) async fn own_source(
     };
     let is_same = which(&source).await? == which(client).await?;
     source.close().await;
-    Ok(is_same.then(|| same_database(&options.target)))
+    Ok(is_same.then(|| same_database(target)))
 }
 
 /// The addresses of source and target lead to the same database of the same server. Nothing was written.

@@ -114,13 +114,17 @@ impl PostgresSink {
         options: PostgresSinkOptions,
         claim: &mut Claim,
     ) -> Result<(Self, TargetStore), Error> {
-        let client = SqlClient::connect(&options.target).await.map_err(at_target)?;
+        let client = async { SqlClient::connect(&options.target).await.map_err(at_target) };
+        let client = if claim.is_taken() {
+            client.await?
+        } else {
+            let (client, source) = tokio::try_join!(client, check::namesake(&options))?;
+            if let Some(error) = check::own_source(&client, source, &options.target).await? {
+                return Err(error);
+            }
+            client
+        };
         let client = Arc::new(client);
-        if !claim.is_taken()
-            && let Some(error) = check::own_source(&client, &options).await?
-        {
-            return Err(error);
-        }
         let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
         let needs_text = Arc::clone(&claim.needs_text);

@@ -131,8 +131,10 @@ impl TargetSurvey {
         source: &Inspected,
         checkpoint: &Checkpoint,
     ) -> Result<Vec<Finding>, Error> {
+        let source_session = check::namesake(options).await?;
         // All else would follow from it, and to follow that would harm the source.
-        if let Some(same) = check::own_source(&self.client, options).await? {
+        if let Some(same) = check::own_source(&self.client, source_session, &options.target).await?
+        {
             return Ok(vec![Finding::blocking(same.to_string())]);
         }
         let client = &self.client;

@@ -34,12 +34,14 @@ impl PgDump {
     ///
     /// A running `pg_dump --version` is killed.
     pub async fn find(directories: &[PathBuf], server_major: u32) -> Result<Self, SchemaError> {
+        let paths = directories.iter().map(|directory| directory.join("pg_dump"));
+        let mut paths: Vec<_> = paths.filter(|path| path.is_file()).collect();
+        paths.sort_by_key(|path| is_wrapper(path));
         let mut found = Vec::new();
-        for path in directories.iter().map(|directory| directory.join("pg_dump")) {
-            if !path.is_file() {
-                continue;
-            }
+        for path in paths {
             match Self::ask_version(&path).await {
+                // None is nearer.
+                Ok(Some(major)) if major == server_major => return Ok(Self { path, major }),
                 Ok(Some(major)) => found.push(Self { path, major }),
                 Ok(None) => tracing::warn!(path = %path.display(), "pg_dump tells no version"),
                 Err(error) => tracing::warn!(error = %error, "pg_dump does not run"),
@@ -104,6 +106,12 @@ impl PgDump {
         }
         Ok(output.stdout)
     }
+}
+
+/// Whether it is the script that Debian puts into the `PATH`, which takes longer to start than a dump of a small schema. What it
+/// would start is in a directory of its own.
+fn is_wrapper(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.ends_with("pg_wrapper"))
 }
 
 /// A child that knows nothing of our environment and dies when nobody waits for it any more.
