@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stream_core::ErrorKind;
 use stream_core::copy::{CopyFormat, Range};
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
@@ -14,7 +13,6 @@ use stream_core::postgres::capture::{Captured, CapturedTable, capture};
 use stream_core::postgres::catalog::{Generated, Identity, TableKind, read_tables};
 use stream_core::postgres::measure::measure;
 use stream_core::postgres::preflight::{check, identity_sql};
-use stream_core::postgres::problem;
 use stream_core::postgres::publication::{self, AutoCreate, PublicationError, Rule};
 use stream_core::postgres::slot::{self, SlotType};
 use stream_core::postgres::slot_problem::{Expected, SlotProblem, judge};
@@ -286,18 +284,6 @@ async fn a_publication_is_made_extended_and_dropped() {
         publication::drop(client, name).await.unwrap();
         assert_eq!(publication::read(client, name).await.unwrap(), None);
     }
-}
-
-/// Dropped between the look and the publication: the next look does without it.
-#[tokio::test]
-async fn a_table_that_is_gone_is_a_reason_to_look_again() {
-    let (_database, session) = database(PARTITIONS).await;
-    let client = &session.client;
-    let all = captured(client, &[], &[]).await;
-    client.batch_execute("DROP TABLE public.plain CASCADE").await.unwrap();
-    let gone = publication::ensure(client, "p", &all, false, AutoCreate::Filtered).await;
-    let Err(PublicationError::Query { source, .. }) = gone else { panic!("{gone:?}") };
-    assert_eq!(problem::from_query(source).kind(), ErrorKind::Changed);
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ impl Exporter {
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
             Literal(&self.snapshot)
         );
-        wire.simple_query(&sql).await.map_err(problem::from_wire)?;
+        wire.simple_query(&sql).await.map_err(problem::from_import)?;
         Ok(SnapshotReader { wire, connect: connect.clone(), in_chunk: false })
     }
 

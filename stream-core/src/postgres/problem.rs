@@ -2,8 +2,6 @@
 
 use std::fmt::Display;
 
-use tokio_postgres::error::SqlState;
-
 use super::connect::ConnectError;
 use super::error::WireError;
 use super::query::QueryError;
@@ -34,16 +32,31 @@ pub fn from_wire(error: WireError) -> Error {
     Error::new(transient_or(error.is_retryable(), ErrorKind::Permanent), error)
 }
 
-/// A question to the catalogue failed, or a statement about tables that it has.
+/// A question to the catalogue failed.
 #[must_use]
 pub fn from_query(error: QueryError) -> Error {
-    let otherwise = match error.code().map(SqlState::code) {
-        Some("42501") => ErrorKind::Configuration,
-        Some(code) if is_gone(code) => ErrorKind::Changed,
-
-        _ => ErrorKind::Permanent,
-    };
+    let denied = error.code().is_some_and(|code| code.code() == "42501");
+    let otherwise = if denied { ErrorKind::Configuration } else { ErrorKind::Permanent };
     Error::new(transient_or(error.is_retryable(), otherwise), error)
+}
+
+/// A statement about captured tables was refused.
+pub(super) fn from_change(error: QueryError) -> Error {
+    match error.code() {
+        Some(code) if is_gone(code.code()) => Error::new(ErrorKind::Changed, error),
+        _ => from_query(error),
+    }
+}
+
+/// A session cannot see what another one exports: the snapshot goes with the session that has made it.
+pub(super) fn from_import(error: WireError) -> Error {
+    with_code(error, "cannot read the exported snapshot", |code| match code {
+        "22023" | "42704" => Some((
+            ErrorKind::Transient,
+            "the session that exports it is gone: the stream takes another one",
+        )),
+        _ => None,
+    })
 }
 
 /// A captured table cannot be read as of the snapshot.
@@ -54,7 +67,7 @@ pub(super) fn from_snapshot(error: WireError) -> Error {
     from_wire(error)
 }
 
-/// Whether the server misses a table, a column or a schema. All that the stream names was there when it looked, so that the next look does
+/// Whether the server misses a table, a column or a schema. What is captured was there when the stream looked, so that the next look does
 /// without it.
 fn is_gone(sqlstate: &str) -> bool {
     matches!(sqlstate, "42P01" | "42703" | "3F000")
@@ -192,12 +205,13 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
     })
 }
 
-/// The server refused to make a slot or to stream from it, for a cause whose way out is known.
+/// The server refused to make a slot, to read its snapshot or to stream from it, for a cause whose way out is known.
 ///
 /// Message: `<what was done>`: `<the server's words>`; `<remedy>`
 ///
 /// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
-/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now, the stream looks again. 55000: the slot was
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now, the stream looks again. 22023: the session that exports a snapshot was
+/// ended, the stream takes another. 55000: the slot was
 /// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,

@@ -235,6 +235,16 @@ pub enum PublicationError {
         /// The publication.
         name: String,
     },
+    /// The server refused to make or to change the publication.
+    ///
+    /// Remedy: what the server's words say. A table that is gone is looked for again.
+    #[error("publication `{name}`: {source}")]
+    Refused {
+        /// The publication.
+        name: String,
+        /// What happened.
+        source: QueryError,
+    },
     /// The server did not answer, or refused, when the publication was looked at.
     ///
     /// Remedy: what the server's words say.
@@ -253,7 +263,7 @@ impl PublicationError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NeedsOwner { .. } | Self::Missing { .. } | Self::Contended { .. } => true,
-            Self::Query { source, .. } => source.is_retryable(),
+            Self::Refused { source, .. } | Self::Query { source, .. } => source.is_retryable(),
         }
     }
 }
@@ -265,7 +275,8 @@ impl PublicationError {
 /// # Errors
 ///
 /// [`PublicationError::NeedsOwner`] with the statement to run when we lack the right,
-/// [`PublicationError::Missing`] when creating is not wanted, [`PublicationError::Query`] otherwise.
+/// [`PublicationError::Missing`] when creating is not wanted, [`PublicationError::Refused`] when the server does not do it, and
+/// [`PublicationError::Query`] when it does not answer.
 ///
 /// # Cancel safety
 ///
@@ -322,7 +333,7 @@ async fn change(client: &Client, name: &str, sql: String) -> Result<bool, Public
         {
             Err(PublicationError::NeedsOwner { name, sql, reason: source.to_string() })
         }
-        _ => Err(PublicationError::Query { name, source }),
+        _ => Err(PublicationError::Refused { name, source }),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::capture::Captured;
 use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
 use super::preflight::identity_sql;
-use super::problem::{from_query, unexpected};
+use super::problem::{from_change, from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
 use super::roots::{LogTable, LogTables};
@@ -183,7 +183,7 @@ pub(super) async fn give_identities(
         match set.map_err(|source| QueryError::Failed { what: "set a replica identity", source }) {
             // Said already as well.
             Err(error) if error.is_of_standby() => continue,
-            set => set.map_err(from_query)?,
+            set => set.map_err(from_change)?,
         }
         tracing::warn!(
             table = %table.name,

@@ -61,6 +61,9 @@ pub(super) async fn for_publication(
                 return Ok(ensured.publication);
             }
             Err(PublicationError::Query { source, .. }) => return Err(problem::from_query(source)),
+            Err(PublicationError::Refused { source, .. }) => {
+                return Err(problem::from_change(source));
+            }
             Err(error) => waiting.say(error.to_string()).await,
         }
     }

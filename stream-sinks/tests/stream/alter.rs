@@ -9,7 +9,7 @@ use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, database, databases, execute, rows, run, until};
+use crate::fixture::{Check, Stream, database, databases, databases_of, execute, rows, run, until};
 
 #[tokio::test]
 async fn columns_added_dropped_renamed_and_changed_on_both_sides() {
@@ -60,11 +60,7 @@ async fn a_type_that_was_changed_at_both_ends_since_the_log_was_written() {
     let alter = "ALTER TABLE t ALTER COLUMN v TYPE text";
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute("CREATE TABLE t (id int PRIMARY KEY, v int)").await.unwrap();
+        let (from, to) = databases_of(server, "CREATE TABLE t (id int PRIMARY KEY, v int)").await;
         let stream = Stream::new(&from, &to);
         stream.copy_and_stop().await;
         // The bytes of the number are those of a text, `abcd`.
@@ -84,13 +80,9 @@ async fn a_type_that_was_changed_at_both_ends_since_the_log_was_written() {
 async fn a_column_that_is_only_at_the_source_stops_the_stream_until_it_is_added() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-            .await
-            .unwrap();
+        let (from, to) =
+            databases_of(server, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+                .await;
         let stream = Stream::new(&from, &to);
         stream.copy_and_stop().await;
         let changes = "INSERT INTO t VALUES (2);\n--\nALTER TABLE t ADD COLUMN extra int DEFAULT 7; INSERT INTO t VALUES (3, 3)";
@@ -157,12 +149,9 @@ async fn the_statement_for_a_column_of_the_log_has_its_type() {
 
 #[tokio::test]
 async fn an_excluded_key_column_is_refused_before_anything_is_made() {
-    let server = testing::server(testing::oldest_major());
     let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (a int, b int, PRIMARY KEY (a, b)); INSERT INTO t VALUES (1, 2)")
-        .await
-        .unwrap();
+        databases("CREATE TABLE t (a int, b int, PRIMARY KEY (a, b)); INSERT INTO t VALUES (1, 2)")
+            .await;
     let mut stream = Stream::new(&from, &to);
     stream.excludes = vec![r"public\.t\.b".to_owned()];
     let error = stream.complete().await.unwrap_err();
@@ -290,18 +279,9 @@ async fn a_new_table_in_a_publication_for_all_tables() {
 /// What the log lacks of a table is copied, wherever the table was copied before.
 #[tokio::test]
 async fn a_table_made_anew_and_one_taken_out_of_the_publication() {
-    let server = testing::server(testing::oldest_major());
     for stopped in [false, true] {
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute(
-            "CREATE TABLE anew (id int PRIMARY KEY, v text); INSERT INTO anew SELECT i, 'old' FROM generate_series(1, 10) i;
-             CREATE TABLE out (id int PRIMARY KEY); INSERT INTO out VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)",
-        )
-        .await
-        .unwrap();
+        let (from, to) = databases("CREATE TABLE anew (id int PRIMARY KEY, v text); INSERT INTO anew SELECT i, 'old' FROM generate_series(1, 10) i;
+             CREATE TABLE out (id int PRIMARY KEY); INSERT INTO out VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)").await;
         let stream = Stream::new(&from, &to);
         let changes = format!(
             "DROP TABLE anew; CREATE TABLE anew (id int PRIMARY KEY, v text); INSERT INTO anew SELECT i, 'new' FROM generate_series(5, 12) i;
@@ -351,12 +331,7 @@ async fn a_name_that_is_given_to_another_table() {
 
 #[tokio::test]
 async fn a_table_out_of_the_publication_for_a_while_that_nobody_saw() {
-    let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)")
-        .await
-        .unwrap();
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE beside (id int PRIMARY KEY)").await;
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     let publication = Ident(&stream.name);
@@ -419,19 +394,10 @@ async fn a_table_attached_in_mid_stream_keeps_its_rows_once() {
 /// A partition is published by its root's entry, which is the same before and after: the changes between are in no log.
 #[tokio::test]
 async fn a_partition_detached_written_and_attached_again_between_two_looks() {
-    let server = testing::server(testing::oldest_major());
     for stopped in [false, true] {
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute(
-            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+        let (from, to) = databases("CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
              CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200) PARTITION BY LIST (id); CREATE TABLE p2_rest PARTITION OF p2 DEFAULT;
-             INSERT INTO p SELECT i, 'v' FROM generate_series(90, 110) i; CREATE TABLE beside (id int PRIMARY KEY);",
-        )
-        .await
-        .unwrap();
+             INSERT INTO p SELECT i, 'v' FROM generate_series(90, 110) i; CREATE TABLE beside (id int PRIMARY KEY);").await;
         let stream = Stream::new(&from, &to);
         let changes = "ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p DETACH PARTITION p2;
 --
@@ -473,10 +439,8 @@ async fn tables_that_come_and_go_between_two_looks_stop_nothing() {
 
 #[tokio::test]
 async fn a_table_that_comes_later_is_taken_up_while_nothing_else_happens() {
-    let server = testing::server(testing::oldest_major());
     let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+        databases("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
     let stream = Stream::new(&from, &to);
     let work = async {
         execute(

@@ -8,7 +8,7 @@ use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, databases, execute, rows, run, until};
+use crate::fixture::{Check, Stream, databases, databases_of, execute, rows, run, until};
 
 #[tokio::test]
 async fn rows_that_differ_get_the_source_s_values() {
@@ -113,11 +113,7 @@ async fn an_update_of_a_missing_row_that_is_not_complete_stops() {
 async fn a_collision_on_a_second_key_stops_and_goes_on_when_it_is_mended() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute("CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE); INSERT INTO t VALUES (1, 'a'); CREATE TABLE after (id int PRIMARY KEY)").await.unwrap();
+        let (from, to) = databases_of(server, "CREATE TABLE t (id int PRIMARY KEY, code text UNIQUE); INSERT INTO t VALUES (1, 'a'); CREATE TABLE after (id int PRIMARY KEY)").await;
         let stream = Stream::new(&from, &to);
         stream.copy_and_stop().await;
         execute(&stream.target, "INSERT INTO t VALUES (99, 'b')").await;
@@ -179,10 +175,7 @@ async fn a_collision_on_a_primary_key_that_is_not_the_source_s_stops_and_overwri
 
 #[tokio::test]
 async fn a_worker_that_waits_for_one_that_hangs_says_so() {
-    let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY)").await;
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     let mut hanging = SqlClient::connect(&stream.target).await.unwrap();
@@ -198,14 +191,7 @@ async fn a_worker_that_waits_for_one_that_hangs_says_so() {
 
 #[tokio::test]
 async fn a_truncate_empties_no_table_that_the_source_did_not_empty() {
-    let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute(
-        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE u (id int REFERENCES t); INSERT INTO u VALUES (1)",
-    )
-    .await
-    .unwrap();
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE TABLE u (id int REFERENCES t); INSERT INTO u VALUES (1)").await;
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     let own = "CREATE TABLE own (id int REFERENCES t); INSERT INTO own VALUES (1)";
@@ -223,11 +209,7 @@ async fn a_truncate_empties_no_table_that_the_source_did_not_empty() {
 async fn a_second_worker_fences_the_first() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+        let (from, to) = databases_of(server, "CREATE TABLE t (id int PRIMARY KEY)").await;
         let stream = Stream::new(&from, &to);
         let work = async {
             execute(&stream.source, "INSERT INTO t VALUES (1)").await;

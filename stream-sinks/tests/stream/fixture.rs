@@ -413,7 +413,14 @@ pub(crate) async fn run(check: &Check<'_>) {
 
 /// Two databases, the first with `schema`.
 pub(crate) async fn databases(schema: &str) -> (TestDatabase<'static>, TestDatabase<'static>) {
-    let server = testing::server(testing::oldest_major());
+    databases_of(testing::server(testing::oldest_major()), schema).await
+}
+
+/// Two databases of `server`, the first with `schema`.
+pub(crate) async fn databases_of<'a>(
+    server: &'a Server,
+    schema: &str,
+) -> (TestDatabase<'a>, TestDatabase<'a>) {
     let (from, to) =
         (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
     from.execute(schema).await.unwrap();

@@ -13,7 +13,7 @@ use stream_core::source::Source as _;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use tokio::sync::oneshot;
 
-use crate::fixture::{Stream, execute, rows, until};
+use crate::fixture::{Stream, databases_of, execute, rows, until};
 
 /// Begins a transaction that the creation of a slot waits for, and gives its number.
 async fn begin(client: &SqlClient, sql: &str) -> String {
@@ -34,8 +34,7 @@ async fn until_awaited(stream: &Stream, transaction: &str) {
 async fn a_worker_that_is_taken_over_before_it_has_looked_at_the_target_says_so() {
     let server = testing::server(testing::oldest_major());
     let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+        databases_of(server, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
     let stream = Stream::new(&from, &to);
     let mut first = stream.pipeline().await.unwrap();
     let checkpoint = Checkpoint::default();

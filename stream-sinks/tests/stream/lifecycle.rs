@@ -1,11 +1,9 @@
 //! How a stream begins, ends, and begins anew.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
-
 use stream_core::pipeline::Outcome;
-use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_core::throwaway::testing::TestDatabase;
 
-use crate::fixture::{Stream, rows};
+use crate::fixture::{Stream, databases, rows};
 
 /// Slots and publications of the stream at its source.
 async fn kept_at_source(stream: &Stream) -> usize {
@@ -18,12 +16,8 @@ async fn kept_at_source(stream: &Stream) -> usize {
 }
 
 async fn two_databases() -> (TestDatabase<'static>, TestDatabase<'static>) {
-    let server = testing::server(testing::oldest_major());
     let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
-        .await
-        .unwrap();
+        databases("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);").await;
     (from, to)
 }
 

@@ -4,8 +4,12 @@
 
 use std::time::Duration;
 
+use stream_core::ErrorKind;
+use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
-use stream_core::postgres::{ConnectOptions, SqlClient};
+use stream_core::postgres::{ConnectOptions, PostgresSource, SqlClient};
+use stream_core::source::Source as _;
+use stream_core::stats::Stats;
 
 use crate::fixture::{Stream, databases, execute, rows, until};
 
@@ -112,4 +116,38 @@ async fn a_table_written_anew_between_two_of_its_chunks() {
     assert_eq!(outcome.unwrap(), Outcome::Completed);
     let all = "SELECT count(*), sum(id), count(DISTINCT id) FROM parts";
     assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+}
+
+/// The next look does without it.
+#[tokio::test]
+async fn a_table_dropped_between_the_look_and_what_follows() {
+    let schema = "CREATE TABLE kept (id int PRIMARY KEY); CREATE TABLE gone (id int PRIMARY KEY)";
+    let keyless = "CREATE TABLE kept (id int PRIMARY KEY); CREATE TABLE gone (id int)";
+    for schema in [schema, keyless] {
+        let (from, to) = databases(schema).await;
+        let mut source = PostgresSource::new(Stream::new(&from, &to).source_options());
+        let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
+        source.inspect(&checkpoint, &stats).await.unwrap();
+        from.execute("DROP TABLE gone").await.unwrap();
+        let error = source.begin(&checkpoint, &stats).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+        source.close().await;
+    }
+}
+
+/// The snapshot goes with the session that exports it.
+#[tokio::test]
+async fn a_snapshot_whose_session_was_ended_is_taken_again() {
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let stream = Stream::new(&from, &to);
+    let mut source = PostgresSource::new(stream.source_options());
+    let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
+    source.inspect(&checkpoint, &stats).await.unwrap();
+    source.begin(&checkpoint, &stats).await.unwrap();
+    let end = "DO $$ BEGIN PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+               WHERE datname = current_database() AND backend_type = 'walsender'; END $$";
+    execute(&stream.source, end).await;
+    let Err(error) = source.reader().await else { panic!("it reads") };
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+    source.close().await;
 }

@@ -7,7 +7,7 @@ use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Stream, execute, rows, until};
+use crate::fixture::{Stream, databases, databases_of, execute, rows, until};
 
 const FOREIGN_KEYS: &str = "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace";
 
@@ -15,16 +15,8 @@ const FOREIGN_KEYS: &str = "SELECT conname FROM pg_constraint WHERE contype = 'f
 async fn a_snapshot_that_fails_copies_only_what_is_not_complete() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute(
-            "CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT i, repeat('x', 100) FROM generate_series(1, 150000) i;
-             CREATE TABLE small (id int PRIMARY KEY, large_id int REFERENCES large); INSERT INTO small SELECT i, i FROM generate_series(1, 100) i;",
-        )
-        .await
-        .unwrap();
+        let (from, to) = databases_of(server, "CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT i, repeat('x', 100) FROM generate_series(1, 150000) i;
+             CREATE TABLE small (id int PRIMARY KEY, large_id int REFERENCES large); INSERT INTO small SELECT i, i FROM generate_series(1, 100) i;").await;
         // The last row is refused, when the small table is long complete.
         to.execute("CREATE TABLE large (id int PRIMARY KEY, v text, CONSTRAINT refuses CHECK (id < 150000))").await.unwrap();
         let stream = Stream::new(&from, &to);
@@ -54,16 +46,8 @@ async fn a_snapshot_that_fails_copies_only_what_is_not_complete() {
 async fn a_stream_that_is_stopped_at_any_moment_goes_on() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute(
-            "CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT i, repeat('x', 100) FROM generate_series(1, 50000) i;
-             CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a); INSERT INTO b SELECT i, i FROM generate_series(1, 1000) i; CREATE TABLE c (n int); INSERT INTO c SELECT 1 FROM generate_series(1, 1000);",
-        )
-        .await
-        .unwrap();
+        let (from, to) = databases_of(server, "CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT i, repeat('x', 100) FROM generate_series(1, 50000) i;
+             CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a); INSERT INTO b SELECT i, i FROM generate_series(1, 1000) i; CREATE TABLE c (n int); INSERT INTO c SELECT 1 FROM generate_series(1, 1000);").await;
         let stream = Stream::new(&from, &to);
         let mut id = 1_000_000;
         for phase in [
@@ -99,11 +83,8 @@ async fn a_stream_that_is_stopped_at_any_moment_goes_on() {
 async fn a_slot_that_stands_before_the_saved_position_doubles_nothing() {
     for major in testing::majors() {
         let server = testing::server(major);
-        let (from, to) = (
-            TestDatabase::create(server).await.unwrap(),
-            TestDatabase::create(server).await.unwrap(),
-        );
-        from.execute("CREATE TABLE bag (n int); INSERT INTO bag VALUES (1)").await.unwrap();
+        let (from, to) =
+            databases_of(server, "CREATE TABLE bag (n int); INSERT INTO bag VALUES (1)").await;
         let stream = Stream::new(&from, &to);
         stream.copy_and_stop().await;
         let copy = |from: &str, to: &str| {
@@ -133,14 +114,10 @@ async fn a_slot_that_stands_before_the_saved_position_doubles_nothing() {
 
 #[tokio::test]
 async fn nothing_is_confirmed_that_is_not_saved_at_the_target() {
-    let server = testing::server(testing::oldest_major());
-    let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute(
+    let (from, to) = databases(
         "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE idle (id int PRIMARY KEY)",
     )
-    .await
-    .unwrap();
+    .await;
     let stream = Stream::new(&from, &to);
     let work = async {
         let (source, target) = (
@@ -221,10 +198,8 @@ async fn a_target_that_blocks_longer_than_the_servers_timeout_costs_no_connectio
 
 #[tokio::test]
 async fn changes_whose_position_cannot_be_saved_are_not_there_either() {
-    let server = testing::server(testing::oldest_major());
     let (from, to) =
-        (TestDatabase::create(server).await.unwrap(), TestDatabase::create(server).await.unwrap());
-    from.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+        databases("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     execute(
