@@ -24,7 +24,10 @@ pub struct SourceIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableSync {
     /// Its snapshot is not complete: what the target holds of it is worthless.
-    Copying,
+    Copying {
+        /// Where it was taken: what an endpoint knows of the table is of then, or of later. Not kept where nobody needs it.
+        lsn: Lsn,
+    },
     /// The target holds a snapshot taken at `lsn`. The stream skips the table's changes of transactions
     /// whose commit record begins below it.
     Synced {

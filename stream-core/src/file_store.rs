@@ -215,26 +215,26 @@ impl OffsetStore for FileStore {
 
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let mut known: BTreeMap<_, _> =
-            self.state.tables.drain(..).map(|table| (table.name, table.synced)).collect();
+            self.state.tables.drain(..).map(|table| (table.name.clone(), table)).collect();
         let mut again = false;
         for (name, sync) in tables {
-            let synced = match sync {
-                TableSync::Copying => None,
+            let (synced, copying) = match sync {
+                TableSync::Copying { lsn } => (None, lsn.get()),
                 TableSync::Synced {
                     lsn,
                     origin: TableOrigin { relation: RelationId(relation), published_by, columns },
                 } => {
                     let (relation, published_by) = (*relation, *published_by);
                     let columns = columns.clone();
-                    Some(Synced { lsn: lsn.get(), relation, published_by, columns })
+                    (Some(Synced { lsn: lsn.get(), relation, published_by, columns }), 0)
                 }
             };
             let copies = synced.is_none();
-            let before = known.insert(name.clone(), synced).flatten();
+            let table = TableState { name: name.clone(), synced, copying };
+            let before = known.insert(name.clone(), table).and_then(|table| table.synced);
             again |= before.is_some() && copies;
         }
-        self.state.tables =
-            known.into_iter().map(|(name, synced)| TableState { name, synced }).collect();
+        self.state.tables = known.into_values().collect();
         self.state.generation += u64::from(again);
         self.generation.store(self.state.generation, Ordering::Relaxed);
         self.save(true).await
@@ -307,6 +307,10 @@ mod tests {
         SourceIdentity { system_id: "7".to_owned(), slot: "s".to_owned(), timeline: Some(1) }
     }
 
+    fn copying() -> TableSync {
+        TableSync::Copying { lsn: Lsn::new(12) }
+    }
+
     fn synced(lsn: u64) -> TableSync {
         let columns = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
         let origin = TableOrigin { relation: RelationId(16_384), published_by: 7, columns };
@@ -319,10 +323,8 @@ mod tests {
         let mut store = FileStore::open(directory.path(), STREAM).unwrap();
         assert_eq!(store.load().await.unwrap(), Checkpoint::default());
         store.save_start(&source(), Lsn::new(10)).await.unwrap();
-        let tables = [
-            (TableName::new("s", "a\"b"), synced(11)),
-            (TableName::new("s", "b"), TableSync::Copying),
-        ];
+        let tables =
+            [(TableName::new("s", "a\"b"), synced(11)), (TableName::new("s", "b"), copying())];
         store.save_tables(&tables).await.unwrap();
         store.save_position(Lsn::new(0x20)).await.unwrap();
         let checkpoint = store.load().await.unwrap();
@@ -439,10 +441,10 @@ mod tests {
         let first = generation.load(Ordering::Relaxed);
         let (a, b) = (TableName::new("s", "a\"b"), TableName::new("s", "b"));
         let done = synced(12);
-        store.save_tables(&[(b.clone(), TableSync::Copying)]).await.unwrap();
+        store.save_tables(&[(b.clone(), copying())]).await.unwrap();
         store.save_tables(&[(b.clone(), done)]).await.unwrap();
         assert_eq!(generation.load(Ordering::Relaxed), first);
-        let both = [(a, TableSync::Copying), (b, TableSync::Copying)];
+        let both = [(a, copying()), (b, copying())];
         store.save_tables(&both).await.unwrap();
         store.save_tables(&both).await.unwrap();
         assert_eq!(generation.load(Ordering::Relaxed), first + 1);

@@ -746,7 +746,7 @@ async fn a_table_is_complete_with_its_last_chunk() {
     let looks = async {
         sleep(20 * SECOND).await;
         let synced = Some(synced_at(START));
-        assert_eq!(scene.table("a"), Some(TableSync::Copying));
+        assert_eq!(scene.table("a"), Some(TableSync::Copying { lsn: START }));
         assert_eq!((scene.table("b"), scene.table("c")), (synced.clone(), synced));
     };
     let (ended, ()) = tokio::join!(scene.complete(), looks);
@@ -771,7 +771,7 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     assert_failed(ended, ErrorKind::Transient, "table `public.c`");
     assert!(begun.elapsed() < MINUTE, "the failure waits for other chunks: {:?}", begun.elapsed());
     scene.ledger.assert_kept();
-    let copying = Some(TableSync::Copying);
+    let copying = Some(TableSync::Copying { lsn: START });
     assert_eq!((scene.table("a"), scene.table("c")), (copying.clone(), copying));
     assert_eq!(scene.table("b"), Some(synced_at(START)));
 
@@ -813,7 +813,7 @@ async fn a_table_that_is_complete_is_recorded_though_the_next_one_fails_meanwhil
     let ended = scene.complete().await;
     assert_failed(ended, ErrorKind::Transient, "table `public.b`");
     assert_eq!(scene.table("a"), Some(synced_at(START)));
-    assert_eq!(scene.table("b"), Some(TableSync::Copying));
+    assert_eq!(scene.table("b"), Some(TableSync::Copying { lsn: START }));
     scene.ledger.assert_kept();
 }
 
@@ -835,7 +835,7 @@ async fn a_table_without_a_chunk_is_not_taken_for_complete() {
     scene.source.tables = vec![("a", vec![1]), ("b", vec![])];
     let ended = scene.complete().await;
     assert_failed(ended, ErrorKind::Permanent, "table `public.b` is not complete");
-    assert_eq!(scene.table("b"), Some(TableSync::Copying));
+    assert_eq!(scene.table("b"), Some(TableSync::Copying { lsn: START }));
     scene.ledger.assert_kept();
 }
 
@@ -1068,6 +1068,7 @@ const _: fn() = || {
 };
 
 fn synced_at(lsn: Lsn) -> TableSync {
-    let origin = TableOrigin { relation: RelationId(1), ..TableOrigin::default() };
+    let columns = [("name".to_owned(), 1)].into();
+    let origin = TableOrigin { relation: RelationId(1), published_by: 0, columns };
     TableSync::Synced { lsn, origin }
 }

@@ -44,6 +44,9 @@ pub(super) struct TableState {
     pub(super) name: TableName,
     /// `None` while it is copied.
     pub(super) synced: Option<Synced>,
+    /// Where the snapshot was taken that is copied then; 0 in files of older programs.
+    #[serde(default)]
+    pub(super) copying: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +109,7 @@ impl State {
                     lsn: Lsn::new(lsn),
                     origin: TableOrigin { relation: RelationId(relation), published_by, columns },
                 },
-                None => TableSync::Copying,
+                None => TableSync::Copying { lsn: Lsn::new(table.copying) },
             };
             (table.name.clone(), sync)
         });

@@ -98,7 +98,7 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
             return None;
         };
         let sync = if inspected.to_copy.contains(&table.name) {
-            TableSync::Copying
+            TableSync::Copying { lsn: *lsn }
         } else {
             let origin = origin.with_new_columns(&table.origin())?;
             TableSync::Synced { lsn: *lsn, origin }
@@ -123,11 +123,13 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Tables whose copy began before and was not completed.
-    fn interrupted(&self) -> impl Iterator<Item = &TableName> {
+    /// Tables whose copy began before and was not completed, each with the position of that.
+    fn interrupted(&self) -> impl Iterator<Item = (&TableName, Lsn)> {
         let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
-        let names = tables.map(|table| &table.name);
-        names.filter(|name| self.checkpoint.tables.get(*name) == Some(&TableSync::Copying))
+        tables.filter_map(|table| match self.checkpoint.tables.get(&table.name)? {
+            TableSync::Copying { lsn } => Some((&table.name, *lsn)),
+            TableSync::Synced { .. } => None,
+        })
     }
 
     /// Up to where the log is delivered before the copy: a row that was removed since an earlier one is not in the next, and nothing else would
@@ -143,7 +145,8 @@ impl Begun {
 
     pub(super) fn synced_while_settling(&self) -> BTreeMap<TableName, Lsn> {
         let mut synced = synced(&self.checkpoint);
-        synced.extend(self.interrupted().map(|name| (name.clone(), self.beginning.start)));
+        // What comes before that copy is in it: told after it, it would be older than what was told.
+        synced.extend(self.interrupted().map(|(name, lsn)| (name.clone(), lsn)));
         synced
     }
 }
@@ -175,7 +178,48 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
         .iter()
         .filter_map(|(name, sync)| match sync {
             TableSync::Synced { lsn, .. } => Some((name.clone(), *lsn)),
-            TableSync::Copying => None,
+            TableSync::Copying { .. } => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::source::Snapshot;
+    use crate::table::TableOrigin;
+    use crate::testing::reader::table;
+
+    /// The stream may begin long before the copy that was interrupted: an endpoint that has rows as of that copy is told nothing older.
+    #[test]
+    fn what_came_before_an_interrupted_copy_is_not_told_after_it() {
+        let (copied, kept) = (Arc::new(table("copied")), table("kept"));
+        let synced = TableSync::Synced { lsn: Lsn::new(20), origin: TableOrigin::default() };
+        let tables = [
+            (copied.name.clone(), TableSync::Copying { lsn: Lsn::new(50) }),
+            (kept.name.clone(), synced),
+        ];
+        let snapshot = Snapshot {
+            lsn: Lsn::new(90),
+            tables: vec![Arc::clone(&copied)],
+            chunks: Vec::new(),
+            last: None,
+            taken_at: UNIX_EPOCH,
+            readers: 1,
+        };
+        let begun = Begun {
+            checkpoint: Checkpoint { tables: tables.into(), ..Checkpoint::default() },
+            beginning: Beginning {
+                start: Lsn::new(10),
+                snapshot: Some(snapshot),
+                taken_up: Vec::new(),
+                snapshot_only: false,
+            },
+        };
+        let expected = [(copied.name.clone(), Lsn::new(50)), (kept.name, Lsn::new(20))];
+        assert_eq!(begun.synced_while_settling(), expected.into());
+    }
 }

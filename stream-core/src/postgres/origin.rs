@@ -90,7 +90,7 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
 fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a TableOrigin> {
     match checkpoint.tables.get(name)? {
         TableSync::Synced { origin, .. } => Some(origin),
-        TableSync::Copying => None,
+        TableSync::Copying { .. } => None,
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn say_what_is_gone(captured: &Captured, checkpoint: &Checkpoint) {
             TableSync::Synced { origin, .. } => {
                 captured.all().find(|table| table.id == origin.relation)
             }
-            TableSync::Copying => None,
+            TableSync::Copying { .. } => None,
         };
         let now = renamed.map_or_else(
             || "not among the source's captured tables any more".to_owned(),

@@ -104,7 +104,8 @@ pub(super) fn to_copy(
 ) -> BTreeSet<TableName> {
     let synced =
         |name: &TableName| matches!(checkpoint.tables.get(name), Some(TableSync::Synced { .. }));
-    let has_begun = checkpoint.tables.values().any(|sync| *sync != TableSync::Copying);
+    let has_begun =
+        checkpoint.tables.values().any(|sync| !matches!(sync, TableSync::Copying { .. }));
     let wanted = |name: &TableName| match mode {
         SnapshotMode::Initial | SnapshotMode::InitialOnly | SnapshotMode::RowsOnly => !synced(name),
         // The rows of a table that came after the stream's start are changes: their log begins with the publication of the table.

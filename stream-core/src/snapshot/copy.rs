@@ -32,8 +32,9 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     snapshot: &Snapshot,
     stats: &Stats,
 ) -> Result<(), Error> {
+    let copying = TableSync::Copying { lsn: snapshot.lsn };
     let copying: Vec<_> =
-        snapshot.tables.iter().map(|table| (table.name.clone(), TableSync::Copying)).collect();
+        snapshot.tables.iter().map(|table| (table.name.clone(), copying.clone())).collect();
     offsets.save_tables(&copying).await?;
     sink.begin_copy(snapshot).await?;
     stats.update(|stats| {

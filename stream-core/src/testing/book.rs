@@ -77,7 +77,7 @@ impl Book {
     pub(super) fn synced(&self) -> BTreeMap<TableName, Lsn> {
         let synced = |(name, copying): (&TableName, &Copying)| match copying.sync {
             Some(TableSync::Synced { lsn, .. }) => Some((name.clone(), lsn)),
-            Some(TableSync::Copying) | None => None,
+            Some(TableSync::Copying { .. }) | None => None,
         };
         self.tables.iter().filter_map(synced).collect()
     }

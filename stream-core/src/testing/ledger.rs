@@ -146,7 +146,7 @@ impl Ledger {
             for table in tables {
                 let copying = book.tables.entry(table.name.clone()).or_default();
                 copying.begun = true;
-                if copying.sync != Some(TableSync::Copying) {
+                if !matches!(copying.sync, Some(TableSync::Copying { .. })) {
                     let table = &table.name;
                     book.broken(format!("`{table}` is emptied before it is saved as being copied"));
                 }

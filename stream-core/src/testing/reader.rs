@@ -75,7 +75,7 @@ pub(super) fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
 }
 
 /// A scripted table: one text column, `name`.
-pub(super) fn table(name: &str) -> Table {
+pub(crate) fn table(name: &str) -> Table {
     Table {
         id: RelationId(1),
         name: table_name(name),

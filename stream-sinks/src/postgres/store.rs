@@ -54,7 +54,8 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
                 };
                 TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
             }
-            None => TableSync::Copying,
+            // Rows that were copied are removed here before the next copy.
+            None => TableSync::Copying { lsn: Lsn::default() },
         };
         tables.insert(name, sync);
     }
@@ -108,7 +109,7 @@ impl OffsetStore for TargetStore {
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
             let synced = match sync {
-                TableSync::Copying => "NULL, NULL, NULL, NULL".to_owned(),
+                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL".to_owned(),
                 TableSync::Synced {
                     lsn,
                     origin: TableOrigin { relation, published_by, columns },
