@@ -300,6 +300,7 @@ fn write(directory: &Path, name: &str, text: &str) -> Result<(), FileStoreError>
 mod tests {
     use super::state::{MAGIC, VERSION};
     use super::*;
+    use crate::columns::ColumnNumbers;
 
     const STREAM: &str = "default.orders";
 
@@ -312,7 +313,8 @@ mod tests {
     }
 
     fn synced(lsn: u64) -> TableSync {
-        let columns = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
+        let numbers = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
+        let columns = ColumnNumbers { numbers, highest: 4 };
         let origin = TableOrigin { relation: RelationId(16_384), published_by: 7, columns };
         TableSync::Synced { lsn: Lsn::new(lsn), origin }
     }

@@ -25,6 +25,7 @@ pub mod batch;
 pub mod change;
 pub mod checkpoint;
 pub mod clock;
+pub mod columns;
 pub mod copy;
 pub mod error;
 pub mod failpoint;

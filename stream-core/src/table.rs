@@ -1,7 +1,6 @@
 //! Captured tables: what a stream moves.
 
-use std::collections::BTreeMap;
-
+use crate::columns::{Attributes, ColumnNumbers};
 use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
 /// How a column's values come about.
@@ -48,28 +47,8 @@ pub struct TableOrigin {
     pub relation: RelationId,
     /// The first of what publishes it: see [`Table::published_by`].
     pub published_by: u32,
-    /// Its columns, each with its [`TableColumn::number`]; those that were dropped since stay among them.
-    pub columns: BTreeMap<String, i16>,
-}
-
-impl TableOrigin {
-    /// A column whose name stands for another one `now`: it was dropped and made again, or renamed, and the log tells of neither.
-    #[must_use]
-    pub fn renumbered(&self, now: &Self) -> Option<&str> {
-        let mut both = self
-            .columns
-            .iter()
-            .filter_map(|(name, number)| Some((name, number, now.columns.get(name)?)));
-        both.find(|(_, before, now)| before != now).map(|(name, ..)| name.as_str())
-    }
-
-    /// With the columns that came since; `None`: none came.
-    #[must_use]
-    pub fn with_new_columns(&self, now: &Self) -> Option<Self> {
-        let mut columns = now.columns.clone();
-        columns.extend(self.columns.clone());
-        (columns != self.columns).then(|| Self { columns, ..self.clone() })
-    }
+    /// What its columns' names stood for.
+    pub columns: ColumnNumbers,
 }
 
 /// A partition whose rows come under its root's name.
@@ -94,6 +73,8 @@ pub struct Table {
     pub root: Option<TableName>,
     /// The captured columns, in the table's order. Generated ones are among them only where they were asked for, and are in the log.
     pub columns: Vec<TableColumn>,
+    /// Columns that the table has had.
+    pub attributes: Attributes,
     /// The table's other columns: excluded or generated.
     pub left_out: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
@@ -122,8 +103,10 @@ impl Table {
     #[must_use]
     pub fn origin(&self) -> TableOrigin {
         let published_by = self.published_by.first().copied().unwrap_or_default();
-        let columns = self.columns.iter().map(|column| (column.name.clone(), column.number));
-        TableOrigin { relation: self.id, published_by, columns: columns.collect() }
+        let numbers = self.columns.iter().map(|column| (column.name.clone(), column.number));
+        let columns =
+            ColumnNumbers { numbers: numbers.collect(), highest: self.attributes.highest };
+        TableOrigin { relation: self.id, published_by, columns }
     }
 
     /// The table in the form in which the log would describe it: what rows of its snapshot belong to.

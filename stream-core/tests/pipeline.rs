@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stream_core::batch::Batch;
 use stream_core::checkpoint::{Completion, TableSync};
+use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::relation::RelationId;
@@ -1068,7 +1069,7 @@ const _: fn() = || {
 };
 
 fn synced_at(lsn: Lsn) -> TableSync {
-    let columns = [("name".to_owned(), 1)].into();
+    let columns = ColumnNumbers { numbers: [("name".to_owned(), 1)].into(), highest: 0 };
     let origin = TableOrigin { relation: RelationId(1), published_by: 0, columns };
     TableSync::Synced { lsn, origin }
 }

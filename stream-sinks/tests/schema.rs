@@ -306,6 +306,20 @@ async fn a_missing_old_or_failing_pg_dump_is_explained() {
     assert!(error.is_retryable());
 }
 
+/// Debian's `pg_dump` in the `PATH` is a script that takes longer to start than the dump itself.
+#[tokio::test]
+async fn a_wrapper_comes_after_the_program_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let wrapper = fake(directory.path(), "echo 'pg_dump (PostgreSQL) 15.1'");
+    let script = directory.path().join("pg_wrapper");
+    std::fs::rename(wrapper.join("pg_dump"), &script).unwrap();
+    std::os::unix::fs::symlink(&script, wrapper.join("pg_dump")).unwrap();
+    let program = PgDump::find(&[wrapper.clone(), programs(15)], 15).await.unwrap();
+    assert_eq!(program.path(), testing::client("pg_dump", 15).path);
+    let alone = PgDump::find(std::slice::from_ref(&wrapper), 15).await.unwrap();
+    assert_eq!(alone.path(), wrapper.join("pg_dump"));
+}
+
 /// A program named `pg_dump` that runs a script.
 fn fake(directory: &Path, script: &str) -> PathBuf {
     let path = directory.join("pg_dump");

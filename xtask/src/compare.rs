@@ -10,7 +10,9 @@ use tokio_postgres::Row;
 
 /// Tables that hold rows themselves, partitions among them, and whose changes are in the log.
 const TABLES: &str = "
-SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT n.nspname::text, c.relname::text, coalesce((
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname COLLATE \"C\") FROM pg_attribute
+    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped), '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^(pg_|information_schema$|sgstream$)'";
 const SEQUENCES: &str =
     "SELECT schemaname::text, sequencename::text, last_value::text FROM pg_sequences ORDER BY 1, 2";
@@ -28,6 +30,8 @@ pub(crate) enum Sequences {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
     rows: u64,
+    /// The names of the columns, quoted and sorted: two tables may have them in different orders.
+    columns: String,
     /// The sum of the hashes of all rows.
     hash: i128,
 }
@@ -78,7 +82,8 @@ pub(crate) async fn all_differences(
             (Some(here), Some(there)) => {
                 let counts =
                     format!("{} rows at the source, {} at the target", here.rows, there.rows);
-                let (here, there) = tokio::try_join!(rows(source, name), rows(target, name))?;
+                let (here, there) =
+                    tokio::try_join!(rows(source, name, here), rows(target, name, there))?;
                 // The same in another encoding has another hash.
                 if here != there {
                     let source =
@@ -119,10 +124,15 @@ fn more<'a>(
 }
 
 /// How often each row is there, as text that is not too long.
-async fn rows(connect: &ConnectOptions, name: &TableName) -> Result<BTreeMap<String, i64>> {
+async fn rows(
+    connect: &ConnectOptions,
+    name: &TableName,
+    content: &Content,
+) -> Result<BTreeMap<String, i64>> {
     let client = SqlClient::connect(connect).await?;
     let sql = format!(
-        "SELECT left({ROW}::text, 200) || ' #' || md5(convert_to({ROW}::text, 'UTF8')), count(*) FROM {} {ROW} GROUP BY 1",
+        "SELECT left({ROW}::text, 200) || ' #' || md5(convert_to({ROW}::text, 'UTF8')), count(*) FROM (SELECT {} FROM {}) {ROW} GROUP BY 1",
+        content.columns,
         name.quoted()
     );
     let rows = client.query(&sql, &[]).await?;
@@ -181,13 +191,14 @@ async fn read(connect: &ConnectOptions) -> Result<Database> {
     let mut tables = BTreeMap::new();
     for row in client.query(TABLES, &[]).await? {
         let name = name(&row);
+        let columns: String = row.get(2);
         let sql = format!(
-            "SELECT count(*), coalesce(sum(hashtextextended({ROW}::text, 0)), 0)::text FROM {} {ROW}",
+            "SELECT count(*), coalesce(sum(hashtextextended({ROW}::text, 0)), 0)::text FROM (SELECT {columns} FROM {}) {ROW}",
             name.quoted()
         );
         let row = client.query_one(&sql, &[]).await.with_context(|| format!("table {name}"))?;
         let rows = row.get::<_, i64>(0).try_into()?;
-        tables.insert(name, Content { rows, hash: row.get::<_, String>(1).parse()? });
+        tables.insert(name, Content { rows, columns, hash: row.get::<_, String>(1).parse()? });
     }
     let sequences = client.query(SEQUENCES, &[]).await?;
     let sequences = sequences.iter().map(|row| (name(row), row.get(2))).collect();

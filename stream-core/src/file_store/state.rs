@@ -1,6 +1,5 @@
 //! What a file of positions holds, and how it is written. Pure, but for the time at which one is begun.
 
-use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Completion, SourceIdentity, TableSync};
 use crate::clock;
+use crate::columns::ColumnNumbers;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
@@ -56,7 +56,7 @@ pub(super) struct Synced {
     pub(super) published_by: u32,
     /// Absent in files of older programs.
     #[serde(default)]
-    pub(super) columns: BTreeMap<String, i16>,
+    pub(super) columns: ColumnNumbers,
 }
 
 impl State {

@@ -12,6 +12,7 @@ use crate::sink::Sink;
 use crate::snapshot;
 use crate::source::{Beginning, Inspected, Source};
 use crate::stats::Phase;
+use crate::table::TableOrigin;
 
 impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     /// Everything before the copy.
@@ -100,8 +101,8 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         let sync = if inspected.to_copy.contains(&table.name) {
             TableSync::Copying { lsn: *lsn }
         } else {
-            let origin = origin.with_new_columns(&table.origin())?;
-            TableSync::Synced { lsn: *lsn, origin }
+            let columns = origin.columns.with_new(&table.origin().columns)?;
+            TableSync::Synced { lsn: *lsn, origin: TableOrigin { columns, ..origin.clone() } }
         };
         Some((table.name.clone(), sync))
     });
@@ -190,7 +191,6 @@ mod tests {
 
     use super::*;
     use crate::source::Snapshot;
-    use crate::table::TableOrigin;
     use crate::testing::reader::table;
 
     /// The stream may begin long before the copy that was interrupted: an endpoint that has rows as of that copy is told nothing older.

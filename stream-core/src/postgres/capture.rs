@@ -13,6 +13,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::catalog::{Catalog, CatalogColumn, CatalogTable, Generated, Obstacle, TableKind};
+use crate::columns::Attributes;
 use crate::filter::{ColumnDef, Selection, TableFilter, Unmatched};
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
 use crate::snapshot::plan::TableExtent;
@@ -28,6 +29,8 @@ pub struct CapturedTable {
     pub columns: Vec<CatalogColumn>,
     /// The generated columns that the filter takes and that can be read, in table order.
     pub generated: Vec<CatalogColumn>,
+    /// Columns that it has had.
+    pub attributes: Attributes,
     /// Whether these are all columns that can be captured.
     pub all_columns: bool,
     /// The other columns: generated, or left out by the filter.
@@ -330,6 +333,7 @@ fn captured_table(
     CapturedTable {
         id: table.id,
         name: table.name.clone(),
+        attributes: table.attributes.clone(),
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
         computed: table.columns.iter().filter_map(|column| column.generated).collect(),

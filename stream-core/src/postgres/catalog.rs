@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use tokio_postgres::Client;
 
 use super::query::{QueryError, json_row, json_rows};
+use crate::columns::Attributes;
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
 use crate::sql::Ident;
 
@@ -106,6 +107,8 @@ pub struct CatalogTable {
     pub is_partition: bool,
     /// Its columns in order, generated ones among them, dropped ones not.
     pub columns: Vec<CatalogColumn>,
+    /// Columns that it has had.
+    pub attributes: Attributes,
     /// The key columns of a unique index that tells all rows apart: over NOT NULL columns, without expression and condition, checked at
     /// once. Of several the first by name; empty without one.
     pub unique_key: Vec<String>,
@@ -259,6 +262,9 @@ SELECT c.oid::bigint AS id,
        c.relpersistence AS persistence,
        c.relispartition AS is_partition,
        c.relreplident AS replica_identity,
+       json_build_object('highest', c.relnatts, 'dropped', (
+           SELECT coalesce(json_agg(a.attnum ORDER BY a.attnum), '[]') FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attisdropped)) AS attributes,
        m.amname AS access_method,
        c.relpages::bigint & 4294967295 AS pages,
        (c.relpages::bigint & 4294967295) * current_setting('block_size')::bigint AS bytes,

@@ -28,7 +28,7 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::copy_sql;
 use crate::source::ChunkReader;
-use crate::sql::{Literal, list};
+use crate::sql::{Ident, Literal, list};
 use crate::table::Table;
 
 /// How long the creation of a slot may take before it is said what it waits for.
@@ -109,7 +109,11 @@ impl Exporter {
             let condition = table.row_filter.as_ref().map(|filter| format!("WHERE ({filter})"));
             let condition = condition.unwrap_or_default();
             let sql = format!("SELECT 1 FROM {} {condition} LIMIT 1", rows_of(table));
-            if !reader.wire.simple_query(&sql).await.map_err(problem::from_wire)?.is_empty() {
+            // Not locked any longer than that.
+            reader.enter(table, Range::Whole).await?;
+            let found = reader.wire.simple_query(&sql).await.map_err(problem::from_snapshot)?;
+            reader.leave().await?;
+            if !found.is_empty() {
                 last = Some(table.name.clone());
                 break;
             }
@@ -156,8 +160,9 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Locks the table, until the chunk is left. Refuses one that an ALTER TABLE has written anew since the snapshot, which sees no row of it
-    /// then; and one that anything has written anew, if only a range of its pages is wanted: the rows are in other pages.
+    /// Locks the table, until the chunk is left. Refuses one whose name, or that of a column, stands for another one by now; one that an ALTER
+    /// TABLE has written anew since the snapshot, which sees no row of it then; and one that anything has written anew, if only a range of its
+    /// pages is wanted: the rows are in other pages.
     ///
     /// Source: <https://www.postgresql.org/docs/current/mvcc-caveats.html>
     async fn enter(&mut self, table: &Table, range: Range) -> Result<(), Error> {
@@ -165,9 +170,19 @@ impl SnapshotReader {
         let parts = table.parts.iter().flatten().map(|part| part.origin.relation);
         let ids = list(std::iter::once(table.id).chain(parts).map(|id| id.0));
         // LOCK TABLE would want the right to read all columns.
-        let lock = format!("SAVEPOINT chunk; SELECT FROM {} LIMIT 0", rows_of(table));
-        self.wire.simple_query(&lock).await.map_err(problem::from_snapshot)?;
+        let names = match table.columns.as_slice() {
+            [] => "tableoid".to_owned(),
+            columns => list(columns.iter().map(|column| Ident(&column.name))),
+        };
+        let lock = format!("SAVEPOINT chunk; SELECT {names} FROM {} LIMIT 0", rows_of(table));
+        let found = self.wire.field_origins(&lock).await.map_err(problem::from_snapshot)?;
         self.in_chunk = true;
+        let is_other = found.iter().any(|origin| origin.table != table.id.0);
+        let numbers = table.columns.iter().map(|column| column.number);
+        let are_others = found.iter().zip(numbers).any(|(origin, number)| origin.column != number);
+        if found.is_empty() || is_other || are_others {
+            return Err(renamed(&table.name));
+        }
         // The function tells of now, the catalogue of the snapshot.
         let file = format!(
             "SELECT bool_and(relfilenode = pg_relation_filenode(oid)) AS same FROM pg_class WHERE oid IN ({ids}) AND relkind = 'r'"
@@ -224,6 +239,18 @@ impl SnapshotReader {
 fn rows_of(table: &Table) -> String {
     let only = if table.parts.is_some() { "" } else { "ONLY " };
     format!("{only}{}", table.name.quoted())
+}
+
+/// The name of a table, or of one of its columns, was given to another one while tables were copied.
+///
+/// Remedy: nothing, the table is copied from a new snapshot. Wait with such statements until the first copy is complete.
+fn renamed(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "`{table}`, or a column of it, has a name that was another's when the snapshot was taken: taking a new one"
+        ),
+    )
 }
 
 /// An `ALTER TABLE` wrote the table anew between the snapshot and its copy, and PostgreSQL shows such a table as empty to older snapshots; or

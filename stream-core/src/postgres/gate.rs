@@ -26,6 +26,8 @@ pub(super) struct Gate {
     names: HashMap<RelationId, TableName>,
     /// Partitions that come under their root's name. The log describes them too.
     parts: BTreeSet<RelationId>,
+    /// The names of each table's columns, captured or not.
+    columns: HashMap<RelationId, BTreeSet<String>>,
     /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
     settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
@@ -52,9 +54,14 @@ impl Gate {
         let parts = tables.iter().flat_map(|table| table.parts.iter().flatten());
         let parts = parts.map(|part| part.origin.relation).collect();
         let names = tables.iter().map(|table| (table.id, table.name.clone())).collect();
+        let columns = tables.iter().map(|table| {
+            let captured = table.columns.iter().map(|column| &column.name);
+            (table.id, captured.chain(&table.left_out).cloned().collect())
+        });
+        let columns = columns.collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
         let filter = Some(filter);
-        Self { synced, names, parts, looked_at, impossible, filter, ..Self::default() }
+        Self { synced, names, parts, columns, looked_at, impossible, filter, ..Self::default() }
     }
 
     /// The log is read before these tables are copied.
@@ -100,8 +107,22 @@ impl Gate {
             }
             tracing::info!(table = %relation.name, "a table came and went before it could be taken up");
         }
+        let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
+        // One that the look did not find although it is older is gone.
+        if counts
+            && self.commit_lsn() >= self.looked_at
+            && let Some(name) = self.new_column(relation)
+        {
+            return Err(grown(&relation.name, name));
+        }
         self.counts_from.insert(relation.id, counts_from);
         Ok(())
+    }
+
+    fn new_column<'a>(&self, relation: &'a Relation) -> Option<&'a str> {
+        let known = self.columns.get(&relation.id)?;
+        let names = relation.columns.iter().map(|column| column.name.as_str());
+        names.into_iter().find(|name| !known.contains(*name))
     }
 
     fn is_wanted(&self, relation: &Relation) -> bool {
@@ -179,6 +200,16 @@ fn made_anew(name: &TableName) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!("table `{name}` was made anew: looking at the catalogue again"),
+    )
+}
+
+/// A column comes up in the log that the table did not have at the start.
+///
+/// Remedy: nothing, it is noted, before its name can be given to another one.
+fn grown(table: &TableName, column: &str) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!("table `{table}` has a new column `{column}`: looking at the catalogue again"),
     )
 }
 

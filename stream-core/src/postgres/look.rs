@@ -88,7 +88,7 @@ pub(super) async fn assert_unaltered(
         .map(|table| (table.id, table))
         .collect();
     let columns = |table: &Table| -> Vec<_> {
-        let of = |c: &TableColumn| (c.name.clone(), c.type_oid, c.type_modifier);
+        let of = |c: &TableColumn| (c.name.clone(), c.number, c.type_oid, c.type_modifier);
         table.columns.iter().map(of).collect()
     };
     for table in tables {

@@ -10,9 +10,9 @@ use super::capture::{Captured, CapturedTable, capture};
 use super::catalog::read_tables;
 use super::query::QueryError;
 use super::{ConnectOptions, SnapshotMode, SqlClient};
+use crate::columns::ColumnNumbers;
 use crate::filter::TableFilter;
 use crate::relation::{RelationId, TableName};
-use crate::table::TableOrigin;
 
 /// A task that ends when it has found something; it ends with its owner, too.
 #[derive(Default)]
@@ -23,14 +23,14 @@ impl Lookout {
     pub(super) fn new(
         connect: ConnectOptions,
         filter: TableFilter,
-        mut known: Known,
+        known: Known,
         interval: Duration,
     ) -> Self {
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
-                match look(&connect, &filter, &mut known).await {
+                match look(&connect, &filter, &known).await {
                     Ok(found) if found.is_empty() => {}
                     Ok(found) => return found,
                     // The stream itself notices a source that is gone.
@@ -56,7 +56,7 @@ impl Lookout {
 async fn look(
     connect: &ConnectOptions,
     filter: &TableFilter,
-    known: &mut Known,
+    known: &Known,
 ) -> Result<Vec<TableName>, Box<dyn std::error::Error + Send + Sync>> {
     let client = SqlClient::connect(connect).await?;
     let found = find(&client, filter, known).await?;
@@ -68,46 +68,39 @@ async fn look(
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     /// Each with what attached it, where it is a partition: detached, it is not published any more.
-    tables: BTreeMap<RelationId, (Vec<u32>, TableOrigin)>,
-    /// Whether a column that was made again makes a difference.
+    tables: BTreeMap<RelationId, (Vec<u32>, ColumnNumbers)>,
+    /// Whether a name matters that was given to another column.
     follows_columns: bool,
 }
 
 impl Known {
-    /// `captured`, and the columns of which names may stand for others now.
     pub(super) fn new(captured: &Captured, mode: SnapshotMode) -> Self {
-        let known = |table: &CapturedTable| (table.id, (table.attached_by.clone(), origin(table)));
-        // Without copies there are no old values that this stream brought.
+        let known = |table: &CapturedTable| (table.id, (table.attached_by.clone(), numbers(table)));
+        // A start does nothing about them then, but warn.
         let follows_columns = mode != SnapshotMode::Never;
         Self { tables: captured.all().map(known).collect(), follows_columns }
     }
 
-    /// Whether nothing has to be done about a table; notes columns that came.
-    fn has(&mut self, table: &CapturedTable) -> bool {
-        let Some((attached_by, known)) = self.tables.get_mut(&table.id) else { return false };
-        let now = origin(table);
-        if *attached_by != table.attached_by
-            || self.follows_columns && known.renumbered(&now).is_some()
-        {
-            return false;
-        }
-        if let Some(more) = known.with_new_columns(&now) {
-            *known = more;
-        }
-        true
+    /// Whether a table is as it is known.
+    fn has(&self, table: &CapturedTable) -> bool {
+        let Some((attached_by, columns)) = self.tables.get(&table.id) else { return false };
+        let now = numbers(table);
+        let is_same = || columns.renumbered(&now, &table.attributes.dropped).is_none();
+        *attached_by == table.attached_by && (!self.follows_columns || is_same())
     }
 }
 
-fn origin(table: &CapturedTable) -> TableOrigin {
-    let columns = table.columns.iter().map(|column| (column.name.clone(), column.number));
-    TableOrigin { relation: table.id, columns: columns.collect(), ..TableOrigin::default() }
+fn numbers(table: &CapturedTable) -> ColumnNumbers {
+    let columns = table.columns.iter().chain(&table.generated);
+    let numbers = columns.map(|column| (column.name.clone(), column.number)).collect();
+    ColumnNumbers { numbers, highest: table.attributes.highest }
 }
 
 /// The tables that `filter` asks for and that are not as they are `known`.
 pub(super) async fn find(
     client: &SqlClient,
     filter: &TableFilter,
-    known: &mut Known,
+    known: &Known,
 ) -> Result<Vec<TableName>, QueryError> {
     let captured = capture(&read_tables(client).await?, filter);
     let others = captured.all().filter(|table| !known.has(table));

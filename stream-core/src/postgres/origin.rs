@@ -63,19 +63,6 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
         // Of no interest: no log is read.
         return None;
     }
-    if let Some(column) = origin.renumbered(&table.origin()) {
-        let reason = format!(
-            "has another column under the name `{column}`, which was dropped and made again, or renamed"
-        );
-        if mode == SnapshotMode::Never {
-            tracing::warn!(
-                table = %table.name,
-                "the table {reason}: rows that do not change keep the old values at the target"
-            );
-            return None;
-        }
-        return Some(reason);
-    }
     if !table.published_by.contains(&origin.published_by) {
         return Some("was, or is, taken out of the publication".to_owned());
     }
@@ -83,8 +70,25 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     let is_new = |part: &&Part| {
         part.attached_later && origin_of(&part.name, checkpoint) != Some(&part.origin)
     };
-    let attached = table.parts.iter().flatten().find(is_new)?;
-    Some(format!("got partition `{}`, which was attached after it was made", attached.name))
+    if let Some(attached) = table.parts.iter().flatten().find(is_new) {
+        return Some(format!(
+            "got partition `{}`, which was attached after it was made",
+            attached.name
+        ));
+    }
+    let now = table.origin().columns;
+    let column = origin.columns.renumbered(&now, &table.attributes.dropped)?;
+    let reason = format!("has another column under the name `{column}` than it had");
+    if mode == SnapshotMode::Never {
+        // The log has all of its changes.
+        tracing::warn!(
+            "table `{}` {reason}: rows that do not change keep the old values at the target, because `snapshotMode` is `never`; \
+             bring them up to date there by other means",
+            table.name
+        );
+        return None;
+    }
+    Some(reason)
 }
 
 fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a TableOrigin> {

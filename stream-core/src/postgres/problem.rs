@@ -51,7 +51,8 @@ pub(super) fn from_change(error: QueryError) -> Error {
 /// A session cannot see what another one exports: the snapshot goes with the session that has made it.
 pub(super) fn from_import(error: WireError) -> Error {
     with_code(error, "cannot read the exported snapshot", |code| match code {
-        "22023" | "42704" => Some((
+        // Gone before, in 17 and later too, or just now.
+        "22023" | "42704" | "55000" => Some((
             ErrorKind::Transient,
             "the session that exports it is gone: the stream takes another one",
         )),
@@ -210,8 +211,8 @@ fn from_stream_step(doing: &str, error: WireError) -> Error {
 /// Message: `<what was done>`: `<the server's words>`; `<remedy>`
 ///
 /// Remedy: the last part of the message. SQLSTATE 53400: every slot is taken, drop one or raise `max_replication_slots`. 42501: `ALTER ROLE …
-/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now, the stream looks again. 22023: the session that exports a snapshot was
-/// ended, the stream takes another. 55000: the slot was
+/// REPLICATION`. 42710 and 55006: another worker has the slot, the stream tries again. 42704: the slot was dropped just now, the stream looks again. Any of these, or 22023, where a snapshot cannot be
+/// read: the session that exports it was ended, the stream takes another. 55000: the slot was
 /// invalidated while the stream ran; start again, and the stream names the statements that lead back.
 fn with_code(
     error: WireError,
@@ -233,7 +234,7 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(
-            "new at the source, or attached anew, or with other columns under known names: {}; starting again to take them up",
+            "new at the source, or attached anew, or with other columns under their names: {}; starting again to take them up",
             names.join(", ")
         ),
     )

@@ -43,6 +43,25 @@ impl Wire {
         }
         Ok(rows)
     }
+
+    /// Runs statements, of which one gives columns, and says where these come from.
+    ///
+    /// # Errors
+    /// [`WireError`]; after [`WireError::Server`] the session can be used again.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the answers stay unread, so the session must be dropped.
+    pub async fn field_origins(&mut self, sql: &str) -> Result<Vec<FieldOrigin>, WireError> {
+        self.send_query(sql).await?;
+        let mut origins = Vec::new();
+        while let Some(frame) = self.reader.reply().await? {
+            if frame.tag == backend::ROW_DESCRIPTION_TAG {
+                let found = fields(frame.body).ok_or_else(|| malformed(frame.tag))?;
+                origins = found.into_iter().map(|(_, origin)| origin).collect();
+            }
+        }
+        Ok(origins)
+    }
 }
 
 impl SimpleRow {
@@ -65,26 +84,41 @@ impl SimpleRow {
     }
 }
 
+/// Where a column of a result comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldOrigin {
+    /// The `oid` of the table, as it is now, whatever a snapshot sees; 0 if it is no table's.
+    pub table: u32,
+    /// Its `pg_attribute.attnum` there, negative for a system column.
+    pub column: i16,
+}
+
 impl fmt::Debug for SimpleRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SimpleRow({:?})", self.columns)
     }
 }
 
-fn row_description(mut body: Bytes) -> Option<Arc<[String]>> {
-    /// What follows a name: table, column number, type, its size and modifier, format.
-    const AFTER_NAME_BYTES: usize = 18;
+fn row_description(body: Bytes) -> Option<Arc<[String]>> {
+    Some(fields(body)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The columns of a `RowDescription`.
+fn fields(mut body: Bytes) -> Option<Vec<(String, FieldOrigin)>> {
+    /// What follows a name and its origin: type, its size and modifier, format.
+    const REST_BYTES: usize = 12;
     let count = body.try_get_u16().ok()?;
     let mut columns = Vec::new();
     for _ in 0..count {
         let end = memchr::memchr(0, &body)?;
-        columns.push(String::from_utf8_lossy(&body.split_to(end)).into_owned());
-        if body.len() < 1 + AFTER_NAME_BYTES {
-            return None;
-        }
-        body.advance(1 + AFTER_NAME_BYTES);
+        let name = String::from_utf8_lossy(&body.split_to(end)).into_owned();
+        body.try_get_u8().ok()?;
+        let origin =
+            FieldOrigin { table: body.try_get_u32().ok()?, column: body.try_get_i16().ok()? };
+        columns.push((name, origin));
+        body = body.get(REST_BYTES..).map(|rest| body.slice_ref(rest))?;
     }
-    Some(columns.into())
+    Some(columns)
 }
 
 fn data_row(mut body: Bytes, columns: &[String]) -> Result<Vec<Option<String>>, WireError> {

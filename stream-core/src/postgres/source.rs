@@ -365,8 +365,8 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let mut known = Known::new(&self.captured, self.options.snapshot);
-        let found = lookout::find(&client, &self.options.filter, &mut known).await;
+        let known = Known::new(&self.captured, self.options.snapshot);
+        let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;
         if !found.is_empty() {

@@ -64,6 +64,7 @@ pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -
         name: captured.name.clone(),
         root: captured.root().cloned(),
         left_out,
+        attributes: captured.attributes.clone(),
         columns: columns.into_iter().map(table_column).collect(),
         primary_key: captured.primary_key.clone(),
         unique_key: captured.unique_key.clone(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
+use crate::columns::Attributes;
 use crate::copy::{Chunk, CopyFormat, CopyPiece, CopyStream, Range};
 use crate::error::{Error, ErrorKind};
 use crate::relation::{RelationId, ReplicaIdentity, TableName};
@@ -92,6 +93,7 @@ pub(crate) fn table(name: &str) -> Table {
             identity: Identity::None,
             generated: false,
         }],
+        attributes: Attributes::default(),
         left_out: Vec::new(),
         primary_key: vec!["name".into()],
         unique_key: Vec::new(),

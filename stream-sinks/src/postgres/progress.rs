@@ -35,7 +35,6 @@ CREATE TABLE IF NOT EXISTS sgstream.progress (
     completion text NOT NULL DEFAULT 'open' CHECK (completion IN ('open', 'delivered', 'completed')),
     saved_at timestamptz NOT NULL DEFAULT now()
 );
-ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid, ADD COLUMN IF NOT EXISTS timeline bigint;
 CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     table_schema text NOT NULL,
@@ -46,7 +45,6 @@ CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     source_columns jsonb,
     PRIMARY KEY (stream, table_schema, table_name)
 );
-ALTER TABLE sgstream.table_sync ADD COLUMN IF NOT EXISTS source_columns jsonb;
 CREATE TABLE IF NOT EXISTS sgstream.pending (
     stream text NOT NULL REFERENCES sgstream.progress ON DELETE CASCADE,
     id integer NOT NULL,
@@ -55,6 +53,12 @@ CREATE TABLE IF NOT EXISTS sgstream.pending (
 );
 COMMENT ON TABLE sgstream.pending IS 'Indexes, constraints and the like that are made once the rows are there';
 COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing a row of \"progress\" makes that stream begin anew';
+";
+
+/// What tables that an older version made lack.
+const UPGRADE: &str = "
+ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid, ADD COLUMN IF NOT EXISTS timeline bigint;
+ALTER TABLE sgstream.table_sync ADD COLUMN IF NOT EXISTS source_columns jsonb;
 ";
 
 /// What a process knows of its right to a stream. It is the same for all connections of the process: the first takes the
@@ -155,15 +159,17 @@ pub(super) async fn claim(
     stream: &str,
     claim: &mut Claim,
 ) -> Result<Ownership, Error> {
-    if !is_there(client).await? {
-        client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
-    }
     let failed = |error| from_sql("claim the stream", &error);
     // A worker that hangs, or whose machine is gone, can hold its stream for hours: whoever waits for it says so.
     client
         .batch_execute(&format!("SET lock_timeout = '{CLAIM_PATIENCE}'"))
         .await
         .map_err(failed)?;
+    if !is_there(client).await? {
+        client.batch_execute(CREATE).await.map_err(|error| cannot_create(&error, target))?;
+    } else if !is_of_this_version(client).await? {
+        client.batch_execute(UPGRADE).await.map_err(|error| cannot_upgrade(error, stream))?;
+    }
     let owner = match &claim.owner {
         Some(owner) => owner.clone(),
         None => {
@@ -225,10 +231,37 @@ pub(super) fn needs_schema(target: &ConnectOptions) -> String {
     )
 }
 
+/// An older version made the tables of schema `sgstream` at the target, and the role may not give them their new columns.
+///
+/// Remedy: run the statements of the message at the target, as the owner of the tables.
+fn cannot_upgrade(error: tokio_postgres::Error, stream: &str) -> Error {
+    if error.code().is_none_or(|code| code.code() != "42501") {
+        return held(error, stream);
+    }
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "the tables in which progress is kept at the target are of an older version, and belong to somebody else: run `{}` \
+             there as their owner",
+            UPGRADE.trim().replace('\n', " ")
+        ),
+    )
+}
+
+async fn is_of_this_version(client: &SqlClient) -> Result<bool, Error> {
+    let columns = "SELECT 3 = (SELECT count(*) FROM pg_attribute
+        WHERE attrelid = to_regclass('sgstream.progress') AND attname IN ('owner', 'timeline')
+           OR attrelid = to_regclass('sgstream.table_sync') AND attname = 'source_columns')";
+    let row = client
+        .query_one(columns, &[])
+        .await
+        .map_err(|error| from_sql("look for the progress tables", &error))?;
+    Ok(row.get(0))
+}
+
 /// Whether the target has the tables that keep progress.
 pub(super) async fn is_there(client: &SqlClient) -> Result<bool, Error> {
-    let newest = "SELECT to_regclass('sgstream.pending') IS NOT NULL AND 2 = (SELECT count(*) FROM pg_attribute \
-                  WHERE attrelid = to_regclass('sgstream.progress') AND attname IN ('owner', 'timeline'))";
+    let newest = "SELECT to_regclass('sgstream.pending') IS NOT NULL";
     let row = client
         .query_one(newest, &[])
         .await

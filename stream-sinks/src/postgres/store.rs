@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
+use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{RelationId, TableName};
@@ -36,7 +37,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let completion = parse_completion(row.get(3))?;
     let rows = client
         .query(
-            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid, source_columns::text \
+            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid, to_jsonb(table_sync) ->> 'source_columns' \
              FROM sgstream.table_sync WHERE stream = $1",
             &[&stream],
         )
@@ -175,7 +176,7 @@ fn parse_completion(word: &str) -> Result<Completion, Error> {
 }
 
 /// Nothing where a version that did not note the columns took up the table.
-fn parse_columns(json: Option<&str>) -> Result<BTreeMap<String, i16>, Error> {
+fn parse_columns(json: Option<&str>) -> Result<ColumnNumbers, Error> {
     let columns = json.map(serde_json::from_str).transpose();
     Ok(columns.map_err(|error| Error::new(ErrorKind::Permanent, error))?.unwrap_or_default())
 }

@@ -9,6 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use stream_core::batch::{Batch, Entry};
 use stream_core::change::{Change, OldTuple, Transaction, Tuple};
 use stream_core::checkpoint::{Checkpoint, SourceIdentity};
+use stream_core::columns::Attributes;
 use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, RelationId, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
@@ -52,6 +53,7 @@ pub(crate) fn table() -> Table {
         name: TableName::new("public", "orders"),
         root: None,
         columns: vec![column("id", 23, "integer"), column("note", 25, "text")],
+        attributes: Attributes::default(),
         left_out: Vec::new(),
         primary_key: vec!["id".to_owned()],
         unique_key: Vec::new(),

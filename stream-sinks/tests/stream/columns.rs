@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use stream_core::ErrorKind;
+use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
-use stream_core::postgres::SnapshotMode;
+use stream_core::postgres::{PostgresSource, SnapshotMode};
+use stream_core::source::Source as _;
+use stream_core::sql::Ident;
+use stream_core::stats::Stats;
 
 use crate::fixture::{Stream, databases, execute, rows, until};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
-    INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i";
+    INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Statements that leave the names and the types as they were.
@@ -98,6 +103,97 @@ async fn other_changes_copy_nothing() {
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
     let all = "SELECT id, w, x, y FROM t WHERE id > 8";
     assert_eq!(rows(&stream.target, all).await, ["(10,w,1,v)", "(9,\"of the target\",,v9)"]);
+}
+
+/// The log has brought its values before anybody looked; the name is noted as soon as somebody did.
+#[tokio::test]
+async fn a_column_that_came_while_the_stream_runs() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    to.execute("ALTER TABLE t ADD COLUMN x text").await.unwrap();
+    let work = async {
+        execute(&stream.source, "ALTER TABLE t ADD COLUMN x text;\n--\nUPDATE t SET x = 'first'")
+            .await;
+        until(&stream.target, "SELECT count(*) = 9 FROM t WHERE x = 'first'", PATIENCE).await;
+        let noted = "SELECT source_columns -> 'numbers' ? 'x' FROM sgstream.table_sync WHERE table_name = 't'";
+        until(&stream.target, noted, PATIENCE).await;
+        execute(&stream.source, "ALTER TABLE t DROP COLUMN x; ALTER TABLE t ADD COLUMN x text")
+            .await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+    let all = "SELECT id, v, w, x FROM t";
+    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+}
+
+/// Nobody has seen the first of the two, but that there was one.
+#[tokio::test]
+async fn a_column_that_came_and_went_and_came_while_nobody_looked() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    to.execute("ALTER TABLE t ADD COLUMN x text").await.unwrap();
+    execute(
+        &stream.source,
+        "ALTER TABLE t ADD COLUMN x text;\n--\nUPDATE t SET x = 'first';\n--\nALTER TABLE t DROP COLUMN x; ALTER TABLE t ADD COLUMN x text",
+    )
+    .await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    let all = "SELECT id, v, w, x FROM t";
+    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+}
+
+/// Events tell of generated columns too.
+#[tokio::test]
+async fn a_generated_column_that_was_made_again_is_seen_before_a_stream_completes() {
+    let (from, to) =
+        databases("CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED)")
+            .await;
+    let mut options = Stream::new(&from, &to).source_options();
+    options.generated_columns = true;
+    let mut source = PostgresSource::new(options);
+    let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
+    source.inspect(&checkpoint, &stats).await.unwrap();
+    source.begin(&checkpoint, &stats).await.unwrap();
+    source.current_lsn().await.unwrap();
+    from.execute("ALTER TABLE t DROP COLUMN g; ALTER TABLE t ADD COLUMN g int GENERATED ALWAYS AS (id * 3) STORED").await.unwrap();
+    let error = source.current_lsn().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+    source.close().await;
+}
+
+/// It has noted no column, and has no place for them.
+#[tokio::test]
+async fn progress_that_an_older_version_has_kept_is_gone_on_with() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    to.execute("ALTER TABLE sgstream.table_sync DROP COLUMN source_columns; UPDATE t SET w = 'of the target'").await.unwrap();
+    stream.copy_and_stop().await;
+    let kept = "SELECT count(*) FROM t WHERE w = 'of the target'";
+    assert_eq!(rows(&stream.target, kept).await, ["(9)"]);
+    execute(&stream.source, SWAPS[0]).await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, ROWS).await, rows(&stream.source, ROWS).await);
+}
+
+/// Changes that are missing stop it still.
+#[tokio::test]
+async fn a_stream_that_copies_nothing_and_lacks_changes_stops() {
+    let (from, to) = databases(SCHEMA).await;
+    to.execute(SCHEMA).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.mode = SnapshotMode::Never;
+    stream.import = false;
+    stream.copy_and_stop().await;
+    let publication = Ident(&stream.name);
+    let changes = format!(
+        "{};\n--\nALTER PUBLICATION {publication} DROP TABLE t;\n--\nINSERT INTO t (id) VALUES (100);\n--\nALTER PUBLICATION {publication} ADD TABLE t",
+        SWAPS[0]
+    );
+    execute(&stream.source, &changes).await;
+    let error = stream.complete().await.unwrap_err();
+    assert!(error.to_string().contains("out of the publication"), "{error}");
 }
 
 /// Rows that the stream did not bring are not its own to correct; it goes on.

@@ -45,6 +45,7 @@ pub(crate) struct Stream {
     pub(crate) import: bool,
     pub(crate) plugin: PluginOptions,
     pub(crate) batch_bytes: usize,
+    pub(crate) chunk_bytes: u64,
     pub(crate) stats: Stats,
 }
 
@@ -65,6 +66,7 @@ impl Stream {
             import: true,
             plugin: PluginOptions::default(),
             batch_bytes: 4 << 20,
+            chunk_bytes: CHUNK_BYTES,
             stats: Stats::default(),
         }
     }
@@ -83,7 +85,7 @@ impl Stream {
             snapshot: self.mode,
             plugin: self.plugin.clone(),
             readers: 2,
-            chunk_bytes: CHUNK_BYTES,
+            chunk_bytes: self.chunk_bytes,
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
             generated_columns: false,
@@ -147,6 +149,8 @@ impl Stream {
     /// Runs `work` while it streams, and completes; starts again after failures that may pass.
     pub(crate) async fn run_with(&self, work: impl Future<Output = ()>) -> Result<Outcome, Error> {
         let (finished, mut is_finished) = watch::channel(false);
+        // Of an earlier run it may be another.
+        self.stats.update(|stats| stats.phase = Phase::Starting);
         let mut seen = self.stats.subscribe();
         let work = async {
             seen.wait_for(|stats| stats.phase == Phase::Streaming).await.unwrap();

@@ -7,11 +7,12 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
-use stream_core::postgres::{ConnectOptions, PostgresSource, SqlClient};
+use stream_core::postgres::{ConnectOptions, PostgresSource, SnapshotMode, SqlClient};
 use stream_core::source::Source as _;
 use stream_core::stats::Stats;
+use stream_core::throwaway::testing;
 
-use crate::fixture::{Stream, databases, execute, rows, until};
+use crate::fixture::{Stream, databases, databases_of, execute, rows, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TWO_WAIT: &str =
@@ -92,17 +93,19 @@ async fn a_table_that_is_copied_is_not_locked_until_all_are() {
     assert_eq!(rows(&stream.target, sum).await, rows(&stream.source, sum).await);
 }
 
-/// The rows are in other pages then.
-#[tokio::test]
-async fn a_table_written_anew_between_two_of_its_chunks() {
-    let schema = "CREATE TABLE parts (id int PRIMARY KEY, t text)";
-    let fill = "INSERT INTO parts SELECT i, repeat('t', 100) FROM generate_series(1, 30000) i; DELETE FROM parts WHERE id % 3 > 0 OR id < 6000";
+const PARTS: &str = "CREATE TABLE parts (id int PRIMARY KEY, v text, w text)";
+
+/// Copies a table in parts, runs `statement` between two of them, and compares.
+async fn between_chunks(mode: SnapshotMode, statement: &str) {
+    let fill = "INSERT INTO parts SELECT i, repeat('v', 50), repeat('w', 50) FROM generate_series(1, 24000) i; DELETE FROM parts WHERE id % 3 = 0 OR id < 4000";
     let (from, to) =
-        databases(&format!("{schema}; ALTER TABLE parts SET (autovacuum_enabled = false); {fill}"))
+        databases(&format!("{PARTS}; ALTER TABLE parts SET (autovacuum_enabled = false); {fill}"))
             .await;
-    to.execute(schema).await.unwrap();
+    to.execute(PARTS).await.unwrap();
     let mut stream = Stream::new(&from, &to);
     stream.import = false;
+    stream.mode = mode;
+    stream.includes = vec!["public\\.parts".to_owned()];
     let holder = locked(&stream.target, "public.parts").await;
     let work = async {
         until(&stream.target, TWO_WAIT, PATIENCE).await;
@@ -110,12 +113,54 @@ async fn a_table_written_anew_between_two_of_its_chunks() {
             until(&stream.source, ONE_WAITS, PATIENCE).await;
             holder.batch_execute("COMMIT").await.unwrap();
         };
-        tokio::join!(execute(&stream.source, "VACUUM FULL parts"), release);
+        tokio::join!(execute(&stream.source, statement), release);
     };
     let (outcome, ()) = tokio::join!(stream.complete(), work);
-    assert_eq!(outcome.unwrap(), Outcome::Completed);
-    let all = "SELECT count(*), sum(id), count(DISTINCT id) FROM parts";
-    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+    assert_eq!(outcome.unwrap(), Outcome::Completed, "{mode:?} {statement}");
+    let all = "SELECT left(v, 1), left(w, 1), count(*), sum(id), count(DISTINCT id) FROM parts GROUP BY 1, 2";
+    assert_eq!(
+        rows(&stream.target, all).await,
+        rows(&stream.source, all).await,
+        "{mode:?} {statement}"
+    );
+}
+
+/// The rows are in other pages then.
+#[tokio::test]
+async fn a_table_written_anew_between_two_of_its_chunks() {
+    for statement in ["VACUUM FULL parts", "CLUSTER parts USING parts_pkey", "TRUNCATE parts"] {
+        between_chunks(SnapshotMode::Initial, statement).await;
+    }
+}
+
+/// Half of a table would be of another, or have the values of another column; and after a copy alone nobody looks again.
+#[tokio::test]
+async fn names_given_to_others_between_two_chunks() {
+    let circle = "BEGIN; ALTER TABLE parts RENAME v TO passing; ALTER TABLE parts RENAME w TO v; ALTER TABLE parts RENAME passing TO w; COMMIT";
+    let again =
+        "BEGIN; ALTER TABLE parts DROP COLUMN v; ALTER TABLE parts ADD COLUMN v text; COMMIT";
+    let other = format!("BEGIN; ALTER TABLE parts RENAME TO parts_old; {PARTS}; COMMIT");
+    let and_back = format!(
+        "{other};\n--\nBEGIN; DROP TABLE parts; ALTER TABLE parts_old RENAME TO parts; COMMIT"
+    );
+    for mode in [SnapshotMode::Initial, SnapshotMode::InitialOnly, SnapshotMode::RowsOnly] {
+        for statement in [circle, again, &other, &and_back] {
+            between_chunks(mode, statement).await;
+        }
+    }
+}
+
+/// The copy would be right, and said to be of the columns that were there before.
+#[tokio::test]
+async fn a_name_given_to_another_column_between_the_look_and_the_snapshot() {
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let mut source = PostgresSource::new(Stream::new(&from, &to).source_options());
+    let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
+    source.inspect(&checkpoint, &stats).await.unwrap();
+    from.execute("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text").await.unwrap();
+    let error = source.begin(&checkpoint, &stats).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+    source.close().await;
 }
 
 /// The next look does without it.
@@ -138,16 +183,19 @@ async fn a_table_dropped_between_the_look_and_what_follows() {
 /// The snapshot goes with the session that exports it.
 #[tokio::test]
 async fn a_snapshot_whose_session_was_ended_is_taken_again() {
-    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY)").await;
-    let stream = Stream::new(&from, &to);
-    let mut source = PostgresSource::new(stream.source_options());
-    let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
-    source.inspect(&checkpoint, &stats).await.unwrap();
-    source.begin(&checkpoint, &stats).await.unwrap();
-    let end = "DO $$ BEGIN PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-               WHERE datname = current_database() AND backend_type = 'walsender'; END $$";
-    execute(&stream.source, end).await;
-    let Err(error) = source.reader().await else { panic!("it reads") };
-    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
-    source.close().await;
+    for major in testing::majors() {
+        let schema = "CREATE TABLE t (id int PRIMARY KEY)";
+        let (from, to) = databases_of(testing::server(major), schema).await;
+        let stream = Stream::new(&from, &to);
+        let mut source = PostgresSource::new(stream.source_options());
+        let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
+        source.inspect(&checkpoint, &stats).await.unwrap();
+        source.begin(&checkpoint, &stats).await.unwrap();
+        let end = "DO $$ BEGIN PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                   WHERE datname = current_database() AND backend_type = 'walsender'; END $$";
+        execute(&stream.source, end).await;
+        let Err(error) = source.reader().await else { panic!("it reads") };
+        assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+        source.close().await;
+    }
 }

@@ -18,7 +18,7 @@ const FORBIDDEN_WORDS: [&str; 3] = ["kube", "k8s", "debezium"];
 
 /// The modules of `stream-core`: one may use its own row and those above.
 const LAYERS: [&[&str]; 6] = [
-    &["clock", "lsn", "relation", "change", "table", "types", "sql", "failpoint"],
+    &["clock", "lsn", "relation", "columns", "change", "table", "types", "sql", "failpoint"],
     &["pgoutput"],
     &["assemble", "filter", "transform", "batch", "progress"],
     &["source", "sink", "copy", "checkpoint", "signal", "stats", "retry", "error", "finding"],

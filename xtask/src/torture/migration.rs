@@ -103,10 +103,16 @@ impl Migration {
         match self.random.u8(0..13) {
             0..3 => Change::both(format!("ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text")),
             3 => Change::both(format!(
-                "ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} int NOT NULL DEFAULT {n}, \
+                "ALTER TABLE altered ADD COLUMN IF NOT EXISTS e{n} int NOT NULL DEFAULT {n}, \
                  ADD COLUMN IF NOT EXISTS d{n} numeric"
             )),
-            4 | 5 => Change::source(format!("ALTER TABLE altered DROP COLUMN IF EXISTS c{before}")),
+            // A name is given to another column, of which the log tells nothing.
+            4 => Change::source(format!(
+                "DO $$ BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'altered'::regclass AND attname = 'c{before}') THEN
+                     ALTER TABLE altered DROP COLUMN c{before}; ALTER TABLE altered ADD COLUMN c{before} text;
+                 END IF; END $$"
+            )),
+            5 => Change::source(format!("ALTER TABLE altered DROP COLUMN IF EXISTS c{before}")),
             6 => {
                 let wider = WIDER.get(self.widened).unwrap_or(&"numeric");
                 self.widened += 1;
@@ -134,6 +140,10 @@ impl Migration {
                 "CREATE TABLE IF NOT EXISTS events_{n} PARTITION OF events FOR VALUES IN ('{n}');
                  INSERT INTO events SELECT g, '{n}', g FROM generate_series(1, 20) g ON CONFLICT DO NOTHING"
             )),
+            12 => Change::source(
+                "BEGIN; ALTER TABLE altered RENAME v TO passing; ALTER TABLE altered RENAME w TO v; ALTER TABLE altered RENAME passing TO w; COMMIT"
+                    .to_owned(),
+            ),
             _ => Change::source(format!(
                 "DO $$ BEGIN IF (SELECT relispartition FROM pg_class WHERE oid = to_regclass('events_{before}')) THEN
                      ALTER TABLE events DETACH PARTITION events_{before};

@@ -72,5 +72,5 @@ CREATE INDEX ON events (value);
 CREATE INDEX ON journal (writer, n);
 
 -- Altered while it is written to.
-CREATE TABLE altered (id int PRIMARY KEY, n bigint, a int, b text);
+CREATE TABLE altered (id int PRIMARY KEY, n bigint, a int, b text, v text, w text);
 ALTER TABLE altered ALTER b SET STORAGE EXTERNAL;

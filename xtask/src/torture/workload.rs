@@ -89,7 +89,7 @@ const ACTS: [&str; 41] = [
     // Whatever columns there are by now.
     "DELETE FROM altered WHERE id = {k}; INSERT INTO altered SELECT (jsonb_populate_record(NULL::altered, jsonb_build_object(
          'id', {k}, 'n', {n}, 'a', {a}, 'b', repeat('{n}', 2000)) || (
-             SELECT jsonb_object_agg(name || number, number) FROM unnest('{c,d}'::text[]) name, generate_series(0, 99) number
+             SELECT jsonb_object_agg(name || number, number) FROM unnest('{c,d,e}'::text[]) name, generate_series(0, 99) number
          ))).*",
     "UPDATE altered SET n = {n} WHERE id IN ({k}, {l})",
     "UPDATE altered SET id = -{k} - 1 WHERE id = {k}; UPDATE altered SET id = {k} WHERE id = {l};

@@ -1,0 +1,98 @@
+//! Which column each name of a table stands for. Pure.
+//!
+//! The log knows columns by their names alone. The catalogue numbers them, and gives no number twice:
+//!
+//! ```text
+//!                                     v  w                v   w
+//! DROP COLUMN v; ADD COLUMN v         1  2       ─►       3   2     v is another column
+//! RENAME v, w in a circle             1  2       ─►       2   1     both are
+//! ADD x; DROP x; ADD x, looked at
+//! before and after                    1  2       ─►   x = 4, and 3 was dropped: perhaps it was called x as well
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a table's columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnNumbers {
+    /// `pg_attribute.attnum` of each captured column, and of those that were captured and dropped since.
+    pub numbers: BTreeMap<String, i16>,
+    /// The highest number that a column of the table has had, captured or not; 0 where it was not noted.
+    pub highest: i16,
+}
+
+/// Numbers of columns that a table has no more, and of how many it has had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Attributes {
+    /// `pg_class.relnatts`: the highest number that a column has had.
+    pub highest: i16,
+    /// The numbers of dropped columns.
+    pub dropped: Vec<i16>,
+}
+
+impl ColumnNumbers {
+    /// A column whose name stands for another one `now`, or may have stood for one that came and went since; `dropped` are the numbers of the
+    /// columns that are gone.
+    #[must_use]
+    pub fn renumbered<'a>(&'a self, now: &'a Self, dropped: &[i16]) -> Option<&'a str> {
+        let is_other = |name: &String, number: i16| match self.numbers.get(name) {
+            Some(known) => *known != number,
+            None => {
+                self.highest > 0
+                    && dropped.iter().any(|gone| (self.highest + 1..number).contains(gone))
+            }
+        };
+        let mut columns = now.numbers.iter();
+        columns.find(|(name, number)| is_other(name, **number)).map(|(name, _)| name.as_str())
+    }
+
+    /// With the columns that came since; `None`: none came.
+    #[must_use]
+    pub fn with_new(&self, now: &Self) -> Option<Self> {
+        let mut numbers = now.numbers.clone();
+        numbers.extend(self.numbers.clone());
+        let all = Self { numbers, highest: self.highest.max(now.highest) };
+        (all != *self).then_some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(numbers: &[(&str, i16)], highest: i16) -> ColumnNumbers {
+        let numbers = numbers.iter().map(|(name, number)| ((*name).to_owned(), *number));
+        ColumnNumbers { numbers: numbers.collect(), highest }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_another_column_is_found_and_other_changes_are_none() {
+        let before = columns(&[("id", 1), ("v", 2), ("w", 4)], 4);
+        let find = |numbers: &[_], dropped: &[i16]| {
+            let now = columns(numbers, 9);
+            before.renumbered(&now, dropped).map(str::to_owned)
+        };
+        let found = |name: &str| Some(name.to_owned());
+        assert_eq!(find(&[("id", 1), ("w", 4)], &[2, 3]), None);
+        assert_eq!(find(&[("id", 1), ("v", 2), ("w", 4), ("x", 5)], &[3]), None);
+        assert_eq!(find(&[("id", 1), ("y", 2), ("w", 4)], &[3]), None);
+        assert_eq!(find(&[("id", 1), ("v", 5), ("w", 4)], &[2, 3]), found("v"));
+        assert_eq!(find(&[("id", 1), ("v", 4), ("w", 2)], &[3]), found("v"));
+        // It came after one that is gone, and that nobody has seen.
+        assert_eq!(find(&[("id", 1), ("v", 2), ("x", 6)], &[3, 5]), found("x"));
+        assert_eq!(find(&[("id", 1), ("v", 2), ("x", 5)], &[3, 6]), None);
+        // Nothing was noted.
+        assert_eq!(ColumnNumbers::default().renumbered(&before, &[1, 3]), None);
+    }
+
+    #[test]
+    fn names_are_kept_with_their_first_numbers() {
+        let before = columns(&[("id", 1), ("gone", 2)], 2);
+        assert_eq!(before.with_new(&columns(&[("id", 1)], 2)), None);
+        let now = columns(&[("id", 1), ("gone", 3), ("x", 4)], 4);
+        let all = columns(&[("id", 1), ("gone", 2), ("x", 4)], 4);
+        assert_eq!(before.with_new(&now), Some(all));
+    }
+}
