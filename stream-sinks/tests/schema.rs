@@ -314,8 +314,10 @@ async fn a_wrapper_comes_after_the_program_itself() {
     let script = directory.path().join("pg_wrapper");
     std::fs::rename(wrapper.join("pg_dump"), &script).unwrap();
     std::os::unix::fs::symlink(&script, wrapper.join("pg_dump")).unwrap();
-    let program = PgDump::find(&[wrapper.clone(), programs(15)], 15).await.unwrap();
-    assert_eq!(program.path(), testing::client("pg_dump", 15).path);
+    let other = tempfile::tempdir().unwrap();
+    let plain = fake(other.path(), "echo 'pg_dump (PostgreSQL) 15.1'");
+    let program = PgDump::find(&[wrapper.clone(), plain.clone()], 15).await.unwrap();
+    assert_eq!(program.path(), plain.join("pg_dump"));
     let alone = PgDump::find(std::slice::from_ref(&wrapper), 15).await.unwrap();
     assert_eq!(alone.path(), wrapper.join("pg_dump"));
 }
