@@ -16,7 +16,7 @@ const SEEDS: u64 = 3;
 const WIDER: [&str; 2] = ["bigint", "numeric"];
 /// Between two changes at least. A change of what is copied makes the worker look again, so that very many of them would keep it
 /// from ever being done.
-const REST: Duration = Duration::from_millis(600);
+const REST: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a statement may be refused: servers are away, tables are locked.
 const PATIENCE: Duration = Duration::from_secs(60);
