@@ -28,6 +28,8 @@ pub(super) struct Gate {
     parts: BTreeSet<RelationId>,
     /// The names of each table's columns, captured or not.
     columns: HashMap<RelationId, BTreeSet<String>>,
+    /// The numbers of its captured columns.
+    numbers: HashMap<RelationId, BTreeMap<String, i16>>,
     /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
     settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
@@ -59,9 +61,21 @@ impl Gate {
             (table.id, captured.chain(&table.left_out).cloned().collect())
         });
         let columns = columns.collect();
+        let numbers = tables.iter().map(|table| (table.id, table.origin().columns.numbers));
+        let numbers = numbers.collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
         let filter = Some(filter);
-        Self { synced, names, parts, columns, looked_at, impossible, filter, ..Self::default() }
+        Self {
+            synced,
+            names,
+            parts,
+            columns,
+            numbers,
+            looked_at,
+            impossible,
+            filter,
+            ..Self::default()
+        }
     }
 
     /// The log is read before these tables are copied.
@@ -115,8 +129,22 @@ impl Gate {
         {
             return Err(grown(&relation.name, name));
         }
+        if counts && self.is_exchanged(relation) {
+            tracing::warn!(
+                "names of columns of `{}` were exchanged at this point of the log; unless it is copied again, because they still are when the stream looks, \
+                 have it copied again: rows that are written now keep what they have under the other name",
+                relation.name
+            );
+        }
         self.counts_from.insert(relation.id, counts_from);
         Ok(())
+    }
+
+    /// Whether names stand for other columns in this description than in the catalogue: it has them in the order of their numbers.
+    fn is_exchanged(&self, relation: &Relation) -> bool {
+        let Some(known) = self.numbers.get(&relation.id) else { return false };
+        let numbers = relation.columns.iter().filter_map(|column| known.get(&column.name));
+        !numbers.is_sorted()
     }
 
     fn new_column<'a>(&self, relation: &'a Relation) -> Option<&'a str> {
@@ -223,7 +251,36 @@ fn new(name: &TableName) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relation::ReplicaIdentity;
+    use crate::relation::{Column, ReplicaIdentity};
+
+    #[test]
+    fn exchanged_names_are_seen_in_the_log() {
+        let described = |names: &[&str]| Relation {
+            id: RelationId(1),
+            name: TableName::new("s", "t"),
+            replica_identity: ReplicaIdentity::Default,
+            columns: names
+                .iter()
+                .map(|name| Column {
+                    name: (*name).to_owned(),
+                    type_oid: 25,
+                    type_modifier: -1,
+                    is_key: false,
+                })
+                .collect(),
+        };
+        let numbers =
+            [("id", 1), ("v", 2), ("w", 4)].map(|(name, number)| (name.to_owned(), number));
+        let gate = Gate {
+            numbers: HashMap::from([(RelationId(1), BTreeMap::from(numbers))]),
+            ..Gate::default()
+        };
+        assert!(!gate.is_exchanged(&described(&["id", "v", "w"])));
+        assert!(!gate.is_exchanged(&described(&["id", "v", "gone", "w", "x"])));
+        assert!(gate.is_exchanged(&described(&["id", "w", "v"])));
+        // One was made again at the end.
+        assert!(gate.is_exchanged(&described(&["id", "w", "gone", "v"])));
+    }
 
     #[test]
     fn changes_count_from_the_snapshot_s_position_on() {
