@@ -19,12 +19,12 @@ ALTER TABLE attached.p ATTACH PARTITION attached.own FOR VALUES FROM (300) TO (4
 -- at the source
 ALTER TABLE attached.p DETACH PARTITION attached.p1;
 UPDATE attached.p1 SET v = 'alone' WHERE id < 150;
-INSERT INTO attached.p1 VALUES (5000, 'elsewhere');
-DELETE FROM attached.p1 WHERE id = 199;
-UPDATE attached.p SET v = 'later' WHERE id > 400;
 -- at the target
 ALTER TABLE attached.p DETACH PARTITION attached.p1;
 -- at the source
+INSERT INTO attached.p1 VALUES (5000, 'elsewhere');
+DELETE FROM attached.p1 WHERE id = 199;
+UPDATE attached.p SET v = 'later' WHERE id > 400;
 DROP TABLE attached.dropped;
 INSERT INTO attached.p VALUES (99, 'last') ON CONFLICT (id) DO UPDATE SET v = 'last';
 -- at the target
