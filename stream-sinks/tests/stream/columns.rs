@@ -5,12 +5,12 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
-use stream_core::postgres::{PostgresSource, SnapshotMode};
+use stream_core::postgres::SnapshotMode;
 use stream_core::source::Source as _;
 use stream_core::sql::Ident;
 use stream_core::stats::Stats;
 
-use crate::fixture::{Stream, databases, execute, rows, until};
+use crate::fixture::{Stream, assert_same_rows, databases, execute, looked, rows, until};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
     INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
@@ -82,7 +82,7 @@ async fn a_column_that_came_later_or_went_long_ago() {
         }
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
         let all = "SELECT id, v, w, later FROM t";
-        assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+        assert_same_rows(&stream, all).await;
     }
 }
 
@@ -123,7 +123,7 @@ async fn a_column_that_came_while_the_stream_runs() {
     };
     assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
     let all = "SELECT id, v, w, x FROM t";
-    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+    assert_same_rows(&stream, all).await;
 }
 
 /// Nobody has seen the first of the two, but that there was one.
@@ -140,7 +140,7 @@ async fn a_column_that_came_and_went_and_came_while_nobody_looked() {
     .await;
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
     let all = "SELECT id, v, w, x FROM t";
-    assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
+    assert_same_rows(&stream, all).await;
 }
 
 /// Events tell of generated columns too.
@@ -151,9 +151,8 @@ async fn a_generated_column_that_was_made_again_is_seen_before_a_stream_complete
             .await;
     let mut options = Stream::new(&from, &to).source_options();
     options.generated_columns = true;
-    let mut source = PostgresSource::new(options);
+    let mut source = looked(options).await;
     let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
-    source.inspect(&checkpoint, &stats).await.unwrap();
     source.begin(&checkpoint, &stats).await.unwrap();
     source.current_lsn().await.unwrap();
     from.execute("ALTER TABLE t DROP COLUMN g; ALTER TABLE t ADD COLUMN g int GENERATED ALWAYS AS (id * 3) STORED").await.unwrap();
@@ -174,7 +173,7 @@ async fn progress_that_an_older_version_has_kept_is_gone_on_with() {
     assert_eq!(rows(&stream.target, kept).await, ["(9)"]);
     execute(&stream.source, SWAPS[0]).await;
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
-    assert_eq!(rows(&stream.target, ROWS).await, rows(&stream.source, ROWS).await);
+    assert_same_rows(&stream, ROWS).await;
 }
 
 /// Changes that are missing stop it still.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stream_core::Error;
+use stream_core::checkpoint::Checkpoint;
 use stream_core::filter::TableFilter;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::postgres::publication::AutoCreate;
@@ -14,6 +15,7 @@ use stream_core::postgres::{
     Streaming,
 };
 use stream_core::relation::TableName;
+use stream_core::source::Source as _;
 use stream_core::sql::{Ident, list};
 use stream_core::stats::{Phase, Stats};
 use stream_core::throwaway::Server;
@@ -230,6 +232,18 @@ async fn session(options: &ConnectOptions) -> SqlClient {
     let client = SqlClient::connect(options).await.unwrap();
     client.batch_execute("SET search_path = public").await.unwrap();
     client
+}
+
+/// Both ends give the same rows to a query.
+pub(crate) async fn assert_same_rows(stream: &Stream, sql: &str) {
+    assert_eq!(rows(&stream.target, sql).await, rows(&stream.source, sql).await, "{sql}");
+}
+
+/// A source that has looked, of a stream that has nothing yet.
+pub(crate) async fn looked(options: PostgresSourceOptions) -> PostgresSource {
+    let mut source = PostgresSource::new(options);
+    source.inspect(&Checkpoint::default(), &Stats::default()).await.unwrap();
+    source
 }
 
 /// All rows of a query, as text, sorted.

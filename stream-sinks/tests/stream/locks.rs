@@ -7,12 +7,14 @@ use std::time::Duration;
 use stream_core::ErrorKind;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
-use stream_core::postgres::{ConnectOptions, PostgresSource, SnapshotMode, SqlClient};
+use stream_core::postgres::{ConnectOptions, SnapshotMode, SqlClient};
 use stream_core::source::Source as _;
 use stream_core::stats::Stats;
 use stream_core::throwaway::testing;
 
-use crate::fixture::{Stream, databases, databases_of, execute, rows, until};
+use crate::fixture::{
+    Stream, assert_same_rows, databases, databases_of, execute, looked, rows, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TWO_WAIT: &str =
@@ -90,7 +92,7 @@ async fn a_table_that_is_copied_is_not_locked_until_all_are() {
     let (outcome, ()) = tokio::join!(stream.complete(), work);
     assert_eq!(outcome.unwrap(), Outcome::Completed);
     let sum = "SELECT (SELECT sum(id) FROM first), (SELECT sum(id) FROM second), (SELECT count(*) FROM a), (SELECT count(*) FROM b)";
-    assert_eq!(rows(&stream.target, sum).await, rows(&stream.source, sum).await);
+    assert_same_rows(&stream, sum).await;
 }
 
 const PARTS: &str = "CREATE TABLE parts (id int PRIMARY KEY, v text, w text)";
@@ -154,9 +156,8 @@ async fn names_given_to_others_between_two_chunks() {
 #[tokio::test]
 async fn a_name_given_to_another_column_between_the_look_and_the_snapshot() {
     let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
-    let mut source = PostgresSource::new(Stream::new(&from, &to).source_options());
+    let mut source = looked(Stream::new(&from, &to).source_options()).await;
     let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
-    source.inspect(&checkpoint, &stats).await.unwrap();
     from.execute("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text").await.unwrap();
     let error = source.begin(&checkpoint, &stats).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
@@ -170,9 +171,8 @@ async fn a_table_dropped_between_the_look_and_what_follows() {
     let keyless = "CREATE TABLE kept (id int PRIMARY KEY); CREATE TABLE gone (id int)";
     for schema in [schema, keyless] {
         let (from, to) = databases(schema).await;
-        let mut source = PostgresSource::new(Stream::new(&from, &to).source_options());
+        let mut source = looked(Stream::new(&from, &to).source_options()).await;
         let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
-        source.inspect(&checkpoint, &stats).await.unwrap();
         from.execute("DROP TABLE gone").await.unwrap();
         let error = source.begin(&checkpoint, &stats).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
@@ -187,9 +187,8 @@ async fn a_snapshot_whose_session_was_ended_is_taken_again() {
         let schema = "CREATE TABLE t (id int PRIMARY KEY)";
         let (from, to) = databases_of(testing::server(major), schema).await;
         let stream = Stream::new(&from, &to);
-        let mut source = PostgresSource::new(stream.source_options());
+        let mut source = looked(stream.source_options()).await;
         let (checkpoint, stats) = (Checkpoint::default(), Stats::default());
-        source.inspect(&checkpoint, &stats).await.unwrap();
         source.begin(&checkpoint, &stats).await.unwrap();
         let end = "DO $$ BEGIN PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
                    WHERE datname = current_database() AND backend_type = 'walsender'; END $$";
