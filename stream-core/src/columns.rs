@@ -48,12 +48,36 @@ impl ColumnNumbers {
         columns.find(|(name, number)| is_other(name, **number)).map(|(name, _)| name.as_str())
     }
 
-    /// With the columns that came since; `None`: none came.
+    /// Whether the names can have stood for the same columns when the log described the table: it has columns in the order of their
+    /// numbers, and those between two that are known need numbers of their own.
+    pub fn fits<'a>(&self, described: impl IntoIterator<Item = &'a str>) -> bool {
+        let mut last = 0;
+        let mut is_next = |name| match self.numbers.get(name) {
+            Some(number) if *number <= last => false,
+            Some(number) => {
+                last = *number;
+                true
+            }
+            None => {
+                last += 1;
+                true
+            }
+        };
+        described.into_iter().all(&mut is_next) && last <= self.highest
+    }
+
+    /// With the columns that came since; `None`: none came. `dropped` are the numbers of columns that are gone: one of them that nobody has
+    /// seen may come up in the log still, and what comes under its name after it is not to be taken for it.
     #[must_use]
-    pub fn with_new(&self, now: &Self) -> Option<Self> {
+    pub fn with_new(&self, now: &Self, dropped: &[i16]) -> Option<Self> {
+        let is_unseen = |number: &i16| {
+            *number > self.highest && self.numbers.values().all(|seen| seen != number)
+        };
+        let is_complete = self.highest == 0 || !dropped.iter().any(is_unseen);
+        let highest = if is_complete { self.highest.max(now.highest) } else { self.highest };
         let mut numbers = now.numbers.clone();
         numbers.extend(self.numbers.clone());
-        let all = Self { numbers, highest: self.highest.max(now.highest) };
+        let all = Self { numbers, highest };
         (all != *self).then_some(all)
     }
 }
@@ -88,11 +112,39 @@ mod tests {
     }
 
     #[test]
+    fn a_description_of_the_log_shows_that_a_name_stood_for_another_column() {
+        let now = columns(&[("id", 1), ("v", 2), ("w", 4)], 5);
+        for same in [
+            &["id", "v", "w"][..],
+            &["id"],
+            &["id", "v", "gone", "w"],
+            &["id", "v", "w", "gone"],
+            &["id", "v", "called otherwise"],
+        ] {
+            assert!(now.fits(same.iter().copied()), "{same:?}");
+        }
+        for other in [
+            &["id", "w", "v"][..],
+            // One of the two was made anew in between, and dropped again.
+            &["id", "old", "v", "w"],
+            // The number of the last is not left for it.
+            &["id", "v", "x", "x2", "w"],
+            &["id", "v", "w", "x", "x2"],
+        ] {
+            assert!(!now.fits(other.iter().copied()), "{other:?}");
+        }
+    }
+
+    #[test]
     fn names_are_kept_with_their_first_numbers() {
         let before = columns(&[("id", 1), ("gone", 2)], 2);
-        assert_eq!(before.with_new(&columns(&[("id", 1)], 2)), None);
+        assert_eq!(before.with_new(&columns(&[("id", 1)], 2), &[2]), None);
         let now = columns(&[("id", 1), ("gone", 3), ("x", 4)], 4);
         let all = columns(&[("id", 1), ("gone", 2), ("x", 4)], 4);
-        assert_eq!(before.with_new(&now), Some(all));
+        assert_eq!(before.with_new(&now, &[2]), Some(all));
+        // Nobody has seen the third.
+        assert_eq!(before.with_new(&columns(&[("id", 1)], 3), &[2, 3]), None);
+        let old = columns(&[], 0);
+        assert_eq!(old.with_new(&now, &[2]), Some(now));
     }
 }

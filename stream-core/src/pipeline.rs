@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::batch::Batcher;
-use crate::checkpoint::{Completion, OffsetStore};
+use crate::checkpoint::{Completion, OffsetStore, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
@@ -25,6 +25,7 @@ use crate::pipeline::read::ReadHalf;
 use crate::pipeline::start::StartUp;
 use crate::pipeline::write::WriteHalf;
 use crate::progress::Progress;
+use crate::relation::TableName;
 use crate::sink::Sink;
 use crate::source::{Beginning, Source};
 use crate::stats::{Phase, Stats};
@@ -180,6 +181,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             consistent_at: started.consistent_at,
             complete_at: started.complete_at,
             stopping: false,
+            stale: None,
             stats: stats.clone(),
         };
         let write = WriteHalf { sink, offsets, batches: received, flushed, stats: stats.clone() };
@@ -189,7 +191,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         let ended = join(&mut halves).await;
         // After a failure the other half may be in the middle of a write: the next run must not meet it.
         halves.shutdown().await;
-        let (ReadEnd { outcome, position, source, commands }, (sink, offsets)) = ended?;
+        let (ReadEnd { outcome, position, stale, source, commands }, (sink, mut offsets)) = ended?;
+        if let Some(Stale { table, synced_at: lsn }) = stale {
+            // Saved before anything else: the next look may find nothing that is wrong with it.
+            offsets.save_tables(&[(table.clone(), TableSync::Copying { lsn })]).await?;
+            return Err(stands_for_others(&table));
+        }
         let this = Self { source, sink, offsets, batch_bytes, stats };
         Ok((Ended { outcome, position }, this, commands))
     }
@@ -208,6 +215,12 @@ struct Started {
     complete_at: Option<Lsn>,
 }
 
+/// A table that is to be copied again, and where it was copied.
+struct Stale {
+    table: TableName,
+    synced_at: Lsn,
+}
+
 #[derive(Clone, Copy)]
 struct Flushed {
     batches: u64,
@@ -222,6 +235,7 @@ enum End<S, K, O> {
 struct ReadEnd<S> {
     outcome: Outcome,
     position: Lsn,
+    stale: Option<Stale>,
     source: S,
     commands: Commands,
 }
@@ -267,6 +281,18 @@ impl Commands {
     async fn stop(&mut self) {
         while self.next().await != Control::Stop {}
     }
+}
+
+/// A name of one of the table's columns stood for another column at this point of the log.
+///
+/// Remedy: nothing, the table is copied again. Rows that do not change would keep, and those written then would get, values of the other column.
+fn stands_for_others(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "names of columns of table `{table}` stood for other columns at this point of the log: copying it again"
+        ),
+    )
 }
 
 /// A task of the stream ended without a result, which none does.

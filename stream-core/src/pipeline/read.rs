@@ -9,7 +9,7 @@ use crate::batch::{Batch, Batcher};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
-use crate::pipeline::{Commands, Control, Flushed, Outcome, ReadEnd};
+use crate::pipeline::{Commands, Control, Flushed, Outcome, ReadEnd, Stale};
 use crate::progress::Progress;
 use crate::source::{Source, SourceEvent};
 use crate::stats::Stats;
@@ -30,6 +30,8 @@ pub(super) struct ReadHalf<S> {
     /// The stream is complete when all below is durable.
     pub(super) complete_at: Option<Lsn>,
     pub(super) stopping: bool,
+    /// Why it stops, if the source has said so: a table is to be copied again.
+    pub(super) stale: Option<Stale>,
     pub(super) stats: Stats,
 }
 
@@ -53,7 +55,8 @@ impl<S: Source> ReadHalf<S> {
             if let Some(outcome) = self.outcome() {
                 self.acknowledge().await?;
                 let position = self.progress.flushed();
-                return Ok(ReadEnd { outcome, position, source: self.source, commands });
+                let Self { source, stale, .. } = self;
+                return Ok(ReadEnd { outcome, position, stale, source, commands });
             }
             tokio::select! {
                 biased;
@@ -118,6 +121,10 @@ impl<S: Source> ReadHalf<S> {
                 self.progress.received(end);
                 self.batcher.commit(transaction, end);
                 reached(Step::Received);
+            }
+            SourceEvent::Stale { table, synced_at } => {
+                self.stale = Some(Stale { table, synced_at });
+                self.stopping = true;
             }
             SourceEvent::Heartbeat { wal_end, reply } => {
                 // Inside of a transaction the server may be far beyond what it has sent.

@@ -101,7 +101,8 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         let sync = if inspected.to_copy.contains(&table.name) {
             TableSync::Copying { lsn: *lsn }
         } else {
-            let columns = origin.columns.with_new(&table.origin().columns)?;
+            let columns =
+                origin.columns.with_new(&table.origin().columns, &table.attributes.dropped)?;
             TableSync::Synced { lsn: *lsn, origin: TableOrigin { columns, ..origin.clone() } }
         };
         Some((table.name.clone(), sync))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::capture::Captured;
 use crate::change::{Change, Transaction};
+use crate::columns::ColumnNumbers;
 use crate::error::{Error, ErrorKind};
 use crate::filter::{ColumnDef, Selection, TableFilter};
 use crate::lsn::Lsn;
@@ -28,8 +29,8 @@ pub(super) struct Gate {
     parts: BTreeSet<RelationId>,
     /// The names of each table's columns, captured or not.
     columns: HashMap<RelationId, BTreeSet<String>>,
-    /// The numbers of its captured columns.
-    numbers: HashMap<RelationId, BTreeMap<String, i16>>,
+    /// What its captured columns' names stand for.
+    numbers: HashMap<RelationId, ColumnNumbers>,
     /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
     settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
@@ -61,7 +62,7 @@ impl Gate {
             (table.id, captured.chain(&table.left_out).cloned().collect())
         });
         let columns = columns.collect();
-        let numbers = tables.iter().map(|table| (table.id, table.origin().columns.numbers));
+        let numbers = tables.iter().map(|table| (table.id, table.origin().columns));
         let numbers = numbers.collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
         let filter = Some(filter);
@@ -92,16 +93,16 @@ impl Gate {
         self.transaction = None;
     }
 
-    /// The log describes a table.
-    pub(super) fn relation(&mut self, relation: &Relation) -> Result<(), Error> {
+    /// The log describes a table. An event says that the rows that come now have other columns under their names.
+    pub(super) fn relation(&mut self, relation: &Relation) -> Result<Option<SourceEvent>, Error> {
         if self.parts.contains(&relation.id) {
-            return Ok(());
+            return Ok(None);
         }
         let known = self.names.get(&relation.id);
         let name = known.unwrap_or(&relation.name);
         if self.settling.contains(name) && known != Some(&relation.name) {
             self.counts_from.insert(relation.id, None);
-            return Ok(());
+            return Ok(None);
         }
         let counts_from = self.synced.get(name).copied();
         if let Some(name) = known.filter(|name| **name != relation.name) {
@@ -129,22 +130,16 @@ impl Gate {
         {
             return Err(grown(&relation.name, name));
         }
-        if counts && self.is_exchanged(relation) {
-            tracing::warn!(
-                "names of columns of `{}` were exchanged at this point of the log; unless it is copied again, because they still are when the stream looks, \
-                 have it copied again: rows that are written now keep what they have under the other name",
-                relation.name
-            );
-        }
         self.counts_from.insert(relation.id, counts_from);
-        Ok(())
+        let stale = counts_from.filter(|_| counts && self.stands_for_others(relation));
+        Ok(stale.map(|synced_at| SourceEvent::Stale { table: relation.name.clone(), synced_at }))
     }
 
-    /// Whether names stand for other columns in this description than in the catalogue: it has them in the order of their numbers.
-    fn is_exchanged(&self, relation: &Relation) -> bool {
-        let Some(known) = self.numbers.get(&relation.id) else { return false };
-        let numbers = relation.columns.iter().filter_map(|column| known.get(&column.name));
-        !numbers.is_sorted()
+    /// Whether names stand for other columns in this description than they do now. A table that is copied anyway is of no interest.
+    fn stands_for_others(&self, relation: &Relation) -> bool {
+        let names = relation.columns.iter().map(|column| column.name.as_str());
+        let known = self.numbers.get(&relation.id);
+        !self.settling.contains(&relation.name) && known.is_some_and(|known| !known.fits(names))
     }
 
     fn new_column<'a>(&self, relation: &'a Relation) -> Option<&'a str> {
@@ -251,36 +246,7 @@ fn new(name: &TableName) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relation::{Column, ReplicaIdentity};
-
-    #[test]
-    fn exchanged_names_are_seen_in_the_log() {
-        let described = |names: &[&str]| Relation {
-            id: RelationId(1),
-            name: TableName::new("s", "t"),
-            replica_identity: ReplicaIdentity::Default,
-            columns: names
-                .iter()
-                .map(|name| Column {
-                    name: (*name).to_owned(),
-                    type_oid: 25,
-                    type_modifier: -1,
-                    is_key: false,
-                })
-                .collect(),
-        };
-        let numbers =
-            [("id", 1), ("v", 2), ("w", 4)].map(|(name, number)| (name.to_owned(), number));
-        let gate = Gate {
-            numbers: HashMap::from([(RelationId(1), BTreeMap::from(numbers))]),
-            ..Gate::default()
-        };
-        assert!(!gate.is_exchanged(&described(&["id", "v", "w"])));
-        assert!(!gate.is_exchanged(&described(&["id", "v", "gone", "w", "x"])));
-        assert!(gate.is_exchanged(&described(&["id", "w", "v"])));
-        // One was made again at the end.
-        assert!(gate.is_exchanged(&described(&["id", "w", "gone", "v"])));
-    }
+    use crate::relation::ReplicaIdentity;
 
     #[test]
     fn changes_count_from_the_snapshot_s_position_on() {

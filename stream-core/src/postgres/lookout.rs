@@ -74,8 +74,17 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(captured: &Captured, mode: SnapshotMode) -> Self {
-        let known = |table: &CapturedTable| (table.id, (table.attached_by.clone(), numbers(table)));
+    /// What the stream knows of `captured`, and that of some tables it has not seen each column above the one that is `noted`.
+    pub(super) fn new(
+        captured: &Captured,
+        noted: &BTreeMap<TableName, i16>,
+        mode: SnapshotMode,
+    ) -> Self {
+        let known = |table: &CapturedTable| {
+            let mut columns = numbers(table);
+            columns.highest = noted.get(&table.name).copied().unwrap_or(columns.highest);
+            (table.id, (table.attached_by.clone(), columns))
+        };
         // A start does nothing about them then, but warn.
         let follows_columns = mode != SnapshotMode::Never;
         Self { tables: captured.all().map(known).collect(), follows_columns }

@@ -1,6 +1,6 @@
 //! Whether the names of a table and of its columns still stand for what was copied, and whether the log has all changes since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::SnapshotMode;
@@ -96,6 +96,27 @@ fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a Tab
         TableSync::Synced { origin, .. } => Some(origin),
         TableSync::Copying { .. } => None,
     }
+}
+
+/// The highest number up to which all columns were seen, of tables whose rows are kept.
+pub(super) fn noted(
+    checkpoint: &Checkpoint,
+    to_copy: &BTreeSet<TableName>,
+) -> BTreeMap<TableName, i16> {
+    let kept = checkpoint.tables.keys().filter(|name| !to_copy.contains(*name));
+    let highest = |name| Some(origin_of(name, checkpoint)?.columns.highest);
+    kept.filter_map(|name| Some((name.clone(), highest(name)?))).collect()
+}
+
+/// Whether rows of a table whose names stood for other columns are copied again: those that the stream did not bring are not its own to correct.
+pub(super) fn is_corrected(table: &TableName, mode: SnapshotMode) -> bool {
+    if mode == SnapshotMode::Never {
+        tracing::warn!(
+            "names of columns of table `{table}` stood for other columns at this point of the log: rows that are written now keep what they have \
+             under the other name, because `snapshotMode` is `never`; bring them up to date at the target by other means"
+        );
+    }
+    mode != SnapshotMode::Never
 }
 
 /// Names tables that were captured under a name that no table has any more.

@@ -24,7 +24,7 @@ use super::{
     removal, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
-use crate::checkpoint::{Checkpoint, TableSync};
+use crate::checkpoint::Checkpoint;
 use crate::clock;
 use crate::copy::CopyFormat;
 use crate::error::Error;
@@ -61,6 +61,8 @@ pub struct PostgresSource {
     looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
     copy_again: BTreeSet<TableName>,
+    /// Up to which number each column was seen, of tables that are not copied now.
+    noted: BTreeMap<TableName, i16>,
 }
 
 impl PostgresSource {
@@ -86,6 +88,7 @@ impl PostgresSource {
             to_copy: BTreeSet::new(),
             looked_at: Lsn::default(),
             copy_again: BTreeSet::new(),
+            noted: BTreeMap::new(),
         }
     }
 
@@ -155,8 +158,8 @@ impl PostgresSource {
                 Ok(Some(SourceEvent::Commit { transaction, end }))
             }
             Assembled::RelationChanged(relation) => {
-                self.gate.relation(&relation)?;
-                Ok(None)
+                let stale = self.gate.relation(&relation)?;
+                Ok(stale.filter(|_| origin::is_corrected(&relation.name, self.options.snapshot)))
             }
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
@@ -218,6 +221,7 @@ impl Source for PostgresSource {
         }
         let to_copy = self.to_copy(checkpoint);
         self.to_copy.clone_from(&to_copy);
+        self.noted = origin::noted(checkpoint, &to_copy);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -238,16 +242,7 @@ impl Source for PostgresSource {
             }
             None => None,
         };
-        let taken_up = self
-            .tables
-            .iter()
-            // One whose copy was begun and is not wanted any more is taken up too.
-            .filter(|table| {
-                let synced = checkpoint.tables.get(&table.name);
-                !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
-            })
-            .cloned()
-            .collect();
+        let taken_up = tables::taken_up(&self.tables, checkpoint, &to_copy);
         let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly || !reads_log;
         Ok(Beginning { start, snapshot, taken_up, snapshot_only })
     }
@@ -295,7 +290,7 @@ impl Source for PostgresSource {
         };
         let filter = self.options.filter.clone();
         let connect = self.options.connect.clone();
-        let known = Known::new(&self.captured, self.options.snapshot);
+        let known = Known::new(&self.captured, &self.noted, self.options.snapshot);
         self.lookout = Lookout::new(connect, filter, known, self.options.look_interval);
         Ok(())
     }
@@ -365,7 +360,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = Known::new(&self.captured, self.options.snapshot);
+        let known = Known::new(&self.captured, &self.noted, self.options.snapshot);
         let found = lookout::find(&client, &self.options.filter, &known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;

@@ -116,6 +116,19 @@ pub(super) fn to_copy(
     tables.iter().map(|table| &table.name).filter(|name| wanted(name)).cloned().collect()
 }
 
+/// Those that the stream follows from its start on without a copy; also one whose copy was begun and is not wanted any more.
+pub(super) fn taken_up(
+    tables: &[Arc<Table>],
+    checkpoint: &Checkpoint,
+    to_copy: &BTreeSet<TableName>,
+) -> Vec<Arc<Table>> {
+    let is_new = |table: &&Arc<Table>| {
+        let synced = checkpoint.tables.get(&table.name);
+        !to_copy.contains(&table.name) && !matches!(synced, Some(TableSync::Synced { .. }))
+    };
+    tables.iter().filter(is_new).cloned().collect()
+}
+
 /// Names the columns' types, and finds out which of them can travel in binary form.
 pub(super) async fn describe_types(
     client: &SqlClient,

@@ -178,7 +178,10 @@ impl ScriptedSource {
         let at = match event {
             SourceEvent::Begin(transaction) => transaction.commit_lsn,
             SourceEvent::Heartbeat { wal_end, .. } => *wal_end,
-            SourceEvent::Change { .. } | SourceEvent::Commit { .. } | SourceEvent::End => {
+            SourceEvent::Change { .. }
+            | SourceEvent::Commit { .. }
+            | SourceEvent::Stale { .. }
+            | SourceEvent::End => {
                 return false;
             }
         };
@@ -204,7 +207,7 @@ impl ScriptedSource {
             SourceEvent::Change { change: Change::Message { transactional, lsn, .. }, .. } => {
                 self.session.skipping || (!transactional && *lsn < from)
             }
-            SourceEvent::Change { .. } => self.session.skipping,
+            SourceEvent::Change { .. } | SourceEvent::Stale { .. } => self.session.skipping,
             SourceEvent::Heartbeat { wal_end, .. } => self.session.skipping || *wal_end < from,
             SourceEvent::End => false,
         }

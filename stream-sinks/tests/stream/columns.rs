@@ -17,11 +17,16 @@ const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Statements that leave the names and the types as they were.
-const SWAPS: [&str; 4] = [
+const SWAPS: [&str; 6] = [
     "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text",
     "ALTER TABLE t DROP COLUMN v;\n--\nINSERT INTO t VALUES (20);\n--\nALTER TABLE t ADD COLUMN v text DEFAULT 'd'; INSERT INTO t (id) VALUES (21)",
     "ALTER TABLE t RENAME v TO passing; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME passing TO w; UPDATE t SET v = 'changed' WHERE id = 2",
     "BEGIN; UPDATE t SET v = 'before' WHERE id = 1; ALTER TABLE t RENAME w TO old; ALTER TABLE t ADD COLUMN w text; UPDATE t SET w = 'after' WHERE id = 2; COMMIT",
+    // All is as it was when somebody looks; the log alone has seen what the names stood for.
+    "ALTER TABLE t RENAME v TO passing; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME passing TO w;\n--\nUPDATE t SET v = 'changed' WHERE id = 2;
+     \n--\nALTER TABLE t RENAME v TO passing; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME passing TO w",
+    "BEGIN; ALTER TABLE t RENAME v TO old; ALTER TABLE t ADD COLUMN v text; UPDATE t SET v = 'passes' WHERE id = 2; ALTER TABLE t DROP COLUMN v;
+     ALTER TABLE t RENAME old TO v; COMMIT",
 ];
 
 const ROWS: &str = "SELECT id, v, w FROM t";
@@ -143,6 +148,33 @@ async fn a_column_that_came_and_went_and_came_while_nobody_looked() {
     assert_same_rows(&stream, all).await;
 }
 
+/// It came and went before anybody looked, and is in the log alone when the next of its name comes.
+#[tokio::test]
+async fn a_column_that_came_and_went_long_before_the_next_of_its_name() {
+    for running in [false, true] {
+        let (from, to) = databases(SCHEMA).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        to.execute("ALTER TABLE t ADD COLUMN x text").await.unwrap();
+        execute(
+            &stream.source,
+            "ALTER TABLE t ADD COLUMN x text;\n--\nUPDATE t SET x = 'first';\n--\nALTER TABLE t DROP COLUMN x",
+        )
+        .await;
+        stream.copy_and_stop().await;
+        let next = execute(&stream.source, "ALTER TABLE t ADD COLUMN x text");
+        let outcome = if running {
+            stream.run_with(next).await
+        } else {
+            next.await;
+            stream.complete().await
+        };
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
+        let all = "SELECT id, v, w, x FROM t";
+        assert_same_rows(&stream, all).await;
+    }
+}
+
 /// Events tell of generated columns too.
 #[tokio::test]
 async fn a_generated_column_that_was_made_again_is_seen_before_a_stream_completes() {
@@ -198,17 +230,21 @@ async fn a_stream_that_copies_nothing_and_lacks_changes_stops() {
 /// Rows that the stream did not bring are not its own to correct; it goes on.
 #[tokio::test]
 async fn a_stream_that_copies_nothing_goes_on() {
-    let (from, to) = databases(SCHEMA).await;
-    to.execute(SCHEMA).await.unwrap();
-    let mut stream = Stream::new(&from, &to);
-    stream.mode = SnapshotMode::Never;
-    stream.import = false;
-    stream.copy_and_stop().await;
-    execute(&stream.source, &format!("{}; INSERT INTO t VALUES (10, 'w', 'v')", SWAPS[0])).await;
-    let work = async { tokio::time::sleep(Duration::from_millis(1200)).await };
-    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
-    assert_eq!(
-        rows(&stream.target, "SELECT * FROM t WHERE id > 8").await,
-        ["(10,v,w)", "(9,v9,w9)"]
-    );
+    for swap in [SWAPS[0], SWAPS[4]] {
+        let (from, to) = databases(SCHEMA).await;
+        to.execute(SCHEMA).await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.mode = SnapshotMode::Never;
+        stream.import = false;
+        stream.copy_and_stop().await;
+        execute(&stream.source, &format!("{swap}; INSERT INTO t VALUES (10, 'w', 'v')")).await;
+        let inserted = rows(&stream.source, "SELECT id, v, w FROM t WHERE id > 9").await;
+        let work = async { tokio::time::sleep(Duration::from_millis(1200)).await };
+        assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed, "{swap}");
+        assert_eq!(
+            rows(&stream.target, "SELECT id, v, w FROM t WHERE id > 8").await,
+            [&inserted[0], "(9,v9,w9)"],
+            "{swap}"
+        );
+    }
 }
