@@ -30,9 +30,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use fastrand::Rng;
 use stream_core::throwaway::Binaries;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::postgres::{self, Wanted};
@@ -108,11 +109,29 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     torture.take_worker(workspace, args.worker.as_deref())?;
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(torture.all(args))?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = torture.all(args) => report,
+            signal = stop_signal() => Err(anyhow!("stopped by {}", signal?)),
+        }
+    });
+    // With it end the runs, and with each its worker and its servers.
+    drop(runtime);
     std::fs::remove_file(torture.program())?;
+    let report = report?;
     println!("\n{report}");
     println!("{} s", began.elapsed().as_secs());
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for somebody who does not want to wait for the last seed; the signal's name.
+async fn stop_signal() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
 }
 
 /// What all runs have in common.
