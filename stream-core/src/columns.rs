@@ -23,13 +23,32 @@ pub struct ColumnNumbers {
     pub highest: i16,
 }
 
-/// Numbers of columns that a table has no more, and of how many it has had.
+/// The numbers of a table's columns, captured or not, of now and of before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Attributes {
+    /// `pg_attribute.attnum` of each column that it has.
+    #[serde(skip)]
+    pub numbers: BTreeMap<String, i16>,
     /// `pg_class.relnatts`: the highest number that a column has had.
     pub highest: i16,
     /// The numbers of dropped columns.
     pub dropped: Vec<i16>,
+}
+
+impl Attributes {
+    /// Whether the names can have stood for the same columns when the log described the table: it has columns in the order of their
+    /// numbers, and those between two that are known need numbers of their own.
+    pub fn fits<'a>(&self, described: impl IntoIterator<Item = &'a str>) -> bool {
+        let mut last = 0;
+        for name in described {
+            match self.numbers.get(name) {
+                Some(number) if *number <= last => return false,
+                Some(number) => last = *number,
+                None => last += 1,
+            }
+        }
+        last <= self.highest
+    }
 }
 
 impl ColumnNumbers {
@@ -46,24 +65,6 @@ impl ColumnNumbers {
         };
         let mut columns = now.numbers.iter();
         columns.find(|(name, number)| is_other(name, **number)).map(|(name, _)| name.as_str())
-    }
-
-    /// Whether the names can have stood for the same columns when the log described the table: it has columns in the order of their
-    /// numbers, and those between two that are known need numbers of their own.
-    pub fn fits<'a>(&self, described: impl IntoIterator<Item = &'a str>) -> bool {
-        let mut last = 0;
-        let mut is_next = |name| match self.numbers.get(name) {
-            Some(number) if *number <= last => false,
-            Some(number) => {
-                last = *number;
-                true
-            }
-            None => {
-                last += 1;
-                true
-            }
-        };
-        described.into_iter().all(&mut is_next) && last <= self.highest
     }
 
     /// With the columns that came since; `None`: none came. `dropped` are the numbers of columns that are gone: one of them that nobody has
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_description_of_the_log_shows_that_a_name_stood_for_another_column() {
-        let now = columns(&[("id", 1), ("v", 2), ("w", 4)], 5);
+        let columns = columns(&[("id", 1), ("v", 2), ("w", 4)], 5);
+        let now = Attributes { numbers: columns.numbers, highest: 5, dropped: vec![3, 5] };
         for same in [
             &["id", "v", "w"][..],
             &["id"],

@@ -65,7 +65,8 @@ pub enum FileStoreError {
     },
     /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
     ///
-    /// Remedy: mend what the message says: rights of the directory, a full disk, a volume that is read-only. Then start the stream again.
+    /// Remedy: mend what the message says: rights of the directory, a volume that is read-only. Then start the stream again. While a disk is full, it
+    /// is tried again.
     #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
     Io {
         /// What was tried.
@@ -81,12 +82,19 @@ impl FileStoreError {
     /// The error as the engine knows it.
     #[must_use]
     pub fn into_error(self) -> Error {
-        let kind = match self {
+        let kind = match &self {
             Self::Locked(_) => ErrorKind::Fenced,
+            Self::Io { source, .. } if may_pass(source) => ErrorKind::Transient,
             Self::OtherStream { .. } | Self::Io { .. } => ErrorKind::Configuration,
         };
         Error::new(kind, self)
     }
+}
+
+/// Whether somebody who makes room, or a disk that comes back, ends it.
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, QuotaExceeded, ResourceBusy, StorageFull, TimedOut};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ResourceBusy | TimedOut | Interrupted)
 }
 
 /// Keeps a checkpoint in a directory, which is its own as long as it lives.

@@ -181,7 +181,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             consistent_at: started.consistent_at,
             complete_at: started.complete_at,
             stopping: false,
-            stale: None,
+            stale: Vec::new(),
             stats: stats.clone(),
         };
         let write = WriteHalf { sink, offsets, batches: received, flushed, stats: stats.clone() };
@@ -192,10 +192,14 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         // After a failure the other half may be in the middle of a write: the next run must not meet it.
         halves.shutdown().await;
         let (ReadEnd { outcome, position, stale, source, commands }, (sink, mut offsets)) = ended?;
-        if let Some(Stale { table, synced_at: lsn }) = stale {
-            // Saved before anything else: the next look may find nothing that is wrong with it.
-            offsets.save_tables(&[(table.clone(), TableSync::Copying { lsn })]).await?;
-            return Err(stands_for_others(&table));
+        if let Some((first, _)) = stale.first() {
+            // A transaction that it has written in part may keep what is saved now.
+            drop(sink);
+            let copying =
+                stale.iter().map(|(table, lsn)| (table.clone(), TableSync::Copying { lsn: *lsn }));
+            // The next look may find nothing that is wrong with them.
+            offsets.save_tables(&copying.collect::<Vec<_>>()).await?;
+            return Err(stand_for_others(first, stale.len() - 1));
         }
         let this = Self { source, sink, offsets, batch_bytes, stats };
         Ok((Ended { outcome, position }, this, commands))
@@ -215,12 +219,6 @@ struct Started {
     complete_at: Option<Lsn>,
 }
 
-/// A table that is to be copied again, and where it was copied.
-struct Stale {
-    table: TableName,
-    synced_at: Lsn,
-}
-
 #[derive(Clone, Copy)]
 struct Flushed {
     batches: u64,
@@ -235,7 +233,7 @@ enum End<S, K, O> {
 struct ReadEnd<S> {
     outcome: Outcome,
     position: Lsn,
-    stale: Option<Stale>,
+    stale: Vec<(TableName, Lsn)>,
     source: S,
     commands: Commands,
 }
@@ -283,14 +281,18 @@ impl Commands {
     }
 }
 
-/// A name of one of the table's columns stood for another column at this point of the log.
+/// Names of the table's columns stood for other columns at this point of the log.
 ///
-/// Remedy: nothing, the table is copied again. Rows that do not change would keep, and those written then would get, values of the other column.
-fn stands_for_others(table: &TableName) -> Error {
+/// Remedy: nothing, the table is copied again, with all partitions of its root. Rows that are written then would get values of the other column.
+fn stand_for_others(table: &TableName, others: usize) -> Error {
+    let others = match others {
+        0 => String::new(),
+        others => format!(" and of {others} other partition(s) of its root"),
+    };
     Error::new(
         ErrorKind::Changed,
         format!(
-            "names of columns of table `{table}` stood for other columns at this point of the log: copying it again"
+            "names of columns of table `{table}`{others} stood for other columns at this point of the log: copying again"
         ),
     )
 }

@@ -86,14 +86,9 @@ pub enum SourceEvent {
         /// Where its commit record ends.
         end: Lsn,
     },
-    /// From here on the log's changes of a table do not make the target's rows those of the source: only a copy does, and there must be one
-    /// before the next event.
-    Stale {
-        /// The table.
-        table: TableName,
-        /// Where its last copy was taken.
-        synced_at: Lsn,
-    },
+    /// From here on the log's changes of these tables do not make the target's rows those of the source: only a copy does, and there must be
+    /// one before the next event. Each with where its last copy was taken.
+    Stale(Vec<(TableName, Lsn)>),
     /// Nothing to send below this position.
     Heartbeat {
         /// The end of the log that the source has looked through.

@@ -77,6 +77,8 @@ pub struct Table {
     pub attributes: Attributes,
     /// The table's other columns: excluded or generated.
     pub left_out: Vec<String>,
+    /// Columns that the publication's list leaves out, if it has one: the log does not have them.
+    pub unpublished: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
     /// Without a primary key, the columns of a unique index that tells rows apart, in the index's order; empty without one.

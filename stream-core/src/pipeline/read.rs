@@ -9,8 +9,9 @@ use crate::batch::{Batch, Batcher};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
-use crate::pipeline::{Commands, Control, Flushed, Outcome, ReadEnd, Stale};
+use crate::pipeline::{Commands, Control, Flushed, Outcome, ReadEnd};
 use crate::progress::Progress;
+use crate::relation::TableName;
 use crate::source::{Source, SourceEvent};
 use crate::stats::Stats;
 
@@ -30,8 +31,8 @@ pub(super) struct ReadHalf<S> {
     /// The stream is complete when all below is durable.
     pub(super) complete_at: Option<Lsn>,
     pub(super) stopping: bool,
-    /// Why it stops, if the source has said so: a table is to be copied again.
-    pub(super) stale: Option<Stale>,
+    /// Why it stops, if the source has said so: tables that are to be copied again.
+    pub(super) stale: Vec<(TableName, Lsn)>,
     pub(super) stats: Stats,
 }
 
@@ -122,8 +123,8 @@ impl<S: Source> ReadHalf<S> {
                 self.batcher.commit(transaction, end);
                 reached(Step::Received);
             }
-            SourceEvent::Stale { table, synced_at } => {
-                self.stale = Some(Stale { table, synced_at });
+            SourceEvent::Stale(tables) => {
+                self.stale = tables;
                 self.stopping = true;
             }
             SourceEvent::Heartbeat { wal_end, reply } => {

@@ -330,10 +330,11 @@ fn captured_table(
     let missing = table.columns.iter().filter(finds_rows).filter(|column| !is_captured(column));
     let identity = table.columns.iter().filter(|column| column.in_replica_identity);
     let left_out = table.columns.iter().filter(|column| !is_captured(column));
+    let numbers = table.columns.iter().map(|column| (column.name.clone(), column.number)).collect();
     CapturedTable {
         id: table.id,
         name: table.name.clone(),
-        attributes: table.attributes.clone(),
+        attributes: Attributes { numbers, ..table.attributes.clone() },
         all_columns: *selection == Selection::Whole,
         left_out_columns: names(left_out.collect()),
         computed: table.columns.iter().filter_map(|column| column.generated).collect(),

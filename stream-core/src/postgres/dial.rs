@@ -14,6 +14,9 @@ use super::wire::BoxedStream;
 
 /// A server that answers within this time is near: it needs no large window to be read at full speed.
 const NEAR: Duration = Duration::from_millis(1);
+/// How long a walsender may leave what it was sent unacknowledged.
+#[cfg(target_os = "linux")]
+const SILENCE: Duration = Duration::from_secs(60);
 /// The largest segment that a server sends: several fit into the smallest window. A window smaller than a segment, which on the
 /// loopback may have 64 KiB, is filled by the server's persist timer only: a few times a second.
 const SEGMENT_BYTES: u32 = 4 << 10;
@@ -58,6 +61,9 @@ async fn dial_sql(address: SocketAddr) -> io::Result<BoxedStream> {
 async fn dial_replication(address: SocketAddr) -> io::Result<BoxedStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
+    // Signs of life that nobody acknowledges keep the probes of `keep_alive` from being sent. A walsender reads them at once.
+    #[cfg(target_os = "linux")]
+    SockRef::from(&socket).set_tcp_user_timeout(Some(SILENCE))?;
     let begun = Instant::now();
     let (stream, pace) = if address.ip().is_loopback() {
         // Before the handshake: the server takes the first window that it sees for the largest.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::capture::Captured;
+use super::{PostgresSourceOptions, SnapshotMode};
 use crate::change::{Change, Transaction};
-use crate::columns::ColumnNumbers;
 use crate::error::{Error, ErrorKind};
 use crate::filter::{ColumnDef, Selection, TableFilter};
 use crate::lsn::Lsn;
@@ -24,18 +24,16 @@ const PINNED_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     synced: BTreeMap<TableName, Lsn>,
-    names: HashMap<RelationId, TableName>,
+    tables: HashMap<RelationId, Arc<Table>>,
     /// Partitions that come under their root's name. The log describes them too.
     parts: BTreeSet<RelationId>,
-    /// The names of each table's columns, captured or not.
-    columns: HashMap<RelationId, BTreeSet<String>>,
-    /// What its captured columns' names stand for.
-    numbers: HashMap<RelationId, ColumnNumbers>,
     /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
     settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
     looked_at: Lsn,
     filter: Option<TableFilter>,
+    /// Whether tables can be copied again.
+    copies: bool,
     /// Tables that the filter asks for and that cannot be captured; said at the start.
     impossible: BTreeSet<TableName>,
     /// For each table that the log has described: from which position its changes count.
@@ -51,32 +49,16 @@ impl Gate {
         tables: &[Arc<Table>],
         captured: &Captured,
         synced: BTreeMap<TableName, Lsn>,
-        filter: TableFilter,
+        options: &PostgresSourceOptions,
         looked_at: Lsn,
     ) -> Self {
         let parts = tables.iter().flat_map(|table| table.parts.iter().flatten());
         let parts = parts.map(|part| part.origin.relation).collect();
-        let names = tables.iter().map(|table| (table.id, table.name.clone())).collect();
-        let columns = tables.iter().map(|table| {
-            let captured = table.columns.iter().map(|column| &column.name);
-            (table.id, captured.chain(&table.left_out).cloned().collect())
-        });
-        let columns = columns.collect();
-        let numbers = tables.iter().map(|table| (table.id, table.origin().columns));
-        let numbers = numbers.collect();
+        let tables = tables.iter().map(|table| (table.id, Arc::clone(table))).collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
-        let filter = Some(filter);
-        Self {
-            synced,
-            names,
-            parts,
-            columns,
-            numbers,
-            looked_at,
-            impossible,
-            filter,
-            ..Self::default()
-        }
+        let filter = Some(options.filter.clone());
+        let copies = options.snapshot != SnapshotMode::Never;
+        Self { synced, tables, parts, looked_at, impossible, filter, copies, ..Self::default() }
     }
 
     /// The log is read before these tables are copied.
@@ -98,7 +80,8 @@ impl Gate {
         if self.parts.contains(&relation.id) {
             return Ok(None);
         }
-        let known = self.names.get(&relation.id);
+        let table = self.tables.get(&relation.id);
+        let known = table.map(|table| &table.name);
         let name = known.unwrap_or(&relation.name);
         if self.settling.contains(name) && known != Some(&relation.name) {
             self.counts_from.insert(relation.id, None);
@@ -111,7 +94,8 @@ impl Gate {
                 return Err(renamed(name, &relation.name));
             }
         }
-        let is_other = known.is_none() && self.names.values().any(|name| *name == relation.name);
+        let is_other =
+            known.is_none() && self.tables.values().any(|table| table.name == relation.name);
         if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
             return Err(made_anew(&relation.name));
         }
@@ -126,26 +110,43 @@ impl Gate {
         // One that the look did not find although it is older is gone.
         if counts
             && self.commit_lsn() >= self.looked_at
-            && let Some(name) = self.new_column(relation)
+            && let Some(name) = table.and_then(|table| new_column(relation, table))
         {
             return Err(grown(&relation.name, name));
         }
+        let stale = table.filter(|table| counts && self.stand_for_others(relation, table));
+        let stale = stale.map(|table| SourceEvent::Stale(self.family(table)));
         self.counts_from.insert(relation.id, counts_from);
-        let stale = counts_from.filter(|_| counts && self.stands_for_others(relation));
-        Ok(stale.map(|synced_at| SourceEvent::Stale { table: relation.name.clone(), synced_at }))
+        Ok(stale)
     }
 
-    /// Whether names stand for other columns in this description than they do now. A table that is copied anyway is of no interest.
-    fn stands_for_others(&self, relation: &Relation) -> bool {
-        let names = relation.columns.iter().map(|column| column.name.as_str());
-        let known = self.numbers.get(&relation.id);
-        !self.settling.contains(&relation.name) && known.is_some_and(|known| !known.fits(names))
+    /// Whether names stand for other columns in this description than they do now: their order says so, or that the publication would not
+    /// have them now. A table that is copied anyway is of no interest.
+    fn stand_for_others(&self, relation: &Relation, table: &Table) -> bool {
+        let mut names = relation.columns.iter().map(|column| &column.name);
+        let are_others = !table.attributes.fits(names.clone().map(String::as_str))
+            || names.any(|name| table.unpublished.contains(name));
+        if self.settling.contains(&table.name) || !are_others {
+            return false;
+        }
+        if !self.copies {
+            tracing::warn!(
+                "names of columns of table `{}` stood for other columns at this point of the log: rows that are written now keep what they have \
+                 under the other name, because `snapshotMode` is `never`; bring them up to date at the target by other means",
+                table.name
+            );
+        }
+        self.copies
     }
 
-    fn new_column<'a>(&self, relation: &'a Relation) -> Option<&'a str> {
-        let known = self.columns.get(&relation.id)?;
-        let names = relation.columns.iter().map(|column| column.name.as_str());
-        names.into_iter().find(|name| !known.contains(*name))
+    /// A table, and the other partitions of its root: what is said of columns of one is true of all. Each with the position of its copy.
+    fn family(&self, table: &Table) -> Vec<(TableName, Lsn)> {
+        let is_other = |other: &&Arc<Table>| {
+            other.id != table.id && other.root.is_some() && other.root == table.root
+        };
+        let others = self.tables.values().filter(is_other).map(|other| &other.name);
+        let names = std::iter::once(&table.name).chain(others);
+        names.filter_map(|name| Some((name.clone(), *self.synced.get(name)?))).collect()
     }
 
     fn is_wanted(&self, relation: &Relation) -> bool {
@@ -202,6 +203,15 @@ impl Gate {
     fn commit_lsn(&self) -> Lsn {
         self.transaction.map_or_else(Lsn::default, |open| open.commit_lsn)
     }
+}
+
+/// A column that the log has and that the table, or what the publication says of it, has not.
+fn new_column<'a>(relation: &'a Relation, table: &Table) -> Option<&'a str> {
+    let is_known = |name: &String| {
+        table.attributes.numbers.contains_key(name) && !table.unpublished.contains(name)
+    };
+    let mut names = relation.columns.iter().map(|column| &column.name);
+    names.find(|name| !is_known(name)).map(String::as_str)
 }
 
 /// A table was renamed at this point of the log.

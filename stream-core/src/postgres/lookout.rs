@@ -74,15 +74,21 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What the stream knows of `captured`, and that of some tables it has not seen each column above the one that is `noted`.
+    /// What the stream knows of `captured`; `noted` is what names of columns have stood for before, of some tables.
     pub(super) fn new(
         captured: &Captured,
-        noted: &BTreeMap<TableName, i16>,
+        noted: &BTreeMap<TableName, ColumnNumbers>,
         mode: SnapshotMode,
     ) -> Self {
         let known = |table: &CapturedTable| {
             let mut columns = numbers(table);
-            columns.highest = noted.get(&table.name).copied().unwrap_or(columns.highest);
+            if let Some(before) = noted.get(&table.name) {
+                columns.highest = before.highest;
+                let gone =
+                    before.numbers.iter().filter(|(name, _)| !columns.numbers.contains_key(*name));
+                let gone: Vec<_> = gone.map(|(name, number)| (name.clone(), *number)).collect();
+                columns.numbers.extend(gone);
+            }
             (table.id, (table.attached_by.clone(), columns))
         };
         // A start does nothing about them then, but warn.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::SnapshotMode;
 use super::capture::Captured;
 use crate::checkpoint::{Checkpoint, TableSync};
+use crate::columns::ColumnNumbers;
 use crate::error::{Error, ErrorKind};
 use crate::relation::TableName;
 use crate::table::{Part, Table, TableOrigin};
@@ -98,25 +99,14 @@ fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a Tab
     }
 }
 
-/// The highest number up to which all columns were seen, of tables whose rows are kept.
-pub(super) fn noted(
+/// What names of columns have stood for since tables whose rows are kept were copied.
+pub(super) fn column_numbers(
     checkpoint: &Checkpoint,
     to_copy: &BTreeSet<TableName>,
-) -> BTreeMap<TableName, i16> {
+) -> BTreeMap<TableName, ColumnNumbers> {
     let kept = checkpoint.tables.keys().filter(|name| !to_copy.contains(*name));
-    let highest = |name| Some(origin_of(name, checkpoint)?.columns.highest);
-    kept.filter_map(|name| Some((name.clone(), highest(name)?))).collect()
-}
-
-/// Whether rows of a table whose names stood for other columns are copied again: those that the stream did not bring are not its own to correct.
-pub(super) fn is_corrected(table: &TableName, mode: SnapshotMode) -> bool {
-    if mode == SnapshotMode::Never {
-        tracing::warn!(
-            "names of columns of table `{table}` stood for other columns at this point of the log: rows that are written now keep what they have \
-             under the other name, because `snapshotMode` is `never`; bring them up to date at the target by other means"
-        );
-    }
-    mode != SnapshotMode::Never
+    let columns = |name| Some(origin_of(name, checkpoint)?.columns.clone());
+    kept.filter_map(|name| Some((name.clone(), columns(name)?))).collect()
 }
 
 /// Names tables that were captured under a name that no table has any more.

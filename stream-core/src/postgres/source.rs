@@ -26,6 +26,7 @@ use super::{
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::Checkpoint;
 use crate::clock;
+use crate::columns::ColumnNumbers;
 use crate::copy::CopyFormat;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -61,8 +62,8 @@ pub struct PostgresSource {
     looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
     copy_again: BTreeSet<TableName>,
-    /// Up to which number each column was seen, of tables that are not copied now.
-    noted: BTreeMap<TableName, i16>,
+    /// What names of columns have stood for, of tables that are not copied now.
+    noted: BTreeMap<TableName, ColumnNumbers>,
 }
 
 impl PostgresSource {
@@ -157,10 +158,7 @@ impl PostgresSource {
                 self.gate.end();
                 Ok(Some(SourceEvent::Commit { transaction, end }))
             }
-            Assembled::RelationChanged(relation) => {
-                let stale = self.gate.relation(&relation)?;
-                Ok(stale.filter(|_| origin::is_corrected(&relation.name, self.options.snapshot)))
-            }
+            Assembled::RelationChanged(relation) => self.gate.relation(&relation),
             Assembled::Change(change) => Ok(self.gate.pass(lsn, change, size_bytes)),
         }
     }
@@ -221,7 +219,7 @@ impl Source for PostgresSource {
         }
         let to_copy = self.to_copy(checkpoint);
         self.to_copy.clone_from(&to_copy);
-        self.noted = origin::noted(checkpoint, &to_copy);
+        self.noted = origin::column_numbers(checkpoint, &to_copy);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -272,8 +270,8 @@ impl Source for PostgresSource {
         }
         self.until = until;
         self.assembler = Assembler::new();
-        let filter = self.options.filter.clone();
-        self.gate = Gate::new(&self.tables, &self.captured, synced, filter, self.looked_at);
+        let (tables, captured) = (&self.tables, &self.captured);
+        self.gate = Gate::new(tables, captured, synced, &self.options, self.looked_at);
         if until.is_some() {
             self.gate.settle(self.to_copy.clone());
         }

@@ -59,11 +59,15 @@ pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -
     columns.sort_by_key(|column| column.number);
     let is_left_out = |name: &&String| columns.iter().all(|column| column.name != **name);
     let left_out = captured.left_out_columns.iter().filter(is_left_out).cloned().collect();
+    let listed = rule.and_then(|rule| rule.columns);
+    let is_unpublished = |name: &&String| listed.is_some_and(|listed| !listed.contains(*name));
+    let unpublished = captured.attributes.numbers.keys().filter(is_unpublished).cloned().collect();
     Table {
         id: captured.id,
         name: captured.name.clone(),
         root: captured.root().cloned(),
         left_out,
+        unpublished,
         attributes: captured.attributes.clone(),
         columns: columns.into_iter().map(table_column).collect(),
         primary_key: captured.primary_key.clone(),

@@ -148,7 +148,7 @@ impl Book {
                 let written = self.owed.get(end).is_some_and(|owed| owed.written);
                 self.owed.insert(*end, Owed { transaction, ordinals, sent, written });
             }
-            SourceEvent::Heartbeat { .. } | SourceEvent::Stale { .. } | SourceEvent::End => {}
+            SourceEvent::Heartbeat { .. } | SourceEvent::Stale(_) | SourceEvent::End => {}
         }
     }
 

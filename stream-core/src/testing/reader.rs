@@ -95,6 +95,7 @@ pub(crate) fn table(name: &str) -> Table {
         }],
         attributes: Attributes::default(),
         left_out: Vec::new(),
+        unpublished: Vec::new(),
         primary_key: vec!["name".into()],
         unique_key: Vec::new(),
         has_ctid: false,

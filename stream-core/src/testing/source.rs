@@ -180,7 +180,7 @@ impl ScriptedSource {
             SourceEvent::Heartbeat { wal_end, .. } => *wal_end,
             SourceEvent::Change { .. }
             | SourceEvent::Commit { .. }
-            | SourceEvent::Stale { .. }
+            | SourceEvent::Stale(_)
             | SourceEvent::End => {
                 return false;
             }
@@ -207,7 +207,7 @@ impl ScriptedSource {
             SourceEvent::Change { change: Change::Message { transactional, lsn, .. }, .. } => {
                 self.session.skipping || (!transactional && *lsn < from)
             }
-            SourceEvent::Change { .. } | SourceEvent::Stale { .. } => self.session.skipping,
+            SourceEvent::Change { .. } | SourceEvent::Stale(_) => self.session.skipping,
             SourceEvent::Heartbeat { wal_end, .. } => self.session.skipping || *wal_end < from,
             SourceEvent::End => false,
         }

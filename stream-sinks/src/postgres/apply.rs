@@ -17,6 +17,7 @@ use stream_core::batch::{Batch, Entry};
 use stream_core::change::{Change, Transaction};
 use stream_core::failpoint::{Step, reached};
 use stream_core::lsn::Lsn;
+use stream_core::postgres::ServerError;
 use stream_core::relation::{Relation, RelationId};
 use stream_core::{Error, ErrorKind};
 
@@ -73,13 +74,15 @@ impl Applier {
     pub(super) async fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
         self.plan(batch).await?;
         let before = self.transaction;
+        let has_earlier_parts = self.open;
         self.begin().await?;
         self.send(batch).await?;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         if findings.fenced {
             return Err(fenced());
         }
-        if findings.as_expected() {
+        let together = findings.as_expected();
+        if together {
             self.tables.divergence.missed_deletes(self, batch, &findings.missed_deletes);
         } else {
             self.give_up_on_retryable(&findings)?;
@@ -94,12 +97,22 @@ impl Applier {
             self.apply_carefully(batch).await?;
         }
         reached(Step::Applied);
-        match batch.ack {
-            Some(position) => self.commit(position).await,
-            None => {
-                self.open = true;
-                Ok(())
+        let Some(position) = batch.ack else {
+            self.open = true;
+            return Ok(());
+        };
+        match self.try_commit(position).await? {
+            None => Ok(()),
+            // Which of the transactions it was, those before it are not to blame for.
+            Some(error) if together && !has_earlier_parts && !error.is_retryable() => {
+                tracing::warn!(%error, "transactions were refused at their common commit: committing them one by one");
+                self.transaction = before;
+                self.forget_statements()?;
+                self.begin().await?;
+                self.apply_carefully(batch).await?;
+                self.commit(position).await
             }
+            Some(error) => Err(self.refused_at_commit(&error)),
         }
     }
 
@@ -160,17 +173,22 @@ impl Applier {
     }
 
     async fn commit(&mut self, position: Lsn) -> Result<(), Error> {
+        let refused = self.try_commit(position).await?;
+        refused.map_or(Ok(()), |error| Err(self.refused_at_commit(&error)))
+    }
+
+    /// Commits what is open, with the position; why it was refused, if it was: nothing of it is there then.
+    async fn try_commit(&mut self, position: Lsn) -> Result<Option<ServerError>, Error> {
         let save = self.ownership.save_sql(position);
         self.pipe.query(&save, Purpose::Own, 0).map_err(from_wire)?;
         self.pipe.query("COMMIT", Purpose::Control, 0).map_err(from_wire)?;
         self.open = false;
         self.savepoint = false;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
-        match findings.refused {
-            Some((error, _)) => Err(refused("commit changes", &error)),
-            None if findings.fenced => Err(fenced()),
-            None => Ok(()),
+        if findings.fenced {
+            return Err(fenced());
         }
+        Ok(findings.refused.map(|(error, _)| error))
     }
 
     /// Commits within a batch. Nothing waits for the disk: the position is committed along, and told to nobody before the batch's own commit.

@@ -162,6 +162,25 @@ impl Applier {
         }
     }
 
+    /// A deferred constraint or a constraint trigger of the target, which fires for a replica's changes too, refuses a transaction when it is
+    /// committed. All transactions before it are there.
+    ///
+    /// Message: the target refuses the transaction at `<lsn>` when it is committed: `<the server's words>`; nothing of it, and nothing after it, was
+    /// written: mend the cause at the target and start the stream again, it goes on from there
+    ///
+    /// Remedy: drop or relax the constraint or trigger at the target, or mend the row that it names. Then start the stream again: it goes on with
+    /// this transaction.
+    pub(super) fn refused_at_commit(&self, error: &ServerError) -> Error {
+        Error::new(
+            kind_of(error),
+            format!(
+                "the target refuses the transaction at {} when it is committed: {error}; nothing of it, and nothing after it, was written: mend \
+                 the cause at the target and start the stream again, it goes on from there",
+                self.lsn()
+            ),
+        )
+    }
+
     /// A constraint, a type or a trigger of the target refuses a row, which the source has. Nothing after it was written.
     ///
     /// Message: the target refuses row (`<key>`) of `<table>` at `<lsn>`: `<the server's words>`; nothing after it was written: mend the cause at the

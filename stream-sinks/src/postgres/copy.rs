@@ -1,5 +1,7 @@
 //! The snapshot's road into the target: `COPY` data goes from server to server as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::StreamExt;
 use stream_core::copy::{CopyFormat, TableCopy};
 use stream_core::failpoint::{Step, reached};
@@ -14,6 +16,11 @@ use super::plan::copy_in_sql;
 use super::progress::Ownership;
 use super::tables::Tables;
 
+/// Those of the tables `$1` that others, which are not among them, refer to: no `TRUNCATE` empties them.
+const REFERENCED: &str = "
+SELECT DISTINCT place FROM unnest($1::text[]) place JOIN pg_constraint ON contype = 'f' AND confrelid = place::regclass
+WHERE conrelid <> ALL ($1::regclass[])";
+
 /// Empties tables whose earlier copy was not completed; never those that hold rows of tables to be `kept`.
 pub(super) async fn empty(
     shared: &Shared,
@@ -27,20 +34,38 @@ pub(super) async fn empty(
             return Err(mixed(name, &place.name, other));
         }
     }
-    let places: std::collections::BTreeSet<_> = names
+    let places: BTreeMap<_, _> = names
         .iter()
         .filter_map(|name| tables.place(name))
         .map(|place| {
             let only = if place.partitioned { "" } else { "ONLY " };
-            format!("{only}{}", place.name.quoted())
+            (place.name.quoted().to_string(), only)
         })
         .collect();
     if places.is_empty() {
         return Ok(());
     }
-    let sql =
-        format!("BEGIN; {}; TRUNCATE {}; COMMIT", shared.ownership.assert_sql(), list(places));
-    shared.client.batch_execute(&sql).await.map_err(|error| from_sql("empty tables", &error))
+    let failed = |error: tokio_postgres::Error| from_sql("empty tables", &error);
+    let quoted: Vec<_> = places.keys().collect();
+    let rows = shared.client.query(REFERENCED, &[&quoted]).await.map_err(failed)?;
+    let referenced: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let (referenced, others): (Vec<_>, Vec<_>) = places
+        .iter()
+        .map(|(place, only)| (place, format!("{only}{place}")))
+        .partition(|(place, _)| referenced.contains(*place));
+    let mut sql = format!("BEGIN; {}", shared.ownership.assert_sql());
+    if !referenced.is_empty() {
+        // The rows that refer to them find them again when they are copied.
+        sql.push_str("; SET LOCAL session_replication_role = replica");
+    }
+    for (_, place) in referenced {
+        sql.push_str(&format!("; DELETE FROM {place}"));
+    }
+    if !others.is_empty() {
+        sql.push_str(&format!("; TRUNCATE {}", list(others.into_iter().map(|(_, place)| place))));
+    }
+    sql.push_str("; COMMIT");
+    shared.client.batch_execute(&sql).await.map_err(failed)
 }
 
 /// The rows of a partition that is to be copied again are in a table of the target with those of another one, which cannot be emptied.

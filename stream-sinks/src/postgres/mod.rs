@@ -94,6 +94,10 @@ pub struct PostgresSink {
     consistent_at: Option<Lsn>,
 }
 
+/// What is committed is confirmed to the source, which forgets it: a crash of the target must not. More than `local`, if the target wants it,
+/// stays.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'";
+
 /// What the sinks of one stream have in common.
 struct Shared {
     options: PostgresSinkOptions,
@@ -124,6 +128,8 @@ impl PostgresSink {
             }
             client
         };
+        let durable = client.batch_execute(DURABLE).await;
+        durable.map_err(|error| error::from_sql("set `synchronous_commit`", &error))?;
         let client = Arc::new(client);
         let ownership = progress::claim(&client, &options.target, &options.stream, claim).await?;
         let store = TargetStore::new(Arc::clone(&client), ownership.clone());
@@ -172,6 +178,7 @@ impl Shared {
         )
         .await
         .map_err(error::from_wire)?;
+        wire.simple_query(DURABLE).await.map_err(error::from_wire)?;
         let replica = wire.simple_query("SET session_replication_role = replica").await;
         match replica {
             Ok(_) => Ok((wire, true)),
@@ -256,11 +263,14 @@ impl Sink for PostgresSink {
 
     async fn copy(&mut self, copy: TableCopy<'_>) -> Result<u64, Error> {
         let tables = Arc::clone(self.tables()?);
-        let wire = match &mut self.copier {
+        let mut wire = match self.copier.take() {
             Some(wire) => wire,
-            none => none.insert(self.shared.session().await?.0),
+            None => self.shared.session().await?.0,
         };
-        copy::run(wire, &self.shared.ownership, &tables, copy).await
+        let rows = copy::run(&mut wire, &self.shared.ownership, &tables, copy).await?;
+        // A session that fails, or is not waited for any more, ends: in the middle of a copy it would keep what others save.
+        self.copier = Some(wire);
+        Ok(rows)
     }
 
     async fn snapshot_completed(&mut self, consistent_at: Option<Lsn>) -> Result<(), Error> {

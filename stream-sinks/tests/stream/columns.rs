@@ -175,6 +175,23 @@ async fn a_column_that_came_and_went_long_before_the_next_of_its_name() {
     }
 }
 
+/// Its name is remembered, although no table has it when the stream starts.
+#[tokio::test]
+async fn a_dropped_column_that_comes_again_while_the_stream_runs() {
+    for again in
+        ["ALTER TABLE t ADD COLUMN v text DEFAULT 'new'", "ALTER TABLE t ADD COLUMN v text"]
+    {
+        let (from, to) = databases(SCHEMA).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        execute(&stream.source, "ALTER TABLE t DROP COLUMN v").await;
+        stream.copy_and_stop().await;
+        let outcome = stream.run_with(execute(&stream.source, again)).await;
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
+        assert_same_rows(&stream, ROWS).await;
+    }
+}
+
 /// Events tell of generated columns too.
 #[tokio::test]
 async fn a_generated_column_that_was_made_again_is_seen_before_a_stream_completes() {

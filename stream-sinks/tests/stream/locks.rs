@@ -198,3 +198,37 @@ async fn a_snapshot_whose_session_was_ended_is_taken_again() {
         source.close().await;
     }
 }
+
+/// Of two tables one is complete, and saving that waits for the part of the other that is under way, which nobody reads any more. Which of the
+/// readers has which table differs.
+#[tokio::test]
+async fn a_copy_that_fails_while_a_complete_table_is_saved() {
+    let tables = "CREATE TABLE b1 (id int PRIMARY KEY); CREATE TABLE b2 (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY);";
+    let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'PERFORM'";
+    for round in 0..5 {
+        let (from, to) = databases(&format!(
+            "{tables} INSERT INTO b1 SELECT generate_series(1, 9000); INSERT INTO b2 SELECT generate_series(1, 4500);
+             INSERT INTO c VALUES (1); ANALYZE"
+        ))
+        .await;
+        to.execute(tables).await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let first = locked(&stream.target, "public.b1").await;
+        let second = locked(&stream.target, "public.b2").await;
+        let work = async {
+            until(&stream.target, TWO_WAIT, PATIENCE).await;
+            // The next part of the reader that is done first.
+            execute(&stream.source, "DROP TABLE c").await;
+            first.batch_execute("COMMIT").await.unwrap();
+            until(&stream.target, waits, PATIENCE).await;
+            second.batch_execute("COMMIT").await.unwrap();
+        };
+        let run = async { tokio::join!(stream.complete(), work) };
+        let (outcome, ()) = tokio::time::timeout(PATIENCE * 2, run).await.unwrap();
+        assert_eq!(outcome.unwrap(), Outcome::Completed, "round {round}");
+        for table in ["b1", "b2"] {
+            assert_same_rows(&stream, &format!("SELECT id FROM {table}")).await;
+        }
+    }
+}

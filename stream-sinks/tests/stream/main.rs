@@ -4,6 +4,7 @@ mod alter;
 mod columns;
 mod corners;
 mod divergence;
+mod exchanged;
 mod fixture;
 mod handover;
 mod in_progress;

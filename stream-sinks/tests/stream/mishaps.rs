@@ -5,6 +5,7 @@ use stream_core::lsn::Lsn;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SqlClient;
 use stream_core::postgres::publication::AutoCreate;
+use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::{Error, ErrorKind};
 
@@ -155,6 +156,51 @@ async fn a_row_that_the_target_refuses_is_named_and_the_stream_goes_on_when_it_i
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "{breaks}");
         assert_same(&stream, &["t", "beside"]).await;
     }
+}
+
+/// Nobody refuses a row then: it is the transaction that is named. Those before it, in the same batch, are there.
+#[tokio::test]
+async fn a_transaction_that_the_target_refuses_at_its_commit() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let refuses = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF new.n > 10 THEN RAISE 'no such row here'; END IF; RETURN new; END$$;
+        CREATE CONSTRAINT TRIGGER no AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no();
+        ALTER TABLE t ENABLE ALWAYS TRIGGER no";
+    execute(&stream.target, refuses).await;
+    execute(
+        &stream.source,
+        "INSERT INTO beside VALUES (2);\n--\nINSERT INTO beside VALUES (3); INSERT INTO t VALUES (6, 100002, NULL);\n--\nINSERT INTO beside VALUES (4)",
+    )
+    .await;
+    let error = stream.complete().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+    assert_names(&error, &["the transaction at 0/", "no such row here", "goes on from there"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM beside WHERE id > 1").await, ["(2)"]);
+    execute(&stream.target, "DROP TRIGGER no ON t").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same(&stream, &["t", "beside"]).await;
+}
+
+/// What is confirmed is forgotten by the source: the target has it on its disk.
+#[tokio::test]
+async fn a_target_that_does_not_wait_for_its_disk_is_made_to() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let target = Ident(to.name());
+    to.execute(&format!(
+        "ALTER DATABASE {target} SET synchronous_commit = off; CREATE TABLE seen (setting text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END$$;
+         CREATE TRIGGER see AFTER INSERT ON beside FOR EACH ROW EXECUTE FUNCTION see(); ALTER TABLE beside ENABLE ALWAYS TRIGGER see;
+         CREATE TRIGGER see AFTER UPDATE ON sgstream.progress FOR EACH ROW EXECUTE FUNCTION public.see()"
+    ))
+    .await
+    .unwrap();
+    execute(&stream.source, "INSERT INTO beside VALUES (2)").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT DISTINCT setting FROM seen").await, ["(local)"]);
+    assert_eq!(rows(&stream.target, "SELECT count(*) > 2 FROM seen").await, ["(t)"]);
 }
 
 /// Transactions that share a batch share a target transaction, unless one of them is refused.

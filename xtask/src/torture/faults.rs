@@ -67,7 +67,7 @@ pub(super) enum Fault {
     EndSessions(End),
     /// `pg_cancel_backend` for the worker's sessions at the target.
     CancelStatements,
-    /// `default_transaction_read_only` is on for a while.
+    /// The target is a standby for a while, which takes no write.
     ReadOnly(Duration),
     /// Another session locks tables of the target for a while.
     Lock(Duration),

@@ -148,15 +148,15 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes new sessions at the target read-only for a while, unless they say what they are.
-    pub(super) async fn read_only(&self, time: Duration) -> Result<()> {
-        let client = session(&self.direct(End::Target)?).await?;
-        client.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await?;
-        client.batch_execute("SELECT pg_reload_conf()").await?;
+    /// Makes the target a standby, which takes no write, for a while.
+    pub(super) async fn read_only(&mut self, time: Duration) -> Result<()> {
+        let signal = self.target.server.data_dir().join("data/standby.signal");
+        std::fs::write(&signal, "").context("cannot make the target a standby")?;
+        self.restart(End::Target)?;
         tokio::time::sleep(time).await;
-        client.batch_execute("SET default_transaction_read_only = off").await?;
-        client.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await?;
-        client.batch_execute("SELECT pg_reload_conf()").await?;
+        let client = session(&self.direct(End::Target)?).await?;
+        let promoted: bool = client.query_one("SELECT pg_promote()", &[]).await?.get(0);
+        ensure!(promoted, "the target was not promoted");
         client.close().await;
         Ok(())
     }
