@@ -700,6 +700,23 @@ async fn where_copied_rows_stay_the_log_up_to_the_next_copy_comes_before_it() {
     }
 }
 
+/// It has read the checkpoint, and finds that what it speaks of was removed.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_another_worker_completes_while_this_one_starts() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10);
+    }));
+    scene.source.inspects.at(0, Fault::Delay(10 * MINUTE));
+    let late = scene.complete();
+    let other = async {
+        sleep(SECOND).await;
+        scene.complete().await
+    };
+    let (late, other) = tokio::join!(late, other);
+    assert_eq!(other.unwrap(), Outcome::Completed);
+    assert_eq!(late.unwrap(), Outcome::Completed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn complete_adds_nothing_to_a_snapshot_alone() {
     let mut scene = Scene::new(script(|script| {

@@ -18,12 +18,17 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     /// Everything before the copy.
     pub(super) async fn begin(&mut self) -> Result<StartUp, Error> {
         let mut checkpoint = self.offsets.load().await?;
-        match checkpoint.completion {
-            Completion::Open => {}
-            Completion::Delivered => return Ok(StartUp::Remove),
-            Completion::Completed => return Ok(StartUp::Nothing),
+        if let Some(ended) = ended(checkpoint.completion) {
+            return Ok(ended);
         }
-        let inspected = self.source.inspect(&checkpoint, &self.stats).await?;
+        let inspected = match self.source.inspect(&checkpoint, &self.stats).await {
+            Ok(inspected) => inspected,
+            // Another worker may have completed the stream since, and removed what is looked for.
+            Err(error) => {
+                let now = self.offsets.load().await?.completion;
+                return ended(now).ok_or(error);
+            }
+        };
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
@@ -108,6 +113,15 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         Some((table.name.clone(), sync))
     });
     noted.collect()
+}
+
+/// What is left to do of a stream that was completed; `None`: it was not.
+const fn ended(completion: Completion) -> Option<StartUp> {
+    match completion {
+        Completion::Open => None,
+        Completion::Delivered => Some(StartUp::Remove),
+        Completion::Completed => Some(StartUp::Nothing),
+    }
 }
 
 /// What is to be done after the start.

@@ -32,6 +32,8 @@ pub struct ScriptedSource {
     pub readers: usize,
     /// Whether there is no stream after the snapshot.
     pub snapshot_only: bool,
+    /// Trouble of `inspect`.
+    pub inspects: Faults,
     /// Trouble of `begin`.
     pub begins: Faults,
     /// Trouble in the middle of a chunk's data.
@@ -73,6 +75,7 @@ impl Clone for ScriptedSource {
             snapshot_lsn: self.snapshot_lsn,
             readers: self.readers,
             snapshot_only: self.snapshot_only,
+            inspects: self.inspects.clone(),
             begins: self.begins.clone(),
             reads: self.reads.clone(),
             confirms: self.confirms.clone(),
@@ -93,6 +96,7 @@ impl ScriptedSource {
             snapshot_lsn: START,
             readers: 1,
             snapshot_only: false,
+            inspects: Faults::default(),
             begins: Faults::default(),
             reads: Faults::default(),
             confirms: Faults::default(),
@@ -222,6 +226,7 @@ impl Source for ScriptedSource {
         checkpoint: &Checkpoint,
         _stats: &Stats,
     ) -> Result<Inspected, Error> {
+        self.inspects.meet("inspect").await?;
         if self.is_removed() {
             return Err(Error::new(ErrorKind::Permanent, "what the source kept is gone"));
         }
