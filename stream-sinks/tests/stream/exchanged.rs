@@ -1,15 +1,20 @@
 //! Names of columns that are exchanged, and exchanged back before anybody looks: the log alone tells of it.
 
+use std::time::Duration;
+
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::throwaway::testing;
+use tokio::time::timeout;
 
 use crate::fixture::{Stream, assert_same_rows, databases, databases_of, execute};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
     INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
 const SWAP: &str = "ALTER TABLE t RENAME v TO passing; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME passing TO w";
+/// Longer than any of them takes.
+const HANGS: Duration = Duration::from_secs(90);
 const CAPTURED: &str = "SELECT id, v FROM t";
 const ALL: &str = "SELECT id, v, w FROM t";
 
@@ -22,8 +27,8 @@ fn meanwhile(changes: &str) -> String {
 async fn follow(stream: &Stream, changes: &str) {
     stream.copy_and_stop().await;
     execute(&stream.source, changes).await;
-    let outcome = stream.complete().await;
-    assert!(matches!(outcome, Ok(Outcome::Completed)), "{outcome:?} {changes}");
+    let outcome = timeout(HANGS, stream.complete()).await;
+    assert!(matches!(outcome, Ok(Ok(Outcome::Completed))), "{outcome:?} {changes}");
 }
 
 /// What is saved then is not to wait for what the transaction has written.
