@@ -114,29 +114,16 @@ impl Gate {
         {
             return Err(grown(&relation.name, name));
         }
-        let stale = table.filter(|table| counts && self.stand_for_others(relation, table));
-        let stale = stale.map(|table| SourceEvent::Stale(self.family(table)));
+        let settles = self.settling.contains(name);
+        let stale = table.filter(|table| counts && !settles && stand_for_others(relation, table));
+        let stale = stale.and_then(|table| {
+            if !self.copies {
+                say_what_stays_wrong(&table.name);
+            }
+            self.copies.then(|| SourceEvent::Stale(self.family(table)))
+        });
         self.counts_from.insert(relation.id, counts_from);
         Ok(stale)
-    }
-
-    /// Whether names stand for other columns in this description than they do now: their order says so, or that the publication would not
-    /// have them now. A table that is copied anyway is of no interest.
-    fn stand_for_others(&self, relation: &Relation, table: &Table) -> bool {
-        let mut names = relation.columns.iter().map(|column| &column.name);
-        let are_others = !table.attributes.fits(names.clone().map(String::as_str))
-            || names.any(|name| table.unpublished.contains(name));
-        if self.settling.contains(&table.name) || !are_others {
-            return false;
-        }
-        if !self.copies {
-            tracing::warn!(
-                "names of columns of table `{}` stood for other columns at this point of the log: rows that are written now keep what they have \
-                 under the other name, because `snapshotMode` is `never`; bring them up to date at the target by other means",
-                table.name
-            );
-        }
-        self.copies
     }
 
     /// A table, and the other partitions of its root: what is said of columns of one is true of all. Each with the position of its copy.
@@ -212,6 +199,21 @@ fn new_column<'a>(relation: &'a Relation, table: &Table) -> Option<&'a str> {
     };
     let mut names = relation.columns.iter().map(|column| &column.name);
     names.find(|name| !is_known(name)).map(String::as_str)
+}
+
+/// Whether names stand for other columns in this description than they do now: their order says so, or that the publication would not have
+/// them now.
+fn stand_for_others(relation: &Relation, table: &Table) -> bool {
+    let mut names = relation.columns.iter().map(|column| &column.name);
+    !table.attributes.fits(names.clone().map(String::as_str))
+        || names.any(|name| table.unpublished.contains(name))
+}
+
+fn say_what_stays_wrong(table: &TableName) {
+    tracing::warn!(
+        "names of columns of table `{table}` stood for other columns at this point of the log: rows that are written now keep what they have \
+         under the other name, because `snapshotMode` is `never`; bring them up to date at the target by other means"
+    );
 }
 
 /// A table was renamed at this point of the log.

@@ -65,7 +65,7 @@ async fn look(
 }
 
 /// What the stream knows of the tables.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     /// Each with what attached it, where it is a partition: detached, it is not published any more.
     tables: BTreeMap<RelationId, (Vec<u32>, ColumnNumbers)>,
@@ -77,17 +77,14 @@ impl Known {
     /// What the stream knows of `captured`; `noted` is what names of columns have stood for before, of some tables.
     pub(super) fn new(
         captured: &Captured,
-        noted: &BTreeMap<TableName, ColumnNumbers>,
+        mut noted: BTreeMap<TableName, ColumnNumbers>,
         mode: SnapshotMode,
     ) -> Self {
         let known = |table: &CapturedTable| {
             let mut columns = numbers(table);
-            if let Some(before) = noted.get(&table.name) {
-                columns.highest = before.highest;
-                let gone =
-                    before.numbers.iter().filter(|(name, _)| !columns.numbers.contains_key(*name));
-                let gone: Vec<_> = gone.map(|(name, number)| (name.clone(), *number)).collect();
-                columns.numbers.extend(gone);
+            if let Some(mut before) = noted.remove(&table.name) {
+                before.numbers.extend(columns.numbers);
+                columns = before;
             }
             (table.id, (table.attached_by.clone(), columns))
         };

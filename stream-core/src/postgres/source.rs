@@ -26,7 +26,6 @@ use super::{
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::Checkpoint;
 use crate::clock;
-use crate::columns::ColumnNumbers;
 use crate::copy::CopyFormat;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -62,8 +61,8 @@ pub struct PostgresSource {
     looked_at: Lsn,
     /// Tables that were copied before and of which the log lacks changes.
     copy_again: BTreeSet<TableName>,
-    /// What names of columns have stood for, of tables that are not copied now.
-    noted: BTreeMap<TableName, ColumnNumbers>,
+    /// What the stream knows of the tables, of now and of before.
+    known: Known,
 }
 
 impl PostgresSource {
@@ -89,7 +88,7 @@ impl PostgresSource {
             to_copy: BTreeSet::new(),
             looked_at: Lsn::default(),
             copy_again: BTreeSet::new(),
-            noted: BTreeMap::new(),
+            known: Known::default(),
         }
     }
 
@@ -219,7 +218,8 @@ impl Source for PostgresSource {
         }
         let to_copy = self.to_copy(checkpoint);
         self.to_copy.clone_from(&to_copy);
-        self.noted = origin::column_numbers(checkpoint, &to_copy);
+        let noted = origin::column_numbers(checkpoint, &to_copy);
+        self.known = Known::new(&self.captured, noted, self.options.snapshot);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -288,7 +288,7 @@ impl Source for PostgresSource {
         };
         let filter = self.options.filter.clone();
         let connect = self.options.connect.clone();
-        let known = Known::new(&self.captured, &self.noted, self.options.snapshot);
+        let known = self.known.clone();
         self.lookout = Lookout::new(connect, filter, known, self.options.look_interval);
         Ok(())
     }
@@ -358,8 +358,7 @@ impl Source for PostgresSource {
         let client = self.sql().await?;
         let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
-        let known = Known::new(&self.captured, &self.noted, self.options.snapshot);
-        let found = lookout::find(&client, &self.options.filter, &known).await;
+        let found = lookout::find(&client, &self.options.filter, &self.known).await;
         client.close().await;
         let found = found.map_err(problem::from_query)?;
         if !found.is_empty() {

@@ -49,23 +49,21 @@ pub(super) async fn empty(
     let quoted: Vec<_> = places.keys().collect();
     let rows = shared.client.query(REFERENCED, &[&quoted]).await.map_err(failed)?;
     let referenced: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    let (referenced, others): (Vec<_>, Vec<_>) = places
-        .iter()
-        .map(|(place, only)| (place, format!("{only}{place}")))
-        .partition(|(place, _)| referenced.contains(*place));
-    let mut sql = format!("BEGIN; {}", shared.ownership.assert_sql());
+    let (referenced, others): (Vec<_>, Vec<_>) =
+        places.into_iter().partition(|(place, _)| referenced.contains(place));
+    let whole = |(place, only): (String, &str)| format!("{only}{place}");
+    let mut statements = vec!["BEGIN".to_owned(), shared.ownership.assert_sql()];
     if !referenced.is_empty() {
         // The rows that refer to them find them again when they are copied.
-        sql.push_str("; SET LOCAL session_replication_role = replica");
+        statements.push("SET LOCAL session_replication_role = replica".to_owned());
     }
-    for (_, place) in referenced {
-        sql.push_str(&format!("; DELETE FROM {place}"));
-    }
+    let deletes = referenced.into_iter().map(|place| format!("DELETE FROM {}", whole(place)));
+    statements.extend(deletes);
     if !others.is_empty() {
-        sql.push_str(&format!("; TRUNCATE {}", list(others.into_iter().map(|(_, place)| place))));
+        statements.push(format!("TRUNCATE {}", list(others.into_iter().map(whole))));
     }
-    sql.push_str("; COMMIT");
-    shared.client.batch_execute(&sql).await.map_err(failed)
+    statements.push("COMMIT".to_owned());
+    shared.client.batch_execute(&statements.join("; ")).await.map_err(failed)
 }
 
 /// The rows of a partition that is to be copied again are in a table of the target with those of another one, which cannot be emptied.

@@ -173,12 +173,11 @@ impl Shared {
             Wire::connect_for_rows(&self.options.target, Session::Sql).await.map_err(at_target)?;
         // Rows are found by their keys: a plan made while a table was small must not scan it for ever.
         // A scan that cannot be avoided costs so much then, by name, that it would be compiled at each execution.
-        wire.simple_query(
-            "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan",
-        )
+        wire.simple_query(&format!(
+            "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; {DURABLE}"
+        ))
         .await
         .map_err(error::from_wire)?;
-        wire.simple_query(DURABLE).await.map_err(error::from_wire)?;
         let replica = wire.simple_query("SET session_replication_role = replica").await;
         match replica {
             Ok(_) => Ok((wire, true)),
