@@ -717,6 +717,26 @@ async fn a_stream_that_another_worker_completes_while_this_one_starts() {
     assert_eq!(late.unwrap(), Outcome::Completed);
 }
 
+/// What stands under the stream's names at the source by now may be that of its next beginning.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lost_its_stream_to_one_that_delivered_it_removes_nothing() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10);
+    }));
+    scene.source.inspects.at(0, Fault::Delay(10 * MINUTE));
+    scene.store.completions.at(1, Fault::Fail(ErrorKind::Transient));
+    let late = scene.complete();
+    let other = async {
+        sleep(SECOND).await;
+        scene.complete().await
+    };
+    let (late, other) = tokio::join!(late, other);
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Transient);
+    let late = late.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "{late}");
+    assert_eq!(scene.source.removes.calls(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn complete_adds_nothing_to_a_snapshot_alone() {
     let mut scene = Scene::new(script(|script| {

@@ -18,15 +18,20 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     /// Everything before the copy.
     pub(super) async fn begin(&mut self) -> Result<StartUp, Error> {
         let mut checkpoint = self.offsets.load().await?;
-        if let Some(ended) = ended(checkpoint.completion) {
-            return Ok(ended);
+        match checkpoint.completion {
+            Completion::Open => {}
+            Completion::Delivered => return Ok(StartUp::Remove),
+            Completion::Completed => return Ok(StartUp::Nothing),
         }
         let inspected = match self.source.inspect(&checkpoint, &self.stats).await {
             Ok(inspected) => inspected,
             // Another worker may have completed the stream since, and removed what is looked for.
             Err(error) => {
-                let now = self.offsets.load().await?.completion;
-                return ended(now).ok_or(error);
+                return match self.offsets.load().await?.completion {
+                    Completion::Open => Err(error),
+                    Completion::Completed => Ok(StartUp::Nothing),
+                    Completion::Delivered => Err(taken_over()),
+                };
             }
         };
         check_identity(&checkpoint, &inspected.identity)?;
@@ -115,13 +120,14 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
     noted.collect()
 }
 
-/// What is left to do of a stream that was completed; `None`: it was not.
-const fn ended(completion: Completion) -> Option<StartUp> {
-    match completion {
-        Completion::Open => None,
-        Completion::Delivered => Some(StartUp::Remove),
-        Completion::Completed => Some(StartUp::Nothing),
-    }
+/// Another worker took the stream over while this one started, and has delivered it. What the source keeps is that one's to remove.
+///
+/// Remedy: nothing, if the other worker is wanted; otherwise stop it.
+fn taken_over() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "another worker has taken over the stream, and has delivered it: this one ends",
+    )
 }
 
 /// What is to be done after the start.

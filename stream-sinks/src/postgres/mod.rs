@@ -95,8 +95,8 @@ pub struct PostgresSink {
 }
 
 /// What is committed is confirmed to the source, which forgets it: a crash of the target must not. More than `local`, if the target wants it,
-/// stays.
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'";
+/// stays. Set in any case: a session takes up what is changed in the server's files only where it has nothing of its own.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), false)";
 
 /// What the sinks of one stream have in common.
 struct Shared {

@@ -1,6 +1,8 @@
 //! What people do to tables at either end while a stream runs: it is said with table, key and position, nothing after it is written, and
 //! the stream goes on from there once it is mended.
 
+use std::time::Duration;
+
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SqlClient;
@@ -9,7 +11,7 @@ use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::{Error, ErrorKind};
 
-use crate::fixture::{Stream, database, databases, execute, rows};
+use crate::fixture::{Stream, database, databases, execute, rows, until};
 
 #[track_caller]
 fn assert_names(error: &Error, parts: &[&str]) {
@@ -201,6 +203,48 @@ async fn a_target_that_does_not_wait_for_its_disk_is_made_to() {
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
     assert_eq!(rows(&stream.target, "SELECT DISTINCT setting FROM seen").await, ["(local)"]);
     assert_eq!(rows(&stream.target, "SELECT count(*) > 2 FROM seen").await, ["(t)"]);
+}
+
+/// A session that has no setting of its own takes up what the server's files say later.
+#[tokio::test]
+async fn a_target_that_is_told_not_to_wait_for_its_disk_any_more_waits_for_the_stream() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    to.execute(
+        "CREATE TABLE seen (setting text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END$$;
+         CREATE TRIGGER see AFTER INSERT ON beside FOR EACH ROW EXECUTE FUNCTION see(); ALTER TABLE beside ENABLE ALWAYS TRIGGER see",
+    )
+    .await
+    .unwrap();
+    let setting = |change: &'static str| {
+        let target = &stream.target;
+        async move { execute(target, &format!("{change}\n--\nSELECT pg_reload_conf()")).await }
+    };
+    let arrives = |id: u32| {
+        let (source, target) = (&stream.source, &stream.target);
+        async move {
+            execute(source, &format!("INSERT INTO beside VALUES ({id})")).await;
+            let arrived = format!("SELECT max(id) = {id} FROM beside");
+            until(target, &arrived, Duration::from_secs(60)).await;
+        }
+    };
+    let work = async {
+        arrives(2).await;
+        setting("ALTER SYSTEM SET synchronous_commit = off").await;
+        let off = "SELECT current_setting('synchronous_commit') = 'off'";
+        until(&stream.target, off, Duration::from_secs(60)).await;
+        for id in 3..8 {
+            arrives(id).await;
+        }
+        setting("ALTER SYSTEM RESET synchronous_commit").await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+    assert_eq!(
+        rows(&stream.target, "SELECT setting, count(*) FROM seen GROUP BY 1").await,
+        ["(on,6)"]
+    );
 }
 
 /// Transactions that share a batch share a target transaction, unless one of them is refused.
