@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
-use stream_core::copy::{CopyFormat, TableCopy};
+use stream_core::copy::{CopyFormat, CopyStream, TableCopy};
 use stream_core::failpoint::{Step, reached};
-use stream_core::postgres::{Wire, WireError};
+use stream_core::postgres::{ServerError, Session, Wire, WireError};
 use stream_core::relation::TableName;
-use stream_core::sql::{Ident, list};
+use stream_core::sql::{Ident, Literal, list};
+use stream_core::table::Table;
 use stream_core::{Error, ErrorKind};
 
-use super::Shared;
 use super::error::{fenced, from_sql, from_wire, refused};
-use super::plan::copy_in_sql;
-use super::progress::Ownership;
+use super::plan::{TargetTable, copy_in_sql};
 use super::tables::Tables;
+use super::{Shared, at_target};
 
 /// Those of the tables `$1` that others, which are not among them, refer to: no `TRUNCATE` empties them.
 const REFERENCED: &str = "
@@ -80,30 +80,102 @@ fn mixed(name: &TableName, place: &TableName, other: &TableName) -> Error {
     )
 }
 
+/// The first column of a table that has not the type that it had when the stream looked at the target.
+async fn altered_column(
+    wire: &mut Wire,
+    place: &TargetTable,
+    table: &Table,
+) -> Result<Option<String>, Error> {
+    let sql = format!(
+        "SELECT attname, atttypid FROM pg_catalog.pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped",
+        Literal(&place.name.quoted().to_string())
+    );
+    let rows = wire.simple_query(&sql).await.map_err(from_wire)?;
+    let now: BTreeMap<_, _> =
+        rows.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
+    let mut columns = table.columns.iter().filter_map(|column| place.column(&column.name));
+    let altered = columns.find(|column| {
+        now.get(column.name.as_str()) != Some(&column.type_oid.to_string().as_str())
+    });
+    Ok(altered.map(|column| column.name.clone()))
+}
+
+/// The type of a column at the target was changed since the stream looked at it. Values in their binary form do not tell their type: the target
+/// would take them for others of the same length.
+///
+/// Remedy: nothing, the target is looked at again.
+fn altered(place: &TableName, column: &str) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "column `{column}` of table `{place}` at the target is gone or has another type than a moment ago: looking at the target again"
+        ),
+    )
+}
+
 /// Copies a chunk in a transaction of its own; returns its rows.
 pub(super) async fn run(
     wire: &mut Wire,
-    ownership: &Ownership,
+    shared: &Shared,
     tables: &Tables,
-    mut copy: TableCopy<'_>,
+    copy: TableCopy<'_>,
 ) -> Result<u64, Error> {
-    let place = tables.place(&copy.table.name).ok_or_else(|| tables.not_there(&copy.table.name))?;
-    let columns = list(copy.table.columns.iter().map(|column| Ident(&column.name)));
-    let binary = copy.format == CopyFormat::Binary;
-    let begin = format!("BEGIN; {}", ownership.share_sql());
+    let TableCopy { table, format, data, .. } = copy;
+    let place = tables.place(&table.name).ok_or_else(|| tables.not_there(&table.name))?;
+    let columns = list(table.columns.iter().map(|column| Ident(&column.name)));
+    let binary = format == CopyFormat::Binary;
+    let begin = format!("BEGIN; {}", shared.ownership.share_sql());
     if wire.simple_query(&begin).await.map_err(from_wire)?.is_empty() {
         return Err(fenced());
     }
-    let refused_copy = |error: WireError| match error {
-        WireError::Server(error) => refused("take copied rows", &error),
-        other => from_wire(other),
+    let sql = copy_in_sql(&place.name, &columns, binary);
+    let rows = match send(wire, &sql, data).await? {
+        Ok(rows) => rows,
+        Err(error) => {
+            // The session may be in the middle of a message.
+            if binary && is_about_binary_form(&error) {
+                let target = &shared.options.target;
+                let mut other = Wire::connect(target, Session::Sql).await.map_err(at_target)?;
+                let column = altered_column(&mut other, &place, &table).await?;
+                other.terminate().await;
+                if let Some(column) = column {
+                    return Err(altered(&place.name, &column));
+                }
+            }
+            return Err(refused("take copied rows", &error));
+        }
     };
-    wire.copy_in_start(&copy_in_sql(&place.name, &columns, binary)).await.map_err(refused_copy)?;
-    while let Some(piece) = copy.data.next().await {
-        wire.copy_in_write(&piece?.bytes).await.map_err(refused_copy)?;
+    // From the copy's begin to the transaction's end nobody can alter the table.
+    if binary && let Some(column) = altered_column(wire, &place, &table).await? {
+        return Err(altered(&place.name, &column));
     }
-    let rows = wire.copy_in_finish().await.map_err(refused_copy)?;
     reached(Step::ChunkCopied);
     wire.simple_query("COMMIT").await.map_err(from_wire)?;
     Ok(rows)
+}
+
+/// Sends the rows; the inner error is the server's.
+async fn send(
+    wire: &mut Wire,
+    sql: &str,
+    mut data: CopyStream<'_>,
+) -> Result<Result<u64, Box<ServerError>>, Error> {
+    let apart = |error: WireError| match error {
+        WireError::Server(error) => Ok(Err(error)),
+        other => Err(from_wire(other)),
+    };
+    if let Err(error) = wire.copy_in_start(sql).await {
+        return apart(error);
+    }
+    while let Some(piece) = data.next().await {
+        if let Err(error) = wire.copy_in_write(&piece?.bytes).await {
+            return apart(error);
+        }
+    }
+    wire.copy_in_finish().await.map_or_else(apart, |rows| Ok(Ok(rows)))
+}
+
+/// Whether a value is none of its column's type in the binary form: `protocol_violation` for its length, `invalid_binary_representation`.
+fn is_about_binary_form(error: &ServerError) -> bool {
+    matches!(error.code.as_str(), "08P01" | "22P03")
 }

@@ -266,7 +266,7 @@ impl Sink for PostgresSink {
             Some(wire) => wire,
             None => self.shared.session().await?.0,
         };
-        let rows = copy::run(&mut wire, &self.shared.ownership, &tables, copy).await?;
+        let rows = copy::run(&mut wire, &self.shared, &tables, copy).await?;
         // A session that fails, or is not waited for any more, ends: in the middle of a copy it would keep what others save.
         self.copier = Some(wire);
         Ok(rows)

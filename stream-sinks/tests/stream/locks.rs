@@ -65,6 +65,40 @@ async fn a_table_rewritten_while_others_are_copied() {
     }
 }
 
+/// Values in their binary form do not tell their type: those of `int` would be taken for `real` without a word.
+#[tokio::test]
+async fn a_column_of_the_target_gets_another_type_while_others_are_copied() {
+    for other in ["real", "bigint", "numeric"] {
+        let (from, to) = databases(
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE later (id int PRIMARY KEY, n int);
+             INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO later SELECT i, i FROM generate_series(1, 100) i;",
+        )
+        .await;
+        to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE later (id int PRIMARY KEY, n int)")
+            .await
+            .unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let holder = locked(&stream.target, "public.a, public.b").await;
+        let work = async {
+            until(&stream.target, TWO_WAIT, PATIENCE).await;
+            let alter = format!("ALTER TABLE later ALTER COLUMN n TYPE {other}");
+            execute(&stream.target, &alter).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        let (outcome, ()) = tokio::join!(stream.complete(), work);
+        if other == "real" {
+            let error = outcome.unwrap_err();
+            assert!(error.to_string().contains("`public.later`"), "{error}");
+            execute(&stream.target, "ALTER TABLE later ALTER COLUMN n TYPE int").await;
+            assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        } else {
+            assert_eq!(outcome.unwrap(), Outcome::Completed, "{other}");
+        }
+        assert_same_rows(&stream, "SELECT id, n FROM later").await;
+    }
+}
+
 /// A statement that locks two tables would wait for one reader and hold up the other for ever, which no server can see.
 #[tokio::test]
 async fn a_table_that_is_copied_is_not_locked_until_all_are() {
