@@ -9,9 +9,10 @@ use stream_core::postgres::SqlClient;
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_core::throwaway::{Server, ServerOptions};
 use stream_core::{Error, ErrorKind};
 
-use crate::fixture::{Stream, database, databases, execute, rows, until};
+use crate::fixture::{Stream, database, databases, databases_of, execute, rows, until};
 
 #[track_caller]
 fn assert_names(error: &Error, parts: &[&str]) {
@@ -208,7 +209,11 @@ async fn a_target_that_does_not_wait_for_its_disk_is_made_to() {
 /// A session that has no setting of its own takes up what the server's files say later.
 #[tokio::test]
 async fn a_target_that_is_told_not_to_wait_for_its_disk_any_more_waits_for_the_stream() {
-    let (from, to) = databases(TABLES).await;
+    // Of its own: other streams would meet the setting too.
+    let server =
+        Server::start(ServerOptions::temporary(testing::binaries(testing::oldest_major())))
+            .unwrap();
+    let (from, to) = databases_of(&server, TABLES).await;
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     to.execute(
@@ -238,7 +243,6 @@ async fn a_target_that_is_told_not_to_wait_for_its_disk_any_more_waits_for_the_s
         for id in 3..8 {
             arrives(id).await;
         }
-        setting("ALTER SYSTEM RESET synchronous_commit").await;
     };
     assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
     assert_eq!(
