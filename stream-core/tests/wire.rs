@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use stream_core::copy::CopyFormat;
+use stream_core::lsn::Lsn;
+use stream_core::postgres::PluginOptions;
 use stream_core::postgres::connect::{ConnectError, Session};
 use stream_core::postgres::error::WireError;
 use stream_core::postgres::options::{ConnectOptions, Password, RootCert, SslMode};
 use stream_core::postgres::pins::PINS;
+use stream_core::postgres::replication::ReplicationStream;
 use stream_core::postgres::sql_client::SqlClient;
 use stream_core::postgres::tls::server_end_point;
 use stream_core::postgres::wire::{COPY_BOTH_RESPONSE_TAG, Wire};
@@ -448,6 +452,43 @@ async fn queries_and_replication_share_a_session() {
     let frame = wire.reader.frame().await.unwrap();
     assert_eq!((frame.tag, frame.body[0]), (b'd', b'k'));
     wire.terminate().await;
+}
+
+/// Whoever comes next, or drops the slot, would find it in use: a busy server takes its time.
+#[tokio::test]
+async fn a_stream_that_was_closed_has_let_go_of_its_slot() {
+    for major in testing::majors() {
+        let database = TestDatabase::create(testing::server(major)).await.unwrap();
+        let options: ConnectOptions = database.url().parse().unwrap();
+        let mut session = sql(&options).await;
+        let slot = database.name();
+        session.simple_query("CREATE PUBLICATION p").await.unwrap();
+        let create = format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+        session.simple_query(&create).await.unwrap();
+        let wire = Wire::connect(&options, Session::Replication).await.unwrap();
+        let walsender = wire.process_id().to_string();
+        let signal = |signal: &str| {
+            let status = Command::new("kill").args([signal, walsender.as_str()]).status().unwrap();
+            assert!(status.success(), "kill {signal} {walsender}");
+        };
+        let (plugin, start) = (PluginOptions::default(), Lsn::default());
+        let stream = ReplicationStream::start(wire, slot, "p", start, &plugin, CopyFormat::Text);
+        let stream = stream.await.unwrap();
+        signal("-STOP");
+        let closed = async {
+            stream.close().await;
+            let active = "SELECT active FROM pg_replication_slots WHERE slot_name";
+            value(&mut session, &format!("{active} = '{slot}'")).await
+        };
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            signal("-CONT");
+        };
+        let (active, ()) = tokio::join!(closed, later);
+        assert_eq!(active, "f");
+        let drop = format!("SELECT pg_drop_replication_slot('{slot}')");
+        session.simple_query(&drop).await.unwrap();
+    }
 }
 
 /// What the reader makes of `bytes` that come one by one.

@@ -67,7 +67,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) trait Socket: Read + Write + Send + Sync + Sized + 'static {
     fn second(&self) -> io::Result<Self>;
     fn prepare(&self) -> io::Result<()>;
-    fn shut_down(&self) -> io::Result<()>;
+    fn shut_down(&self, what: Shutdown) -> io::Result<()>;
 }
 
 macro_rules! socket {
@@ -82,8 +82,8 @@ macro_rules! socket {
                 self.set_write_timeout(Some(WRITE_TIMEOUT))
             }
 
-            fn shut_down(&self) -> io::Result<()> {
-                self.shutdown(Shutdown::Both)
+            fn shut_down(&self, what: Shutdown) -> io::Result<()> {
+                self.shutdown(what)
             }
         }
     };
@@ -178,7 +178,7 @@ impl<S: Socket> Drop for ReadAhead<S> {
     fn drop(&mut self) {
         self.pieces.close();
         // A failure means that the connection is gone already, which ends the thread too.
-        let _ = self.socket.shut_down();
+        let _ = self.socket.shut_down(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -218,7 +218,7 @@ impl<S: Socket + Unpin> AsyncWrite for ReadAhead<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.shut_down())
+        Poll::Ready(self.socket.shut_down(Shutdown::Write))
     }
 }
 

@@ -120,9 +120,9 @@ impl ReplicationStream {
         self.wire.writer.flush().await
     }
 
-    /// Ends the session politely.
+    /// Ends the session, and lets the server let go of the slot, which the next session would find in use; waits at most a second.
     pub async fn close(self) {
-        self.wire.terminate().await;
+        self.wire.terminate_and_wait().await;
     }
 }
 

@@ -146,21 +146,46 @@ impl Wire {
     /// # Cancel safety
     /// Safe: the connection is closed in any case.
     pub async fn terminate(mut self) {
+        at_most_a_second(self.goodbye()).await;
+    }
+
+    /// Ends the session, and waits for the server to have ended it too, so that nobody finds in use what it held; waits at
+    /// most a second. What the server still sends is thrown away.
+    ///
+    /// # Cancel safety
+    /// Safe: the connection is closed in any case.
+    pub async fn terminate_and_wait(mut self) {
+        at_most_a_second(async {
+            self.goodbye().await?;
+            loop {
+                self.reader.buffer.clear();
+                match self.reader.fill().await {
+                    Ok(()) => {}
+                    Err(WireError::Closed) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn goodbye(&mut self) -> Result<(), WireError> {
         frontend::terminate(self.writer.buffer());
-        let goodbye = async {
-            self.writer.flush().await?;
-            self.writer.half.shutdown().await.map_err(WireError::Io)
-        };
-        // The server may be gone already: that ends the session as well.
-        if let Ok(Err(error)) = tokio::time::timeout(GOODBYE, goodbye).await {
-            tracing::debug!(error = %error, "session ended without a goodbye");
-        }
+        self.writer.flush().await?;
+        self.writer.half.shutdown().await.map_err(WireError::Io)
     }
 
     pub(super) async fn send_query(&mut self, sql: &str) -> Result<(), WireError> {
         frontend::query(sql, self.writer.buffer())
             .map_err(|error| WireError::Protocol(format!("a statement cannot be sent: {error}")))?;
         self.writer.flush().await
+    }
+}
+
+/// The server may be gone already: that ends the session as well.
+async fn at_most_a_second(goodbye: impl Future<Output = Result<(), WireError>>) {
+    if let Ok(Err(error)) = tokio::time::timeout(GOODBYE, goodbye).await {
+        tracing::debug!(error = %error, "session ended without a goodbye");
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use stream_core::ErrorKind;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::{ConnectOptions, SnapshotMode, SqlClient};
 use stream_core::source::Source as _;
 use stream_core::stats::Stats;
-use stream_core::throwaway::testing;
+use stream_core::throwaway::testing::{self, TestDatabase};
+use stream_core::{Error, ErrorKind};
 
 use crate::fixture::{
     Stream, assert_same_rows, databases, databases_of, execute, looked, rows, until,
@@ -31,36 +31,59 @@ async fn locked(target: &ConnectOptions, tables: &str) -> SqlClient {
     holder
 }
 
+/// A stream whose tables `a` and `b` are copied before `last`, which has a hundred rows; its columns at either end.
+async fn with_two_larger(
+    at_source: &str,
+    at_target: &str,
+) -> (TestDatabase<'static>, TestDatabase<'static>, Stream) {
+    let tables = |last| {
+        format!(
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE last ({last});"
+        )
+    };
+    let (from, to) = databases(&format!(
+        "{} INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO last SELECT i, i FROM generate_series(1, 100) i;",
+        tables(at_source)
+    ))
+    .await;
+    to.execute(&tables(at_target)).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    (from, to, stream)
+}
+
+/// Completes the stream, and runs `statement` at `end` while `a` and `b` wait to be copied.
+async fn complete_while_two_wait(
+    stream: &Stream,
+    end: &ConnectOptions,
+    statement: &str,
+) -> Result<Outcome, Error> {
+    let holder = locked(&stream.target, "public.a, public.b").await;
+    let work = async {
+        until(&stream.target, TWO_WAIT, PATIENCE).await;
+        execute(end, statement).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    tokio::join!(stream.complete(), work).0
+}
+
 /// A snapshot does not see the rows of a table that is written anew after it was taken.
 #[tokio::test]
 async fn a_table_rewritten_while_others_are_copied() {
     for rewrites in [
-        "ALTER TABLE rewritten ADD COLUMN c uuid DEFAULT gen_random_uuid()",
-        "ALTER TABLE rewritten ALTER COLUMN n TYPE int USING n + 1",
-        "ALTER TABLE rewritten ALTER COLUMN n TYPE bigint",
-        "VACUUM FULL rewritten",
-        "CLUSTER rewritten USING rewritten_pkey",
-        "TRUNCATE rewritten; INSERT INTO rewritten SELECT i, -i FROM generate_series(50, 60) i",
+        "ALTER TABLE last ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE last ALTER COLUMN n TYPE int USING n + 1",
+        "ALTER TABLE last ALTER COLUMN n TYPE bigint",
+        "VACUUM FULL last",
+        "CLUSTER last USING last_pkey",
+        "TRUNCATE last; INSERT INTO last SELECT i, -i FROM generate_series(50, 60) i",
     ] {
-        let (from, to) = databases(
-            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n int);
-             INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO rewritten SELECT i, i FROM generate_series(1, 100) i;",
-        )
-        .await;
-        to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE rewritten (id int PRIMARY KEY, n bigint, c uuid)")
-            .await
-            .unwrap();
-        let mut stream = Stream::new(&from, &to);
-        stream.import = false;
-        let holder = locked(&stream.target, "public.a, public.b").await;
-        let work = async {
-            until(&stream.target, TWO_WAIT, PATIENCE).await;
-            execute(&stream.source, rewrites).await;
-            holder.batch_execute("COMMIT").await.unwrap();
-        };
-        let (outcome, ()) = tokio::join!(stream.complete(), work);
+        let (_from, _to, stream) =
+            with_two_larger("id int PRIMARY KEY, n int", "id int PRIMARY KEY, n bigint, c uuid")
+                .await;
+        let outcome = complete_while_two_wait(&stream, &stream.source, rewrites).await;
         assert_eq!(outcome.unwrap(), Outcome::Completed, "{rewrites}");
-        let rows_at = async |end| rows(end, "SELECT id, n FROM rewritten").await;
+        let rows_at = async |end| rows(end, "SELECT id, n FROM last").await;
         assert_eq!(rows_at(&stream.target).await, rows_at(&stream.source).await, "{rewrites}");
     }
 }
@@ -68,34 +91,20 @@ async fn a_table_rewritten_while_others_are_copied() {
 /// Values in their binary form do not tell their type: those of `int` would be taken for `real` without a word.
 #[tokio::test]
 async fn a_column_of_the_target_gets_another_type_while_others_are_copied() {
+    let columns = "id int PRIMARY KEY, n int";
     for other in ["real", "bigint", "numeric"] {
-        let (from, to) = databases(
-            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE later (id int PRIMARY KEY, n int);
-             INSERT INTO a SELECT generate_series(1, 20000); INSERT INTO b SELECT * FROM a; INSERT INTO later SELECT i, i FROM generate_series(1, 100) i;",
-        )
-        .await;
-        to.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE later (id int PRIMARY KEY, n int)")
-            .await
-            .unwrap();
-        let mut stream = Stream::new(&from, &to);
-        stream.import = false;
-        let holder = locked(&stream.target, "public.a, public.b").await;
-        let work = async {
-            until(&stream.target, TWO_WAIT, PATIENCE).await;
-            let alter = format!("ALTER TABLE later ALTER COLUMN n TYPE {other}");
-            execute(&stream.target, &alter).await;
-            holder.batch_execute("COMMIT").await.unwrap();
-        };
-        let (outcome, ()) = tokio::join!(stream.complete(), work);
+        let (_from, _to, stream) = with_two_larger(columns, columns).await;
+        let alter = format!("ALTER TABLE last ALTER COLUMN n TYPE {other}");
+        let outcome = complete_while_two_wait(&stream, &stream.target, &alter).await;
         if other == "real" {
             let error = outcome.unwrap_err();
-            assert!(error.to_string().contains("`public.later`"), "{error}");
-            execute(&stream.target, "ALTER TABLE later ALTER COLUMN n TYPE int").await;
+            assert!(error.to_string().contains("`public.last`"), "{error}");
+            execute(&stream.target, "ALTER TABLE last ALTER COLUMN n TYPE int").await;
             assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
         } else {
             assert_eq!(outcome.unwrap(), Outcome::Completed, "{other}");
         }
-        assert_same_rows(&stream, "SELECT id, n FROM later").await;
+        assert_same_rows(&stream, "SELECT id, n FROM last").await;
     }
 }
 
