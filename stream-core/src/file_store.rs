@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use self::state::{Stage, State, Synced, TableState};
+use self::state::{Stage, State, Synced, TableState, Unread, VERSION};
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
@@ -63,6 +63,21 @@ pub enum FileStoreError {
         /// The stream that would use it.
         expected: String,
     },
+    /// A newer program wrote the file, in a form that this one would misread.
+    ///
+    /// Remedy: run the stream with the newer program again. To go back to this one, remove `offsets` and `offsets.backup`: the tables are read
+    /// again then.
+    #[error(
+        "`{}` was written by a newer program (version {version} of the file, and this program knows versions up to {VERSION}): run the stream with \
+         that program, or remove `offsets` and `offsets.backup` there, and its tables are read again",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
     ///
     /// Remedy: mend what the message says: rights of the directory, a volume that is read-only. Then start the stream again. While a disk is full, it
@@ -85,7 +100,9 @@ impl FileStoreError {
         let kind = match &self {
             Self::Locked(_) => ErrorKind::Fenced,
             Self::Io { source, .. } if may_pass(source) => ErrorKind::Transient,
-            Self::OtherStream { .. } | Self::Io { .. } => ErrorKind::Configuration,
+            Self::OtherStream { .. } | Self::Newer { .. } | Self::Io { .. } => {
+                ErrorKind::Configuration
+            }
         };
         Error::new(kind, self)
     }
@@ -269,11 +286,14 @@ fn read(path: &Path) -> Result<Found, FileStoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(failed("read", path)(error)),
     };
-    let read = String::from_utf8(bytes).map_err(|error| error.to_string());
-    Ok(match read.and_then(|text| State::from_text(&text)) {
-        Ok(state) => Found::Whole(state),
-        Err(problem) => Found::Damaged(problem),
-    })
+    let text = String::from_utf8(bytes).map_err(|error| Unread::Damaged(error.to_string()));
+    match text.and_then(|text| State::from_text(&text)) {
+        Ok(state) => Ok(Found::Whole(state)),
+        Err(Unread::Damaged(problem)) => Ok(Found::Damaged(problem)),
+        Err(Unread::Newer(version)) => {
+            Err(FileStoreError::Newer { path: path.to_owned(), version })
+        }
+    }
 }
 
 /// Moves a file away, without taking the place of another.
@@ -306,7 +326,7 @@ fn write(directory: &Path, name: &str, text: &str) -> Result<(), FileStoreError>
 
 #[cfg(test)]
 mod tests {
-    use super::state::{MAGIC, VERSION};
+    use super::state::MAGIC;
     use super::*;
     use crate::columns::ColumnNumbers;
 
@@ -384,6 +404,25 @@ mod tests {
             changed[at] ^= 1;
             let read = State::from_text(&String::from_utf8(changed).unwrap());
             assert!(read.is_err() || read.unwrap().checkpoint() == saved, "changed at {at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_newer_program_is_left_to_it() {
+        for (name, lost) in [(OFFSETS, None), (BACKUP, Some(OFFSETS))] {
+            let (directory, _) = saved().await;
+            let path = directory.path().join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            let newer = text.replacen(&VERSION.to_string(), &(VERSION + 1).to_string(), 1);
+            fs::write(&path, &newer).unwrap();
+            if let Some(lost) = lost {
+                fs::write(directory.path().join(lost), "damaged").unwrap();
+            }
+            let error = FileStore::open(directory.path(), STREAM).unwrap_err().into_error();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            let told = error.to_string();
+            assert!(told.contains(&path.display().to_string()) && told.contains("newer"), "{told}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), newer);
         }
     }
 

@@ -13,7 +13,7 @@
 //! | target table altered, renamed; a constraint, trigger or type that refuses a row | `mishaps`, `divergence` there |
 //! | target in another encoding | `a_target_in_another_encoding_…` in `mishaps`; a source in one: `a_latin1_source` in `types` |
 //! | `pg_dump` missing, old, failing, cut off | `a_pg_dump_…`; `a_missing_old_or_failing_pg_dump_is_explained` in `stream-sinks/tests/schema` |
-//! | `--data-dir` of another stream or process; offset file cut short, of zeros, of a newer version | `a_data_directory_…`, `a_damaged_position_file_…` in `cloudevent/trouble` |
+//! | `--data-dir` of another stream or process; offset file cut short, of zeros, of a newer version | `a_data_directory_…`, `a_damaged_position_file_…` in `cloudevent/trouble`; `a_file_of_a_newer_program_…` in stream-core |
 //! | an idle stream, a hanging target, used up transaction ids | `long_life` in `stream-sinks/tests/stream`, `an_…` in `cloudevent/trouble`, `a_day_of_keepalives_…` in `stream-core/tests/pipeline` |
 
 #![expect(

@@ -14,8 +14,17 @@ use crate::relation::{RelationId, TableName};
 use crate::table::TableOrigin;
 
 pub(super) const MAGIC: &str = "stream offsets ";
-/// Raised when an older program would misread what a newer one writes.
+/// Raised when an older program would misread what a newer one writes. The two lines before the JSON stay as they are.
 pub(super) const VERSION: u32 = 1;
+
+/// Why a file gives no state.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// What it says is wrong with it.
+    Damaged(String),
+    /// It is whole, and of this version, which only a newer program knows.
+    Newer(u32),
+}
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,23 +91,21 @@ impl State {
         Ok(format!("{MAGIC}{VERSION}\n{}\n{body}\n", checksum(&body)))
     }
 
-    pub(super) fn from_text(text: &str) -> Result<Self, String> {
+    pub(super) fn from_text(text: &str) -> Result<Self, Unread> {
+        let damaged = |problem: &str| Unread::Damaged(problem.to_owned());
         let mut parts = text.splitn(3, '\n');
         let version = parts.next().and_then(|line| line.strip_prefix(MAGIC));
-        let version: u32 = version
-            .and_then(|version| version.parse().ok())
-            .ok_or_else(|| "it is no file of positions".to_owned())?;
-        if version > VERSION {
-            return Err(format!(
-                "it has version {version}, and this program knows versions up to {VERSION}"
-            ));
-        }
+        let version: Option<u32> = version.and_then(|version| version.parse().ok());
+        let version = version.ok_or_else(|| damaged("it is no file of positions"))?;
         let (sum, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let body = body.strip_suffix('\n').unwrap_or(body);
         if checksum(body) != sum {
-            return Err("its checksum is wrong".to_owned());
+            return Err(damaged("its checksum is wrong"));
         }
-        serde_json::from_str(body).map_err(|error| error.to_string())
+        if version > VERSION {
+            return Err(Unread::Newer(version));
+        }
+        serde_json::from_str(body).map_err(|error| Unread::Damaged(error.to_string()))
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {

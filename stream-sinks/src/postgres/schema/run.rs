@@ -88,7 +88,7 @@ async fn attempt(
         return Ok(None);
     }
     Ok(Some(format!(
-        "{kind} `{name}` was left out at the target: {message}; remove the cause and run `{}` there",
+        "a statement of {kind} `{name}` was left out at the target: {message}; remove the cause and run `{}` there",
         statement.sql.trim()
     )))
 }
