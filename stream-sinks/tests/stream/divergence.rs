@@ -1,14 +1,12 @@
 //! Somebody else writes to the target, and a second worker comes.
 
-use std::sync::Arc;
-
 use stream_core::ErrorKind;
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, databases, databases_of, execute, rows, run, until};
+use crate::fixture::{Check, Stream, databases, databases_of, execute, logged, rows, run, until};
 
 #[tokio::test]
 async fn rows_that_differ_get_the_source_s_values() {
@@ -55,14 +53,8 @@ async fn each_row_that_differs_is_said_with_its_key_and_counted() {
         stream.copy_and_stop().await;
         execute(&stream.target, at_the_target).await;
         execute(&stream.source, at_the_source).await;
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let writer = Arc::new(log.reopen().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer);
-        // All of a stream is in the thread of its test.
-        let listening = tracing::subscriber::set_default(subscriber.finish());
-        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
-        drop(listening);
-        let log = std::fs::read_to_string(log.path()).unwrap();
+        let (outcome, log) = logged(stream.complete()).await;
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
         let said: Vec<_> = log
             .lines()
             .filter(|line| line.contains("the target differs from the source"))

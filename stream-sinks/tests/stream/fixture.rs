@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stream_core::Error;
@@ -232,6 +233,17 @@ async fn session(options: &ConnectOptions) -> SqlClient {
     let client = SqlClient::connect(options).await.unwrap();
     client.batch_execute("SET search_path = public").await.unwrap();
     client
+}
+
+/// What is logged while `work` is done. All of a stream is in the thread of its test.
+pub(crate) async fn logged<T>(work: impl Future<Output = T>) -> (T, String) {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer);
+    let listening = tracing::subscriber::set_default(subscriber.finish());
+    let done = work.await;
+    drop(listening);
+    (done, std::fs::read_to_string(log.path()).unwrap())
 }
 
 /// Both ends give the same rows to a query.

@@ -8,11 +8,21 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use stream_core::clock;
 use stream_core::pipeline::Outcome;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Server, Shutdown};
 
-use crate::fixture::{Stream, execute, rows, until};
+use crate::fixture::{Stream, assert_same_rows, databases_of, execute, rows, until};
+
+/// Asks whether all that is in the source's log by now was confirmed.
+async fn passed(stream: &Stream) -> String {
+    let written = rows(&stream.source, "SELECT pg_current_wal_lsn()").await.concat();
+    format!(
+        "SELECT confirmed_flush_lsn >= '{}' FROM pg_replication_slots WHERE database = current_database()",
+        written.trim_matches(['(', ')'])
+    )
+}
 
 #[tokio::test]
 async fn an_idle_stream_pins_no_log_while_others_write() {
@@ -34,11 +44,7 @@ async fn an_idle_stream_pins_no_log_while_others_write() {
                     )
                     .await
                     .unwrap();
-                let written = rows(&stream.source, "SELECT pg_current_wal_lsn()").await.concat();
-                let passed = format!(
-                    "SELECT confirmed_flush_lsn >= '{}' FROM pg_replication_slots WHERE database = current_database()",
-                    written.trim_matches(['(', ')'])
-                );
+                let passed = passed(&stream).await;
                 until(&stream.source, &passed, Duration::from_secs(60)).await;
                 let saved = passed.replace("confirmed_flush_lsn", "position").replace(
                     "pg_replication_slots WHERE database = current_database()",
@@ -48,6 +54,31 @@ async fn an_idle_stream_pins_no_log_while_others_write() {
             }
         };
         assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed, "PostgreSQL {major}");
+    }
+}
+
+/// By hand, by the network, or because the machine slept: what waits and measures does not ask the clock.
+#[tokio::test]
+async fn a_clock_that_jumps() {
+    const DAY: i64 = 24 * 60 * 60;
+    for major in testing::majors() {
+        let schema = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (0)";
+        let (from, to) = databases_of(testing::server(major), schema).await;
+        let stream = Stream::new(&from, &to);
+        let work = async {
+            for (jumped, id) in [DAY, -DAY, 0, 40_000 * DAY, -2 * DAY].into_iter().zip(1..) {
+                clock::jump(jumped);
+                let insert = format!("INSERT INTO t VALUES ({id}, 'after {jumped}')");
+                execute(&stream.source, &insert).await;
+                let came = format!("SELECT count(*) = 1 FROM t WHERE id = {id}");
+                until(&stream.target, &came, Duration::from_secs(60)).await;
+                until(&stream.source, &passed(&stream).await, Duration::from_secs(60)).await;
+            }
+        };
+        let outcome = stream.run_with(work).await;
+        clock::jump(0);
+        assert_eq!(outcome.unwrap(), Outcome::Completed, "PostgreSQL {major}");
+        assert_same_rows(&stream, "SELECT id, v FROM t").await;
     }
 }
 

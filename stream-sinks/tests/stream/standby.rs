@@ -14,7 +14,7 @@ use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Server, ServerOptions, Shutdown};
 use tempfile::TempDir;
 
-use crate::fixture::{Stream, execute, rows, until};
+use crate::fixture::{Stream, execute, logged, rows, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a standby needs to keep the slots of its primary too, as far as the server has it.
@@ -171,7 +171,10 @@ async fn a_promoted_standby_that_has_the_slot_is_gone_on_with() {
         servers.replayed().await;
         servers.fail_over(&mut stream).await;
         execute(&stream.source, "UPDATE t SET v = 'after' WHERE id > 90").await;
-        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        let (outcome, log) = logged(stream.complete()).await;
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
+        let said = "the server was promoted: its log left timeline 1 at 0/";
+        assert!(log.contains(said), "{log}");
         let all = "SELECT * FROM t ORDER BY id";
         assert_eq!(rows(&stream.target, all).await, rows(&stream.source, all).await);
     }
