@@ -22,7 +22,7 @@ pub struct Inspected {
     pub identity: SourceIdentity,
     /// The captured tables.
     pub tables: Vec<Arc<Table>>,
-    /// The types that are not built in.
+    /// The types that are not built in. What was committed before they were read is seen in the tables, too.
     pub types: Arc<Types>,
     /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
     pub partitioned: Vec<TableName>,

@@ -52,7 +52,7 @@ pub struct Type {
 pub struct Types {
     /// The types.
     pub by_oid: BTreeMap<u32, Type>,
-    /// The end of the log before they were read: what was committed before it is seen here.
+    /// A position of the log from before they were read: what was committed before it is seen here.
     pub as_of: Lsn,
 }
 

@@ -36,11 +36,12 @@ pub(super) struct Look {
     pub(super) problems: Vec<SourceProblem>,
 }
 
-/// Looks at the captured tables. To be called before the replication connection is open, which takes a WAL sender.
+/// Looks at the captured tables, which are as of `looked_at` or newer. To be called before the replication connection is open, which takes a WAL sender.
 pub(super) async fn look(
     client: &SqlClient,
     options: &PostgresSourceOptions,
     captured: &Captured,
+    looked_at: Lsn,
 ) -> Result<Look, Error> {
     let publication =
         publication::read(client, &options.publication).await.map_err(problem::from_query)?;
@@ -54,7 +55,7 @@ pub(super) async fn look(
     problems.extend(log.problems(captured, publication.as_ref(), options));
     let mut tables = in_words(&log, publication.as_ref(), options);
     tables::describe_types(client, &mut tables).await?;
-    let types = Arc::new(tables::read_types(client).await?);
+    let types = Arc::new(tables::read_types(client, looked_at).await?);
     Ok(Look { log, tables, types, publication, problems })
 }
 

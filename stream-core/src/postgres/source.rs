@@ -175,7 +175,7 @@ impl Source for PostgresSource {
         (self.looked_at, self.captured) = wait::for_tables(&client, &self.options, stats).await?;
         tables::say_what_is_left_out(&self.captured);
         let Look { log, tables, types, publication, problems } =
-            look::look(&client, &self.options, &self.captured).await?;
+            look::look(&client, &self.options, &self.captured, self.looked_at).await?;
         problem::judge(problems)?;
         (self.log, self.tables) = (log, tables);
         if self.options.generated_columns {

@@ -15,7 +15,7 @@ use super::look::{self, Look, System};
 use super::measure::measure;
 use super::publication_outlook::outlook;
 use super::query::json_rows;
-use super::slot::drop_sql;
+use super::slot::{self, drop_sql};
 use super::slot_problem::SlotProblem;
 use super::source_problem::SourceProblem;
 use super::{PostgresSourceOptions, SqlClient, problem, type_problem};
@@ -58,6 +58,7 @@ pub async fn survey(
     client.batch_execute(READ_ONLY).await.map_err(|source| {
         problem::from_query(super::query::QueryError::Failed { what: "begin to look", source })
     })?;
+    let looked_at = slot::server_position(&client).await.map_err(problem::from_query)?;
     let catalog = read_tables(&client).await.map_err(problem::from_query)?;
     let mut captured = capture(&catalog, &options.filter);
     let mut findings = Vec::new();
@@ -66,7 +67,7 @@ pub async fn survey(
     }
     let rows = estimate(&client, &captured).await?;
     let Look { log, tables, types, publication, problems } =
-        look::look(&client, options, &captured).await?;
+        look::look(&client, options, &captured, looked_at).await?;
 
     let can_replicate = !problems.iter().any(keeps_replication_out);
     findings.extend(problems.iter().map(from_problem));

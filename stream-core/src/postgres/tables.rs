@@ -11,10 +11,10 @@ use super::problem::{from_change, from_query, unexpected};
 use super::publication::{Ensured, Rule, add_sql};
 use super::query::QueryError;
 use super::roots::{LogTable, LogTables};
-use super::slot;
 use super::{SnapshotMode, SqlClient};
 use crate::checkpoint::{Checkpoint, TableSync};
 use crate::error::{Error, ErrorKind};
+use crate::lsn::Lsn;
 use crate::relation::{ReplicaIdentity, TableName};
 use crate::table::{Identity, Table, TableColumn};
 use crate::types::{Type, TypeKind, Types};
@@ -157,9 +157,8 @@ pub(super) async fn describe_types(
     Ok(())
 }
 
-/// Reads the types that are not built in.
-pub(super) async fn read_types(client: &SqlClient) -> Result<Types, Error> {
-    let as_of = slot::server_position(client).await.map_err(from_query)?;
+/// Reads the types that are not built in; `as_of` is a position of the log from before.
+pub(super) async fn read_types(client: &SqlClient, as_of: Lsn) -> Result<Types, Error> {
     let rows = client
         .query(OWN_TYPES, &[])
         .await

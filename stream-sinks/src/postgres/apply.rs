@@ -10,7 +10,7 @@
 //! Source transactions that share a batch share a target transaction, and a transaction that spans
 //! batches spans one target transaction: with a savepoint before each part. One by one, each has its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use stream_core::batch::{Batch, Entry};
@@ -21,7 +21,7 @@ use stream_core::postgres::ServerError;
 use stream_core::relation::{Relation, RelationId};
 use stream_core::{Error, ErrorKind};
 
-use super::error::{fenced, from_wire, refused, unprepared};
+use super::error::{altered, fenced, from_wire, refused, unprepared};
 use super::pipe::{Findings, Pipe, Purpose};
 use super::plan::Plan;
 use super::progress::Ownership;
@@ -35,6 +35,8 @@ pub(super) struct Applier {
     ownership: Ownership,
     /// Of each table the last one, and those of the batch: a table may be altered within it, and each row has the columns of its time.
     pub(super) plans: HashMap<RelationId, Vec<Arc<Plan>>>,
+    /// By number, the plans of what the open transaction writes.
+    written: BTreeMap<u64, Arc<Plan>>,
     /// Plans made so far.
     planned: u64,
     /// Whether changes of different tables may be reordered within a transaction: no trigger fires and no
@@ -62,6 +64,7 @@ impl Applier {
             tables,
             ownership,
             plans: HashMap::new(),
+            written: BTreeMap::new(),
             planned: 0,
             statements: Statements::default(),
             transaction: None,
@@ -77,9 +80,13 @@ impl Applier {
         let has_earlier_parts = self.open;
         self.begin().await?;
         self.send(batch).await?;
+        self.ask_for_types()?;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         if findings.fenced {
             return Err(fenced());
+        }
+        if let Some(entry) = findings.altered {
+            return Err(self.altered(entry));
         }
         let together = findings.as_expected();
         if together {
@@ -94,6 +101,8 @@ impl Applier {
             );
             self.transaction = before;
             self.roll_back().await?;
+            // What was refused may have been sent in a form that the target has no column for any more.
+            self.assert_unaltered().await?;
             self.apply_carefully(batch).await?;
         }
         reached(Step::Applied);
@@ -182,6 +191,7 @@ impl Applier {
         let save = self.ownership.save_sql(position);
         self.pipe.query(&save, Purpose::Own, 0).map_err(from_wire)?;
         self.pipe.query("COMMIT", Purpose::Control, 0).map_err(from_wire)?;
+        self.written.clear();
         self.open = false;
         self.savepoint = false;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
@@ -191,13 +201,40 @@ impl Applier {
         Ok(findings.refused.map(|(error, _)| error))
     }
 
+    /// Asks whether the columns at the target are still what the plans say of them. From a table's first change to the transaction's end nobody can
+    /// alter it.
+    fn ask_for_types(&mut self) -> Result<(), Error> {
+        for plan in self.written.values() {
+            let Some(sql) = &plan.unaltered_sql else { continue };
+            let number = usize::try_from(plan.number).unwrap_or_default();
+            self.pipe.query(sql, Purpose::Unaltered, number).map_err(from_wire)?;
+        }
+        Ok(())
+    }
+
+    fn altered(&self, plan: usize) -> Error {
+        let number = u64::try_from(plan).unwrap_or_default();
+        self.written.get(&number).map_or_else(unprepared, |plan| altered(&plan.table.name))
+    }
+
     /// Commits within a batch. Nothing waits for the disk: the position is committed along, and told to nobody before the batch's own commit.
     pub(super) async fn commit_and_go_on(&mut self, position: Lsn) -> Result<(), Error> {
+        self.assert_unaltered().await?;
         self.pipe
             .query("SET LOCAL synchronous_commit = off", Purpose::Control, 0)
             .map_err(from_wire)?;
+        // What the rest of the batch writes is in the next transaction.
+        let written = self.written.clone();
         self.commit(position).await?;
+        self.written = written;
         self.begin().await
+    }
+
+    /// As [`Self::ask_for_types`], and waits for the answer.
+    pub(super) async fn assert_unaltered(&mut self) -> Result<(), Error> {
+        self.ask_for_types()?;
+        let findings = self.pipe.finish().await.map_err(from_wire)?;
+        findings.altered.map_or(Ok(()), |plan| Err(self.altered(plan)))
     }
 
     /// Makes sure that every relation of the batch has a plan.
@@ -208,30 +245,44 @@ impl Applier {
                 self.statements.forget_plan(plan.number);
             }
         }
+        let mut transaction = self.transaction;
         for entry in &batch.entries {
-            let Entry::Change { change, .. } = entry else { continue };
+            let change = match entry {
+                Entry::Begin(begun) => {
+                    transaction = Some(*begun);
+                    continue;
+                }
+                Entry::Commit { .. } => continue,
+                Entry::Change { change, .. } => change,
+            };
             match change {
                 Change::Read { relation, .. }
                 | Change::Insert { relation, .. }
                 | Change::Update { relation, .. }
-                | Change::Delete { relation, .. } => self.plan_relation(relation).await?,
+                | Change::Delete { relation, .. } => {
+                    let commit = transaction.map(|transaction| transaction.commit_lsn);
+                    self.plan_relation(relation, commit.unwrap_or_default()).await?;
+                }
                 Change::Truncate { .. } | Change::Message { .. } => {}
             }
         }
         Ok(())
     }
 
-    async fn plan_relation(&mut self, relation: &Arc<Relation>) -> Result<(), Error> {
-        if plan_among(&self.plans, relation).is_some() {
+    async fn plan_relation(&mut self, relation: &Arc<Relation>, commit: Lsn) -> Result<(), Error> {
+        if let Some(plan) = plan_among(&self.plans, relation) {
+            self.written.entry(plan.number).or_insert_with(|| Arc::clone(plan));
             return Ok(());
         }
         // The table may have been altered since the start, before its first change even; at the target too, if
         // all is well.
         self.tables.refresh(&relation.name).await?;
-        let mut plan = self.tables.plan(relation).await?;
+        let mut plan = self.tables.plan(relation, commit).await?;
         self.planned += 1;
         plan.number = self.planned;
-        self.plans.entry(relation.id).or_default().push(Arc::new(plan));
+        let plan = Arc::new(plan);
+        self.written.insert(plan.number, Arc::clone(&plan));
+        self.plans.entry(relation.id).or_default().push(plan);
         Ok(())
     }
 

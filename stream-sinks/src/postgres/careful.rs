@@ -29,7 +29,7 @@ impl Applier {
                 Entry::Change { change, .. } => self.change_carefully(change, at).await?,
             }
         }
-        Ok(())
+        self.assert_unaltered().await
     }
 
     async fn change_carefully(&mut self, change: &Change, at: usize) -> Result<(), Error> {
@@ -42,6 +42,12 @@ impl Applier {
             return Err(self.row_refused(change, &error));
         }
         match change {
+            Change::Update { relation, new: row, .. } if findings.found_many.is_some() => {
+                Err(self.found_many(&*self.plan_of(relation)?, row))
+            }
+            Change::Delete { relation, old } if findings.found_many.is_some() => {
+                Err(self.found_many(&*self.plan_of(relation)?, old.tuple()))
+            }
             Change::Update { relation, old, new } if findings.missed_update.is_some() => {
                 let found_by = old.as_ref().map_or(new, OldTuple::tuple);
                 self.update_missed(relation, found_by, new, at).await
@@ -160,6 +166,28 @@ impl Applier {
                 format!("the target refuses a TRUNCATE at {}: {error}", self.lsn()),
             ),
         }
+    }
+
+    /// The key of a changed row is that of several rows at the target, and one of them was meant: the target has rows of several partitions in one
+    /// table, each with a key of its own, or takes values for equal that the source tells apart. Nothing after it was written.
+    ///
+    /// Message: row (`<key>`) of `<table>` is changed at `<lsn>`, and `<place>` at the target has more than one with this key
+    ///
+    /// Remedy: create the partitions at the target as they are at the source, or give the source's table `REPLICA IDENTITY FULL`, or the target's
+    /// column the collation of the source's; where rows were doubled by somebody else, remove them. Then start the stream again.
+    fn found_many(&self, plan: &Plan, row: &Tuple) -> Error {
+        Error::new(
+            ErrorKind::Permanent,
+            format!(
+                "row ({}) of `{}` is changed at {}, and `{}` at the target has more than one with this key: create its partitions there as they are at \
+                 the source, give the source's table `REPLICA IDENTITY FULL`, or remove rows that are there twice; then start the stream again, it \
+                 goes on from there",
+                key_text(plan, row),
+                plan.relation.name,
+                self.lsn(),
+                plan.table.name
+            ),
+        )
     }
 
     /// A deferred constraint or a constraint trigger of the target, which fires for a replica's changes too, refuses a transaction when it is

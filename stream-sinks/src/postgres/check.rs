@@ -6,12 +6,13 @@ use stream_core::postgres::catalog::Generated;
 use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
-use stream_core::sql::Ident;
+use stream_core::sql::{Ident, Literal};
 use stream_core::table::{Table, TableColumn};
 use stream_core::{Error, ErrorKind};
 
 use super::PostgresSinkOptions;
 use super::error::from_sql;
+use super::fit::Base;
 use super::lacking::no_column;
 use super::plan::{TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
@@ -35,6 +36,9 @@ const WIDENING: &[(&str, &str)] = &[
     ("cidr", "inet"),
     ("text", "citext"),
 ];
+
+/// In place of a type that came and went at the source.
+const UNKNOWN_TYPE: &str = "<its type there>";
 
 /// What does not fit between the captured tables and those of the target, rows that are not the stream's and missing rights
 /// included. A table that is not there is no problem when `may_lack`. `fresh` are the tables that will be copied for the first
@@ -118,8 +122,11 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
     let Some(place) = tables.place(&table.name) else {
         return vec![tables.not_there(&table.name).to_string()];
     };
-    let mut problems: Vec<String> =
-        table.columns.iter().filter_map(|column| column_problem(table, &place, column)).collect();
+    let mut problems: Vec<String> = table
+        .columns
+        .iter()
+        .filter_map(|column| column_problem(tables, table, &place, column))
+        .collect();
     let given = |name: &str| table.columns.iter().any(|column| column.name == name);
     let missing =
         place.columns.iter().filter(|column| column.must_be_given && !given(&column.name));
@@ -136,10 +143,13 @@ fn table_problems(tables: &Tables, table: &Table) -> Vec<String> {
     problems
 }
 
-/// A column of the target has another type, in which the source's values could be changed or refused.
-///
-/// Remedy: run the statement of the message, or exclude the column.
-fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> Option<String> {
+/// What does not fit between a column and that of the target.
+fn column_problem(
+    tables: &Tables,
+    table: &Table,
+    place: &TargetTable,
+    column: &TableColumn,
+) -> Option<String> {
     let Some(target) = place.column(&column.name) else {
         let (place, declared_type) = (&place.name, &column.declared_type);
         return Some(no_column(&table.name, place, &column.name, declared_type));
@@ -147,18 +157,52 @@ fn column_problem(table: &Table, place: &TargetTable, column: &TableColumn) -> O
     if let Some(generated) = target.generated {
         return (!column.generated).then(|| computed(table, place, column, generated));
     }
-    (!fits(column, target)).then(|| {
-        format!(
-            "column `{0}` of `{1}` has type `{2}` at the source and `{3}` at the target: run `ALTER TABLE {4} ALTER \
-             COLUMN {5} TYPE {2} USING {5}::{2}` there, or exclude `{1}.{0}`",
-            column.name,
-            table.name,
-            column.declared_type,
-            target.declared_type,
-            place.name.quoted(),
-            Ident(&column.name),
-        )
-    })
+    if !fits(column, target) {
+        return Some(no_fit(&table.name, &place.name, target, &column.declared_type));
+    }
+    let base = Base::at_source(&tables.types, column.type_oid, column.type_modifier);
+    base.is_some_and(|base| base.changes_in(&target.base))
+        .then(|| other_domain(&table.name, target, &column.declared_type))
+}
+
+/// A column of the target has another type, in which the source's values could be changed or refused.
+///
+/// Remedy: run the statement of the message, or exclude the column. Where it is the log that has such values, in mid-stream: once those are
+/// delivered, the target can have the type that the source has by then.
+fn no_fit(table: &TableName, place: &TableName, target: &TargetColumn, own: &str) -> String {
+    format!(
+        "column `{0}` of `{table}` has type `{own}` at the source and `{1}` at the target: run `ALTER TABLE {2} ALTER \
+         COLUMN {3} TYPE {own} USING {3}::{own}` there, or exclude `{table}.{0}`",
+        target.name,
+        target.declared_type,
+        place.quoted(),
+        Ident(&target.name),
+    )
+}
+
+/// A domain of the same name is over another type at the target, or over one that takes less.
+///
+/// Remedy: give the target's domain the source's definition: the column another type first, then the domain dropped and made anew, then the column
+/// the domain again. Or exclude the column.
+fn other_domain(table: &TableName, target: &TargetColumn, own: &str) -> String {
+    format!(
+        "column `{0}` of `{table}` has type `{own}` at both ends, but at the target that is over another type, which would change the source's \
+         values without a word: compare `SELECT format_type(typbasetype, typtypmod) FROM pg_type WHERE oid = {1}::regtype` at both ends and make \
+         the domain at the target as it is at the source, or exclude `{table}.{0}`",
+        target.name,
+        Literal(own)
+    )
+}
+
+/// The error of a column into which values of the log do not fit. Nothing after them was written.
+pub(super) fn does_not_fit(
+    table: &TableName,
+    place: &TableName,
+    target: &TargetColumn,
+    declared_type: Option<&str>,
+) -> Error {
+    let own = declared_type.unwrap_or(UNKNOWN_TYPE);
+    Error::new(ErrorKind::Configuration, no_fit(table, place, target, own))
 }
 
 /// The target computes a column that has values of its own at the source, and takes none of them.

@@ -7,11 +7,12 @@ use stream_core::copy::{CopyFormat, CopyStream, TableCopy};
 use stream_core::failpoint::{Step, reached};
 use stream_core::postgres::{ServerError, Session, Wire, WireError};
 use stream_core::relation::TableName;
-use stream_core::sql::{Ident, Literal, list};
+use stream_core::sql::{Ident, list};
 use stream_core::table::Table;
 use stream_core::{Error, ErrorKind};
 
-use super::error::{fenced, from_sql, from_wire, refused};
+use super::catalog::unaltered_sql;
+use super::error::{altered, fenced, from_sql, from_wire, refused};
 use super::plan::{TargetTable, copy_in_sql};
 use super::tables::Tables;
 use super::{Shared, at_target};
@@ -80,37 +81,11 @@ fn mixed(name: &TableName, place: &TableName, other: &TableName) -> Error {
     )
 }
 
-/// The first column of a table that has not the type that it had when the stream looked at the target.
-async fn altered_column(
-    wire: &mut Wire,
-    place: &TargetTable,
-    table: &Table,
-) -> Result<Option<String>, Error> {
-    let sql = format!(
-        "SELECT attname, atttypid FROM pg_catalog.pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped",
-        Literal(&place.name.quoted().to_string())
-    );
-    let rows = wire.simple_query(&sql).await.map_err(from_wire)?;
-    let now: BTreeMap<_, _> =
-        rows.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
-    let mut columns = table.columns.iter().filter_map(|column| place.column(&column.name));
-    let altered = columns.find(|column| {
-        now.get(column.name.as_str()) != Some(&column.type_oid.to_string().as_str())
-    });
-    Ok(altered.map(|column| column.name.clone()))
-}
-
-/// The type of a column at the target was changed since the stream looked at it. Values in their binary form do not tell their type: the target
-/// would take them for others of the same length.
-///
-/// Remedy: nothing, the target is looked at again.
-fn altered(place: &TableName, column: &str) -> Error {
-    Error::new(
-        ErrorKind::Changed,
-        format!(
-            "column `{column}` of table `{place}` at the target is gone or has another type than a moment ago: looking at the target again"
-        ),
-    )
+/// Whether a column of the table at the target is gone, or is not of the type that it had when the stream looked at it.
+async fn is_altered(wire: &mut Wire, place: &TargetTable, table: &Table) -> Result<bool, Error> {
+    let columns = table.columns.iter().filter_map(|column| place.column(&column.name));
+    let Some(sql) = unaltered_sql(&place.name, columns) else { return Ok(false) };
+    Ok(wire.simple_query(&sql).await.map_err(from_wire)?.is_empty())
 }
 
 /// Copies a chunk in a transaction of its own; returns its rows.
@@ -136,18 +111,18 @@ pub(super) async fn run(
             if binary && is_about_binary_form(&error) {
                 let target = &shared.options.target;
                 let mut other = Wire::connect(target, Session::Sql).await.map_err(at_target)?;
-                let column = altered_column(&mut other, &place, &table).await?;
+                let is_altered = is_altered(&mut other, &place, &table).await?;
                 other.terminate().await;
-                if let Some(column) = column {
-                    return Err(altered(&place.name, &column));
+                if is_altered {
+                    return Err(altered(&place.name));
                 }
             }
             return Err(refused("take copied rows", &error));
         }
     };
     // From the copy's begin to the transaction's end nobody can alter the table.
-    if binary && let Some(column) = altered_column(wire, &place, &table).await? {
-        return Err(altered(&place.name, &column));
+    if is_altered(wire, &place, &table).await? {
+        return Err(altered(&place.name));
     }
     reached(Step::ChunkCopied);
     wire.simple_query("COMMIT").await.map_err(from_wire)?;

@@ -1,6 +1,7 @@
 //! What goes wrong at a PostgreSQL target, in the engine's terms.
 
 use stream_core::postgres::{ServerError, WireError, may_pass};
+use stream_core::relation::TableName;
 use stream_core::{Error, ErrorKind};
 
 /// The parts of the stream were used in a wrong order.
@@ -47,6 +48,19 @@ pub(super) fn from_sql(doing: &str, error: &tokio_postgres::Error) -> Error {
     Error::new(
         kind,
         format!("cannot {doing} at the target: {} (SQLSTATE {code})", server.message()),
+    )
+}
+
+/// A column of the target was altered since the stream looked at it: in the form in which they were sent, its values could mean others, or be rounded.
+/// Nothing of the transaction was written.
+///
+/// Remedy: nothing, the target is looked at again, and a type that does not take the source's values is named then.
+pub(super) fn altered(place: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "a column of table `{place}` at the target is gone or has another type than a moment ago: looking at the target again"
+        ),
     )
 }
 

@@ -7,10 +7,8 @@ use stream_core::table::TableColumn;
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
+use super::fit::FIRST_OWN_TYPE;
 use super::progress::copy_again_sql;
-
-/// Types from this identifier on are not the same on every server.
-const FIRST_OWN_TYPE: u32 = 10_000;
 
 /// How the type of a column of the log is declared: as that of one of the columns that are `known`, or, if every server has it, as the target says.
 pub(super) async fn declared_type(

@@ -13,6 +13,7 @@
 
 mod apply;
 mod careful;
+mod catalog;
 mod change;
 mod check;
 mod copy;
@@ -20,6 +21,7 @@ mod divergence;
 mod encode;
 mod error;
 mod finish;
+mod fit;
 mod import;
 mod lacking;
 mod pipe;

@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Rows(u64),
     /// Removes a row: finds one, unless somebody else wrote to the target.
     Delete,
+    /// Makes sure that a table is what the plan says whose number stands in place of the entry: must find a row.
+    Unaltered,
 }
 
 /// What the server said of the statements since the last [`Pipe::finish`].
@@ -41,6 +43,10 @@ pub(super) struct Findings {
     pub(super) fenced: bool,
     /// The first update that found no row, or statement that found another number of rows.
     pub(super) missed_update: Option<usize>,
+    /// The first update or delete of a row that found several.
+    pub(super) found_many: Option<usize>,
+    /// The number of a plan whose table is not what it was.
+    pub(super) altered: Option<usize>,
     /// Deletes that found no row.
     pub(super) missed_deletes: Vec<usize>,
     /// Rows of the last statement.
@@ -50,7 +56,11 @@ pub(super) struct Findings {
 impl Findings {
     /// Whether the target is as the source's changes expect it, as far as it matters.
     pub(super) const fn as_expected(&self) -> bool {
-        self.refused.is_none() && self.missed_update.is_none() && !self.fenced
+        self.refused.is_none()
+            && self.missed_update.is_none()
+            && self.found_many.is_none()
+            && self.altered.is_none()
+            && !self.fenced
     }
 }
 
@@ -236,6 +246,12 @@ fn complete(findings: &mut Findings, purpose: Purpose, entry: usize, rows: u64) 
             findings.missed_update.get_or_insert(entry);
         }
         (Purpose::Delete, 0) => findings.missed_deletes.push(entry),
+        (Purpose::Update | Purpose::Delete, 2..) => {
+            findings.found_many.get_or_insert(entry);
+        }
+        (Purpose::Unaltered, 0) => {
+            findings.altered.get_or_insert(entry);
+        }
         _ => {}
     }
 }

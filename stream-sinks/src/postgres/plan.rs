@@ -9,7 +9,10 @@ use stream_core::postgres::catalog::Generated;
 use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::sql::{Ident, list};
 use stream_core::table::Identity;
+use stream_core::types::Types;
 
+use super::catalog::unaltered_sql;
+use super::fit::Base;
 use super::statements::Shape;
 
 /// A column of a table at the target.
@@ -20,6 +23,8 @@ pub(super) struct TargetColumn {
     /// The type of arrays of the type, as `unnest` takes apart; 0 where there is none.
     pub(super) array_oid: u32,
     pub(super) type_modifier: i32,
+    /// What its values are in the end.
+    pub(super) base: Base,
     /// As `format_type` prints it, without modifier; the schema is there unless it is `pg_catalog`.
     pub(super) type_name: String,
     /// The type as it is declared, modifier included.
@@ -86,24 +91,31 @@ pub(super) struct Plan {
     pub(super) conflict: Vec<usize>,
     /// Whether each written column takes the binary form of the source's values.
     pub(super) takes_binary: bool,
+    /// Finds a row while the written columns are what they are here; `None` where nothing is written.
+    pub(super) unaltered_sql: Option<String>,
 }
 
 impl Plan {
     /// Lays out the way of `relation` into `table`; there is none where the table lacks a column, which is given back. `tells_apart` says whether the target's primary key does so for rows of the source;
-    /// `captured`, whether a column of the relation belongs to the stream.
+    /// `captured`, whether a column of the relation belongs to the stream;
+    /// `types` are those of the source that are not built in.
     pub(super) fn new(
         relation: Arc<Relation>,
         table: Arc<TargetTable>,
         tells_apart: bool,
         captured: impl Fn(&str) -> bool,
-    ) -> Result<Self, Column> {
+        types: &Types,
+    ) -> Result<Self, (Arc<Relation>, Column)> {
         let mut columns = Vec::with_capacity(relation.columns.len());
         for column in &relation.columns {
             columns.push(match table.column(&column.name) {
                 _ if !captured(&column.name) => None,
                 Some(target) if target.generated.is_some() => None,
                 Some(target) => Some(target.clone()),
-                None => return Err(column.clone()),
+                None => {
+                    let column = column.clone();
+                    return Err((relation, column));
+                }
             });
         }
         let primary_key = positions(&relation, &table.primary_key);
@@ -111,9 +123,8 @@ impl Plan {
         let conflict = primary_key.filter(|_| tells_apart).unwrap_or_default();
         let takes_binary = relation.columns.iter().zip(&columns).all(|(source, target)| {
             target.as_ref().is_none_or(|target| {
-                target.takes_binary
-                    && (source.type_oid == target.type_oid
-                        || (is_user_defined(source.type_oid) && is_user_defined(target.type_oid)))
+                let base = Base::at_source(types, source.type_oid, source.type_modifier);
+                target.takes_binary && base.is_some_and(|base| base.has_form_of(&target.base))
             })
         });
         let guards = match &key {
@@ -128,7 +139,18 @@ impl Plan {
                 .collect(),
             Key::Image | Key::Nothing => Vec::new(),
         };
-        Ok(Self { number: 0, relation, table, columns, key, guards, conflict, takes_binary })
+        let unaltered_sql = unaltered_sql(&table.name, columns.iter().flatten());
+        Ok(Self {
+            number: 0,
+            relation,
+            table,
+            columns,
+            key,
+            guards,
+            conflict,
+            takes_binary,
+            unaltered_sql,
+        })
     }
 
     fn key(relation: &Relation, primary_key: &Option<Vec<usize>>) -> Key {
@@ -350,11 +372,6 @@ pub(super) fn copy_in_sql(table: &TableName, columns: &str, binary: bool) -> Str
     let format = if binary { " WITH (FORMAT binary)" } else { "" };
     let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
     format!("COPY {}{columns} FROM STDIN{format}", table.quoted())
-}
-
-/// Whether an object was made by a user or an extension: its identifier differs between servers.
-pub(super) const fn is_user_defined(oid: u32) -> bool {
-    oid >= 16_384
 }
 
 /// Where `names` stand in the relation; `None` when one is missing or there are none.

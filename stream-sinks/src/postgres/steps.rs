@@ -267,8 +267,10 @@ mod tests {
     use stream_core::lsn::Lsn;
     use stream_core::relation::{Column, RelationId, ReplicaIdentity};
     use stream_core::table::Identity;
+    use stream_core::types::Types;
 
     use super::*;
+    use crate::postgres::fit::Base;
     use crate::postgres::plan::{TargetColumn, TargetTable};
 
     fn relation(name: &str) -> Arc<Relation> {
@@ -292,6 +294,7 @@ mod tests {
             type_oid: 23,
             array_oid: 1007,
             type_modifier: -1,
+            base: Base { oid: 23, modifier: -1, is_array: false, name: String::new() },
             type_name: "integer".to_owned(),
             declared_type: "integer".to_owned(),
             takes_binary: true,
@@ -306,7 +309,9 @@ mod tests {
             primary_key: vec!["id".to_owned()],
             partitioned: false,
         };
-        Arc::new(Plan::new(Arc::clone(relation), Arc::new(table), true, |_| true).unwrap())
+        let types = Types::default();
+        let plan = Plan::new(Arc::clone(relation), Arc::new(table), true, |_| true, &types);
+        Arc::new(plan.unwrap())
     }
 
     /// A row of three columns; `None` is an unchanged value.

@@ -4,133 +4,28 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use stream_core::copy::CopyFormat;
+use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
-use stream_core::postgres::catalog::Generated;
-use stream_core::relation::{Relation, ReplicaIdentity, TableName};
+use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
 use stream_core::sql::list;
-use stream_core::table::{Identity, Table};
+use stream_core::table::Table;
+use stream_core::types::Types;
 use stream_core::{Error, ErrorKind};
 
 use super::divergence::Divergence;
 use super::error::from_sql;
+use super::fit::Base;
 use super::lacking::{self, declared_type};
-use super::plan::{Plan, TargetColumn, TargetTable};
-
-const COLUMNS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
-       format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
-       t.typreceive <> 0,
-       CASE WHEN t.typcategory = 'A' THEN 0::oid ELSE t.typarray END,
-       a.attgenerated::text,
-       a.attidentity::text,
-       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
-       coalesce((
-           SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
-           FROM pg_opclass oc
-           JOIN pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
-           JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
-                AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
-           JOIN pg_operator o ON o.oid = ao.amopopr
-           JOIN pg_namespace s ON s.oid = o.oprnamespace
-           WHERE oc.opcdefault AND oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
-           LIMIT 1), 'OPERATOR(pg_catalog.=)')
-FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
-JOIN pg_namespace n ON n.nspname = wanted.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_type t ON t.oid = a.atttypid
-ORDER BY n.nspname, c.relname, a.attnum";
-
-/// Keys that no two rows share at any moment: under a deferrable one they may, until their transaction ends.
-const PRIMARY_KEYS: &str = "
-SELECT n.nspname, c.relname, a.attname
-FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
-JOIN pg_namespace n ON n.nspname = wanted.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND NOT i.indisexclusion
-CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-WHERE k.position <= i.indnkeyatts
-ORDER BY n.nspname, c.relname, k.position";
-
-/// Triggers that fire for a replica's changes too.
-const WATCHERS: &str = "
-SELECT n.nspname, c.relname, g.tgname
-FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
-JOIN pg_namespace n ON n.nspname = wanted.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')";
-
-/// Whether a trigger of the target sees every change. Named in the log.
-async fn are_watched(client: &SqlClient, names: &BTreeSet<TableName>) -> Result<bool, Error> {
-    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
-    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    let rows = client
-        .query(WATCHERS, &[&schemas, &tables])
-        .await
-        .map_err(|error| from_sql("read the triggers", &error))?;
-    for row in &rows {
-        let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let trigger: &str = row.get(2);
-        tracing::info!(%table, trigger, "the target's trigger fires for the stream's changes");
-    }
-    Ok(!rows.is_empty())
-}
-
-/// Reads those of `names` that are at the target.
-pub(super) async fn read(
-    client: &SqlClient,
-    names: &BTreeSet<TableName>,
-) -> Result<HashMap<TableName, TargetTable>, Error> {
-    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
-    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    let failed = |error| from_sql("read the catalogue", &error);
-    let mut found: HashMap<TableName, TargetTable> = HashMap::new();
-    for row in client.query(COLUMNS, &[&schemas, &tables]).await.map_err(failed)? {
-        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let table = found.entry(name.clone()).or_insert_with(|| TargetTable {
-            name,
-            columns: Vec::new(),
-            primary_key: Vec::new(),
-            partitioned: row.get::<_, &str>(2) == "p",
-        });
-        let Some(column) = row.get::<_, Option<String>>(3) else { continue };
-        table.columns.push(TargetColumn {
-            name: column,
-            type_oid: row.get(4),
-            type_modifier: row.get(5),
-            type_name: row.get(6),
-            declared_type: row.get(7),
-            takes_binary: row.get(8),
-            array_oid: row.get(9),
-            generated: match row.get(10) {
-                "" => None,
-                "v" => Some(Generated::Virtual),
-                _ => Some(Generated::Stored),
-            },
-            identity: match row.get(11) {
-                "a" => Identity::Always,
-                "d" => Identity::ByDefault,
-                _ => Identity::None,
-            },
-            must_be_given: row.get(12),
-            equality: row.get(13),
-        });
-    }
-    for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {
-        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        if let Some(table) = found.get_mut(&name) {
-            table.primary_key.push(row.get(2));
-        }
-    }
-    Ok(found)
-}
+use super::plan::{Plan, TargetTable};
+use super::{catalog, check};
 
 /// The captured tables, each with its place at the target.
 pub(super) struct Tables {
     client: Arc<SqlClient>,
     captured: HashMap<TableName, Arc<Table>>,
+    /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
+    pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
     /// Whether a trigger of the target sees every change, even under `session_replication_role = replica`.
     pub(super) watched: bool,
@@ -151,12 +46,12 @@ impl Tables {
             .chain(source.parts.keys())
             .cloned()
             .collect();
-        let found: HashMap<_, _> = read(&client, &names)
+        let found: HashMap<_, _> = catalog::read(&client, &names)
             .await?
             .into_iter()
             .map(|(name, table)| (name, Arc::new(table)))
             .collect();
-        let watched = are_watched(&client, &names).await?;
+        let watched = catalog::are_watched(&client, &names).await?;
         let missing_parts = missing_parts(&client, source, &found).await?;
         let missing = captured
             .iter()
@@ -178,7 +73,15 @@ impl Tables {
         let captured =
             captured.iter().map(|table| (table.name.clone(), Arc::clone(table))).collect();
         let divergence = Divergence::default();
-        Ok((Self { client, captured, target: RwLock::new(found), watched, divergence }, missing))
+        let tables = Self {
+            client,
+            captured,
+            types: Arc::clone(&source.types),
+            target: RwLock::new(found),
+            watched,
+            divergence,
+        };
+        Ok((tables, missing))
     }
 
     /// Reads a table of the target again.
@@ -194,7 +97,7 @@ impl Tables {
     }
 
     async fn read_again(&self, names: BTreeSet<TableName>) -> Result<(), Error> {
-        let found = read(&self.client, &names).await?;
+        let found = catalog::read(&self.client, &names).await?;
         let mut target = self.target.write().unwrap_or_else(PoisonError::into_inner);
         for (name, table) in found {
             target.insert(name, Arc::new(table));
@@ -226,21 +129,57 @@ impl Tables {
             .map(|(other, _)| other)
     }
 
-    pub(super) async fn plan(&self, relation: &Arc<Relation>) -> Result<Plan, Error> {
+    /// How rows of `relation` go to the target, of a transaction that was committed at `commit`.
+    pub(super) async fn plan(&self, relation: &Arc<Relation>, commit: Lsn) -> Result<Plan, Error> {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
         let apart = tells_apart(relation, &place.primary_key, captured.map(Arc::as_ref));
-        let planned = Plan::new(Arc::clone(relation), Arc::clone(&place), apart, |column| {
+        let is_captured = |column: &str| {
             captured.is_none_or(|table| !table.left_out.iter().any(|name| name == column))
-        });
-        match planned {
-            Ok(plan) => Ok(plan),
-            Err(column) => {
-                let known = self.captured.values().flat_map(|table| &table.columns);
-                let declared = declared_type(&self.client, known, &column).await?;
+        };
+        let (relation, place) = (Arc::clone(relation), Arc::clone(&place));
+        match Plan::new(relation, Arc::clone(&place), apart, is_captured, &self.types) {
+            Ok(plan) => {
+                self.assert_unchanged(&plan, commit).await?;
+                Ok(plan)
+            }
+            Err((relation, column)) => {
+                let declared = self.declared(&column).await?;
                 Err(lacking::in_the_log(&relation.name, &place.name, &column.name, declared))
             }
         }
+    }
+
+    async fn declared(&self, column: &Column) -> Result<Option<String>, Error> {
+        let known = self.captured.values().flat_map(|table| &table.columns);
+        declared_type(&self.client, known, column).await
+    }
+
+    /// Whether the target keeps the values of a column as they are.
+    ///
+    /// # Errors
+    /// When it would change them without a word.
+    async fn assert_unchanged(&self, plan: &Plan, commit: Lsn) -> Result<(), Error> {
+        let table = self.captured.get(&plan.relation.name);
+        for (at, target) in plan.written() {
+            let Some(column) = plan.relation.columns.get(at) else { continue };
+            let base = Base::at_source(&self.types, column.type_oid, column.type_modifier);
+            if !base.is_some_and(|base| base.changes_in(&target.base)) {
+                continue;
+            }
+            if commit >= self.types.as_of {
+                return Err(altered_since(&plan.relation.name, &column.name));
+            }
+            // The source has made of its older values since what the target does.
+            let now = table.and_then(|table| table.columns.iter().find(|c| c.name == column.name));
+            let now = now.and_then(|c| Base::at_source(&self.types, c.type_oid, c.type_modifier));
+            if now.as_ref() != Some(&target.base) {
+                let declared = self.declared(column).await?;
+                let (table, place) = (&plan.relation.name, &plan.table.name);
+                return Err(check::does_not_fit(table, place, target, declared.as_deref()));
+            }
+        }
+        Ok(())
     }
 
     /// Whether rows of the captured table `name` come to the target, or of a partition of it.
@@ -273,7 +212,10 @@ impl Tables {
         let same = table.columns.iter().all(|column| {
             column.binary_safe
                 && place.column(&column.name).is_some_and(|target| {
-                    target.takes_binary && target.type_name == column.type_name
+                    let base = Base::at_source(&self.types, column.type_oid, column.type_modifier);
+                    target.takes_binary
+                        && target.type_name == column.type_name
+                        && base.is_some_and(|base| base.has_form_of(&target.base))
                 })
         });
         if same { CopyFormat::Binary } else { CopyFormat::Text }
@@ -360,6 +302,18 @@ fn tells_apart(relation: &Relation, target_key: &[String], captured: Option<&Tab
         ReplicaIdentity::Index => is_among(&logged) || found(),
         ReplicaIdentity::Full | ReplicaIdentity::Nothing => found(),
     }
+}
+
+/// The type of a column was changed at the source since the stream looked at it. Nothing after it was written.
+///
+/// Remedy: nothing, the source is looked at again, and a target whose type does not take the values is named then.
+fn altered_since(table: &TableName, column: &str) -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        format!(
+            "column `{column}` of `{table}` has another type at the source since the stream looked at it: looking again"
+        ),
+    )
 }
 
 /// A partition was emptied at the source, and the target has its rows in its root, with those of others.

@@ -1,6 +1,8 @@
 //! How rows are found again: keys, replica identities, and none.
 
-use crate::fixture::{Check, check, run};
+use stream_core::ErrorKind;
+
+use crate::fixture::{Check, Stream, check, databases, execute, rows, run};
 
 #[tokio::test]
 async fn keys_that_change_in_chains_and_swaps() {
@@ -169,4 +171,39 @@ async fn identity_and_generated_columns() {
          UPDATE computed SET id = id + 100 WHERE id < 10;",
     )
     .await;
+}
+
+/// A partition's key tells its own rows apart and not those of others; and what the target takes for equal the source may not.
+#[tokio::test]
+async fn a_key_that_means_several_rows_of_the_target_changes_none_of_them() {
+    let parted =
+        "CREATE TABLE t (region text, id int NOT NULL, v text) PARTITION BY LIST (region);";
+    let leaves = "CREATE TABLE t_eu PARTITION OF t (PRIMARY KEY (id)) FOR VALUES IN ('eu'); CREATE TABLE t_us PARTITION OF t (PRIMARY KEY (id)) FOR VALUES IN ('us');";
+    let fill = "INSERT INTO t SELECT r, i, 'v' FROM generate_series(1, 50) i, unnest(ARRAY['eu', 'us']) r;";
+    let parts = format!("{parted} {leaves} {fill}");
+    let plain = "CREATE TABLE t (region text, id int NOT NULL, v text)";
+    let other = format!("{parted} CREATE TABLE t_all PARTITION OF t DEFAULT");
+    let one = "CREATE TABLE t (region text PRIMARY KEY, id int, v text); INSERT INTO t VALUES ('a', 1, 'v'), ('A', 2, 'v')";
+    let insensitive = "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (region text COLLATE ci, id int, v text)";
+    for (at_source, at_target, change) in [
+        (&*parts, &*other, "UPDATE t SET v = 'new' WHERE region = 'eu' AND id = 1"),
+        (&*parts, plain, "DELETE FROM t WHERE region = 'us' AND id = 2"),
+        (&*parts, plain, "DELETE FROM t WHERE region = 'us'"),
+        (&*parts, &*other, "UPDATE t SET v = 'new' WHERE region = 'eu'"),
+        (one, insensitive, "UPDATE t SET v = 'new' WHERE region = 'a'"),
+    ] {
+        let (from, to) = databases(at_source).await;
+        to.execute(at_target).await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let error = stream.run_with(execute(&stream.source, change)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("more than one") && text.contains("0/"), "{text}");
+        let changed = "SELECT count(*) FILTER (WHERE v <> 'v') FROM t";
+        assert_eq!(rows(&stream.target, changed).await, ["(0)"], "{change}");
+        let count = "SELECT count(*) FROM t";
+        let before = if at_source == one { "(2)" } else { "(100)" };
+        assert_eq!(rows(&stream.target, count).await, [before], "{change}");
+    }
 }

@@ -5,6 +5,7 @@ mod columns;
 mod corners;
 mod divergence;
 mod exchanged;
+mod fit;
 mod fixture;
 mod handover;
 mod in_progress;

@@ -1,0 +1,171 @@
+//! The target's catalogue, as far as the stream's tables are in it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use stream_core::Error;
+use stream_core::postgres::SqlClient;
+use stream_core::postgres::catalog::Generated;
+use stream_core::relation::TableName;
+use stream_core::sql::{Literal, list};
+use stream_core::table::Identity;
+
+use super::error::from_sql;
+use super::fit::{Base, FIRST_OWN_TYPE};
+use super::plan::{TargetColumn, TargetTable};
+
+/// The columns of tables, each with what its type is in the end.
+const COLUMNS: &str = "
+SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
+       format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
+       t.typreceive <> 0,
+       CASE WHEN t.typtype = 'd' OR t.typcategory = 'A' THEN (
+           WITH RECURSIVE b AS (
+               SELECT t.oid, a.atttypmod AS modifier, false AS is_array, 0 AS depth
+               UNION ALL
+               SELECT CASE p.typtype WHEN 'd' THEN p.typbasetype ELSE p.typelem END,
+                      CASE p.typtype WHEN 'd' THEN p.typtypmod ELSE b.modifier END,
+                      b.is_array OR p.typtype <> 'd', b.depth + 1
+               FROM b JOIN pg_type p ON p.oid = b.oid
+               WHERE p.typtype = 'd' OR p.typcategory = 'A' AND p.typelem <> 0 AND p.typlen = -1)
+           SELECT ARRAY[b.oid::text, b.modifier::text, b.is_array::int::text, p.typname::text]
+           FROM b JOIN pg_type p ON p.oid = b.oid ORDER BY b.depth DESC LIMIT 1)
+       ELSE ARRAY[t.oid::text, a.atttypmod::text, '0', t.typname::text] END,
+       CASE WHEN t.typcategory = 'A' THEN 0::oid ELSE t.typarray END,
+       a.attgenerated::text,
+       a.attidentity::text,
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
+       coalesce((
+           SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
+           FROM pg_opclass oc
+           JOIN pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
+           JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+                AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+           JOIN pg_operator o ON o.oid = ao.amopopr
+           JOIN pg_namespace s ON s.oid = o.oprnamespace
+           WHERE oc.opcdefault AND oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
+           LIMIT 1), 'OPERATOR(pg_catalog.=)')
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+ORDER BY n.nspname, c.relname, a.attnum";
+
+/// Keys that no two rows share at any moment: under a deferrable one they may, until their transaction ends.
+const PRIMARY_KEYS: &str = "
+SELECT n.nspname, c.relname, a.attname
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND NOT i.indisexclusion
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE k.position <= i.indnkeyatts
+ORDER BY n.nspname, c.relname, k.position";
+
+/// Triggers that fire for a replica's changes too.
+const WATCHERS: &str = "
+SELECT n.nspname, c.relname, g.tgname
+FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')";
+
+/// Whether a trigger of the target sees every change. Named in the log.
+pub(super) async fn are_watched(
+    client: &SqlClient,
+    names: &BTreeSet<TableName>,
+) -> Result<bool, Error> {
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let rows = client
+        .query(WATCHERS, &[&schemas, &tables])
+        .await
+        .map_err(|error| from_sql("read the triggers", &error))?;
+    for row in &rows {
+        let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let trigger: &str = row.get(2);
+        tracing::info!(%table, trigger, "the target's trigger fires for the stream's changes");
+    }
+    Ok(!rows.is_empty())
+}
+
+/// Reads those of `names` that are at the target.
+pub(super) async fn read(
+    client: &SqlClient,
+    names: &BTreeSet<TableName>,
+) -> Result<HashMap<TableName, TargetTable>, Error> {
+    let schemas: Vec<&str> = names.iter().map(|name| name.schema.as_str()).collect();
+    let tables: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    let failed = |error| from_sql("read the catalogue", &error);
+    let mut found: HashMap<TableName, TargetTable> = HashMap::new();
+    for row in client.query(COLUMNS, &[&schemas, &tables]).await.map_err(failed)? {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let table = found.entry(name.clone()).or_insert_with(|| TargetTable {
+            name,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            partitioned: row.get::<_, &str>(2) == "p",
+        });
+        let Some(column) = row.get::<_, Option<String>>(3) else { continue };
+        table.columns.push(TargetColumn {
+            name: column,
+            type_oid: row.get(4),
+            type_modifier: row.get(5),
+            type_name: row.get(6),
+            declared_type: row.get(7),
+            takes_binary: row.get(8),
+            base: base(&row.get::<_, Vec<String>>(9)),
+            array_oid: row.get(10),
+            generated: match row.get(11) {
+                "" => None,
+                "v" => Some(Generated::Virtual),
+                _ => Some(Generated::Stored),
+            },
+            identity: match row.get(12) {
+                "a" => Identity::Always,
+                "d" => Identity::ByDefault,
+                _ => Identity::None,
+            },
+            must_be_given: row.get(13),
+            equality: row.get(14),
+        });
+    }
+    for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        if let Some(table) = found.get_mut(&name) {
+            table.primary_key.push(row.get(2));
+        }
+    }
+    Ok(found)
+}
+
+fn base(parts: &[String]) -> Base {
+    let number = |at: usize| parts.get(at).and_then(|part| part.parse::<i64>().ok());
+    let oid = number(0).and_then(|oid| u32::try_from(oid).ok()).unwrap_or_default();
+    Base {
+        oid,
+        modifier: number(1).and_then(|modifier| i32::try_from(modifier).ok()).unwrap_or(-1),
+        is_array: number(2) == Some(1),
+        name: parts.get(3).filter(|_| oid >= FIRST_OWN_TYPE).cloned().unwrap_or_default(),
+    }
+}
+
+/// Finds a row while `columns` of `table` have the names and types that are given; `None` without columns.
+pub(super) fn unaltered_sql<'a>(
+    table: &TableName,
+    columns: impl Iterator<Item = &'a TargetColumn>,
+) -> Option<String> {
+    let known: Vec<_> = columns
+        .map(|c| format!("({}, {}::oid, {})", Literal(&c.name), c.type_oid, c.type_modifier))
+        .collect();
+    (!known.is_empty()).then(|| {
+        format!(
+            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {}::regclass AND NOT attisdropped \
+             AND (attname, atttypid, atttypmod) IN ({}) HAVING count(*) = {}",
+            Literal(&table.quoted()),
+            list(&known),
+            known.len()
+        )
+    })
+}
