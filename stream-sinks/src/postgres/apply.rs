@@ -91,6 +91,7 @@ impl Applier {
         let together = findings.as_expected();
         if together {
             self.tables.divergence.missed_deletes(self, batch, &findings.missed_deletes);
+            self.tables.divergence.left_out(self, batch, &findings.left_out);
         } else {
             self.give_up_on_retryable(&findings)?;
             let reason = findings.refused.as_ref().map(|(error, _)| error.to_string());

@@ -74,8 +74,13 @@ impl Applier {
         if findings.rows > 0 {
             return Ok(());
         }
-        self.differs(relation, new, "an inserted row was there already: overwritten")?;
         let plan = self.plan_of(relation)?;
+        if plan.conflict.is_empty() {
+            // Without a key to meet there was nothing in its way.
+            self.tables.divergence.left_out_at(&relation.name, 1, self.lsn());
+            return Ok(());
+        }
+        self.differs(relation, new, "an inserted row was there already: overwritten")?;
         if !plan.guards.is_empty() {
             self.replace(relation, new, new, at).await?;
             return Ok(());
@@ -97,10 +102,13 @@ impl Applier {
         self.pipe.prepare("", &plan.update_by_sql(&set, &key), &types).map_err(from_wire)?;
         self.pipe.execute("", values.iter().copied(), Purpose::Update, at).map_err(from_wire)?;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
-        match findings.refused {
-            Some((error, _)) => Err(self.refused_at(relation, new, &error)),
-            None => Ok(()),
+        if let Some((error, _)) = findings.refused {
+            return Err(self.refused_at(relation, new, &error));
         }
+        if findings.rows == 0 {
+            self.tables.divergence.left_out_at(&relation.name, 1, self.lsn());
+        }
+        Ok(())
     }
 
     /// Replaces a row, which changes what no UPDATE can change; `false` when it was not there.

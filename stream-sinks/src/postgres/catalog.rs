@@ -63,15 +63,18 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
 WHERE k.position <= i.indnkeyatts
 ORDER BY n.nspname, c.relname, k.position";
 
-/// Triggers that fire for a replica's changes too.
+/// Triggers and rules that fire for a replica's changes too.
 const WATCHERS: &str = "
-SELECT n.nspname, c.relname, g.tgname
+SELECT n.nspname, c.relname, g.name
 FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
 JOIN pg_namespace n ON n.nspname = wanted.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')";
+JOIN (
+    SELECT tgrelid AS relation, tgname AS name FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('A', 'R')
+    UNION ALL
+    SELECT ev_class, rulename FROM pg_rewrite WHERE ev_enabled IN ('A', 'R')) g ON g.relation = c.oid";
 
-/// Whether a trigger of the target sees every change. Named in the log.
+/// Whether a trigger or a rule of the target sees every change. Named in the log.
 pub(super) async fn are_watched(
     client: &SqlClient,
     names: &BTreeSet<TableName>,
@@ -85,7 +88,7 @@ pub(super) async fn are_watched(
     for row in &rows {
         let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
         let trigger: &str = row.get(2);
-        tracing::info!(%table, trigger, "the target's trigger fires for the stream's changes");
+        tracing::info!(%table, trigger, "the target's trigger or rule fires for the stream's changes");
     }
     Ok(!rows.is_empty())
 }

@@ -42,7 +42,7 @@ impl Applier {
     ) -> Result<(), Error> {
         let plan = self.plan_of(relation)?;
         let values: Vec<_> = written_values(&plan, new).collect();
-        self.execute(&plan, shape, &values, Purpose::Insert, at)
+        self.execute(&plan, shape, &values, Purpose::Insert(1), at)
     }
 
     fn send_update(

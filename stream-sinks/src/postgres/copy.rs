@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::StreamExt;
 use stream_core::copy::{CopyFormat, CopyStream, TableCopy};
 use stream_core::failpoint::{Step, reached};
+use stream_core::lsn::Lsn;
 use stream_core::postgres::{ServerError, Session, Wire, WireError};
 use stream_core::relation::TableName;
 use stream_core::sql::{Ident, list};
@@ -104,7 +105,8 @@ pub(super) async fn run(
         return Err(fenced());
     }
     let sql = copy_in_sql(&place.name, &columns, binary);
-    let rows = match send(wire, &sql, data).await? {
+    let mut sent = 0;
+    let rows = match send(wire, &sql, data, &mut sent).await? {
         Ok(rows) => rows,
         Err(error) => {
             // The session may be in the middle of a message.
@@ -126,14 +128,18 @@ pub(super) async fn run(
     }
     reached(Step::ChunkCopied);
     wire.simple_query("COMMIT").await.map_err(from_wire)?;
+    if rows < sent {
+        tables.divergence.left_out_at(&table.name, sent - rows, Lsn::default());
+    }
     Ok(rows)
 }
 
-/// Sends the rows; the inner error is the server's.
+/// Sends the rows, and counts them; the inner error is the server's.
 async fn send(
     wire: &mut Wire,
     sql: &str,
     mut data: CopyStream<'_>,
+    sent: &mut u64,
 ) -> Result<Result<u64, Box<ServerError>>, Error> {
     let apart = |error: WireError| match error {
         WireError::Server(error) => Ok(Err(error)),
@@ -143,7 +149,9 @@ async fn send(
         return apart(error);
     }
     while let Some(piece) = data.next().await {
-        if let Err(error) = wire.copy_in_write(&piece?.bytes).await {
+        let piece = piece?;
+        *sent += piece.rows;
+        if let Err(error) = wire.copy_in_write(&piece.bytes).await {
             return apart(error);
         }
     }

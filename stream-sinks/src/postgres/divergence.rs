@@ -45,6 +45,26 @@ impl Divergence {
         }
     }
 
+    /// Inserts of which a trigger or a rule of the target left rows out.
+    pub(super) fn left_out(&self, applier: &Applier, batch: &Batch, inserts: &[(usize, u64)]) {
+        for &(at, rows) in inserts {
+            let Some(Entry::Change { change, .. }) = batch.entries.get(at) else { continue };
+            let (Change::Read { relation, .. } | Change::Insert { relation, .. }) = change else {
+                continue;
+            };
+            let lsn = applier.transaction.map_or_else(Lsn::default, |t| t.commit_lsn);
+            self.left_out_at(&relation.name, rows, lsn);
+        }
+    }
+
+    /// Counts `rows` that a trigger or a rule of the target left out, and says so unless that was said too often lately.
+    pub(super) fn left_out_at(&self, table: &TableName, rows: u64, lsn: Lsn) {
+        let count = self.count.fetch_add(rows, Ordering::Relaxed) + rows;
+        if self.may_speak() {
+            tracing::warn!(%table, rows, %lsn, count, "a trigger or rule of the target left inserted rows out");
+        }
+    }
+
     fn may_speak(&self) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

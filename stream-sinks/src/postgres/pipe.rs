@@ -22,8 +22,8 @@ pub(super) enum Purpose {
     Control,
     /// Makes sure that this worker still owns the stream: must find a row.
     Own,
-    /// Adds rows.
-    Insert,
+    /// Adds this many rows; a trigger or a rule of the target may leave some out.
+    Insert(u64),
     /// Changes a row: must find one.
     Update,
     /// Changes or removes this many rows: must find them.
@@ -49,6 +49,8 @@ pub(super) struct Findings {
     pub(super) altered: Option<usize>,
     /// Deletes that found no row.
     pub(super) missed_deletes: Vec<usize>,
+    /// Inserts that added fewer rows than were sent, and how many fewer.
+    pub(super) left_out: Vec<(usize, u64)>,
     /// Rows of the last statement.
     pub(super) rows: u64,
 }
@@ -244,6 +246,9 @@ fn complete(findings: &mut Findings, purpose: Purpose, entry: usize, rows: u64) 
         }
         (Purpose::Rows(expected), found) if expected != found => {
             findings.missed_update.get_or_insert(entry);
+        }
+        (Purpose::Insert(sent), added) if added < sent => {
+            findings.left_out.push((entry, sent - added));
         }
         (Purpose::Delete, 0) => findings.missed_deletes.push(entry),
         (Purpose::Update | Purpose::Delete, 2..) => {

@@ -50,7 +50,8 @@ impl Applier {
         check_binary(&plan, binary)?;
         let columns = i16::try_from(plan.written().count())
             .map_err(|error| Error::new(ErrorKind::Permanent, error))?;
-        self.pipe.query(&plan.copy_sql(binary), Purpose::Insert, first).map_err(from_wire)?;
+        let rows_sent = Purpose::Insert(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        self.pipe.query(&plan.copy_sql(binary), rows_sent, first).map_err(from_wire)?;
         let mut copy = CopyRows::new(binary, columns);
         copy.begin(self.pipe.buffer());
         for (_, (_, new)) in rows() {

@@ -223,3 +223,34 @@ async fn a_second_worker_fences_the_first() {
         assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)"]);
     }
 }
+
+/// It does what its maker wants, and says so.
+#[tokio::test]
+async fn rows_that_a_trigger_or_rule_of_the_target_leaves_out_are_counted() {
+    let rule = "CREATE RULE r AS ON INSERT TO t WHERE NEW.id % 2 = 0 DO INSTEAD NOTHING; ALTER TABLE t ENABLE ALWAYS RULE r";
+    let trigger = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id % 2 = 0 THEN RETURN NULL; END IF; RETURN NEW; END';
+        CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t ENABLE ALWAYS TRIGGER g";
+    for (leaves_out, copied, schema) in [
+        // COPY knows no rules.
+        (rule, 0, "CREATE TABLE t (id int PRIMARY KEY)"),
+        (trigger, 50, "CREATE TABLE t (id int PRIMARY KEY)"),
+        (trigger, 50, "CREATE TABLE t (id int)"),
+    ] {
+        let fill = format!("{schema}; INSERT INTO t SELECT generate_series(1, 100)");
+        let (from, to) = databases(&fill).await;
+        to.execute(&format!("{schema}; {leaves_out}")).await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let insert = "INSERT INTO t SELECT generate_series(101, 110);\n--\nINSERT INTO t VALUES (111);\n--\nINSERT INTO t VALUES (112)";
+        let work = execute(&stream.source, insert);
+        let (outcome, log) = Box::pin(logged(stream.run_with(work))).await;
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
+        let here = rows(&stream.target, "SELECT count(*)::int FROM t").await.concat();
+        let here: u64 = here.trim_matches(['(', ')']).parse().unwrap();
+        let said = log.lines().filter(|line| line.contains("left inserted rows out"));
+        let mut count = said.filter_map(|line| line.split("count=").nth(1)?.split(' ').next());
+        let count: Option<u64> = count.next_back().and_then(|count| count.parse().ok());
+        assert_eq!(count.unwrap_or_default(), 112 - here, "{log}");
+        assert!(here <= 112 - copied && here < 112, "{here}");
+    }
+}
