@@ -1,4 +1,4 @@
-//! Transactions that the creation of a replication slot waits for.
+//! Transactions that the creation of a replication slot waits for, or a session that wants a lock.
 //!
 //! A slot begins where no older transaction is left running; one that was forgotten holds it up for
 //! ever. Never shows what a transaction runs.
@@ -76,6 +76,25 @@ SELECT l.pid, p.gid AS prepared, coalesce(a.usename, p.owner) AS \"user\",
    AND (coalesce(s.started < w.query_start, true) OR l.pid = ANY (pg_blocking_pids($1)))
  ORDER BY s.started NULLS LAST LIMIT 10) t";
     json_rows(client, "look for transactions in the way", sql, &[&walsender_pid]).await
+}
+
+/// The transactions that hold the locks that the session `pid` waits for; none while it waits for none.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn lock_holders(client: &Client, pid: i32) -> Result<Vec<Blocker>, QueryError> {
+    let sql = "\
+SELECT row_to_json(t)::text FROM (
+SELECT nullif(b.pid, 0) AS pid, NULL AS prepared, a.usename AS \"user\", a.datname AS database, a.application_name AS application,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age_seconds
+  FROM (SELECT DISTINCT unnest(pg_blocking_pids($1)) AS pid) b LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+ ORDER BY a.xact_start NULLS LAST LIMIT 10) t";
+    json_rows(client, "look who holds a lock", sql, &[&pid]).await
 }
 
 fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {

@@ -35,6 +35,7 @@ mod steps;
 mod store;
 mod survey;
 mod tables;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -268,7 +269,9 @@ impl Sink for PostgresSink {
             Some(wire) => wire,
             None => self.shared.session().await?.0,
         };
-        let rows = copy::run(&mut wire, &self.shared, &tables, copy).await?;
+        let pid = wire.process_id();
+        let copied = Box::pin(copy::run(&mut wire, &self.shared, &tables, copy));
+        let rows = waiting::said(&self.shared.client, pid, copied).await?;
         // A session that fails, or is not waited for any more, ends: in the middle of a copy it would keep what others save.
         self.copier = Some(wire);
         Ok(rows)
@@ -284,7 +287,11 @@ impl Sink for PostgresSink {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
-        if let Err(error) = self.applier().await?.apply(batch).await {
+        let shared = Arc::clone(&self.shared);
+        let applier = self.applier().await?;
+        let pid = applier.pipe.process_id();
+        let applied = waiting::said(&shared.client, pid, Box::pin(applier.apply(batch))).await;
+        if let Err(error) = applied {
             // The catalogues of both ends can agree again, so that they do not tell it at the next start.
             if error.kind() == ErrorKind::Changed {
                 self.shared.needs_text.store(true, Ordering::Relaxed);

@@ -86,6 +86,10 @@ impl Pipe {
         Self { wire, awaited: VecDeque::new(), open_group: false, findings }
     }
 
+    pub(super) fn process_id(&self) -> i32 {
+        self.wire.process_id()
+    }
+
     /// Where messages are encoded: rows of a `COPY` that was begun go here.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         self.wire.writer.buffer()

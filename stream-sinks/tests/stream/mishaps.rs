@@ -12,7 +12,7 @@ use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Server, ServerOptions};
 use stream_core::{Error, ErrorKind};
 
-use crate::fixture::{Stream, database, databases, databases_of, execute, rows, until};
+use crate::fixture::{Stream, database, databases, databases_of, execute, logged, rows, until};
 
 #[track_caller]
 fn assert_names(error: &Error, parts: &[&str]) {
@@ -249,6 +249,32 @@ async fn a_target_that_is_told_not_to_wait_for_its_disk_any_more_waits_for_the_s
         rows(&stream.target, "SELECT setting, count(*) FROM seen GROUP BY 1").await,
         ["(on,6)"]
     );
+}
+
+/// Nobody else would find out at night why nothing comes.
+#[tokio::test]
+async fn who_holds_a_lock_that_the_target_waits_for_is_said() {
+    let (from, to) = databases(TABLES).await;
+    let stream = Stream::new(&from, &to);
+    let work = async {
+        let holder = SqlClient::connect(&stream.target).await.unwrap();
+        holder.batch_execute("BEGIN; LOCK TABLE public.beside").await.unwrap();
+        execute(&stream.source, "INSERT INTO beside VALUES (2)").await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let pid = holder.process_id();
+        holder.batch_execute("COMMIT").await.unwrap();
+        holder.close().await;
+        pid
+    };
+    let (holder, told) = tokio::sync::oneshot::channel();
+    let work = async { holder.send(work.await).unwrap() };
+    let (outcome, log) = Box::pin(logged(stream.run_with(work))).await;
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    let process = format!(
+        "waits for a lock that another session holds: the transaction of process {}",
+        told.await.unwrap()
+    );
+    assert!(log.contains(&process), "{process} in {log}");
 }
 
 /// Transactions that share a batch share a target transaction, unless one of them is refused.
