@@ -14,7 +14,7 @@ use stream_core::postgres::PluginOptions;
 use stream_core::postgres::connect::{ConnectError, Session};
 use stream_core::postgres::error::WireError;
 use stream_core::postgres::options::{ConnectOptions, Password, RootCert, SslMode};
-use stream_core::postgres::pins::PINS;
+use stream_core::postgres::pins::{PINS, PINS_SINCE};
 use stream_core::postgres::replication::ReplicationStream;
 use stream_core::postgres::sql_client::SqlClient;
 use stream_core::postgres::tls::server_end_point;
@@ -339,6 +339,31 @@ async fn pins_win_over_the_role_the_database_and_the_environment() {
     let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
     assert_eq!(pid, client.process_id());
     drop(client);
+}
+
+#[tokio::test]
+async fn settings_of_newer_servers_are_pinned_where_they_are_known() {
+    for major in testing::majors() {
+        let server = testing::server(major);
+        let database = TestDatabase::create(server).await.unwrap();
+        let options: ConnectOptions = database.url().parse().unwrap();
+        let version = sql(&options).await.server_version_num();
+        for (since, name, setting) in PINS_SINCE {
+            if version < since {
+                continue;
+            }
+            let database = database.name();
+            let other = format!("ALTER DATABASE {database} SET {name} = '500ms'");
+            server.execute("postgres", &other).await.unwrap();
+            for session in [Session::Sql, Session::Replication] {
+                let mut wire = Wire::connect(&options, session).await.unwrap();
+                assert_eq!(value(&mut wire, &format!("SHOW {name}")).await, setting, "{name}");
+            }
+            let client = SqlClient::connect(&options).await.unwrap();
+            let row = client.query_one("SELECT current_setting($1)", &[&name]).await.unwrap();
+            assert_eq!(row.get::<_, &str>(0), setting, "sql client, {name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use postgres_protocol::message::{backend, frontend};
 use super::connect::Session;
 use super::error::{ServerError, WireError};
 use super::options::{ConnectOptions, Password};
-use super::pins::PINS;
+use super::pins::{self, PINS};
 use super::wire::{Frame, Wire, malformed, unexpected};
 
 /// Why a login failed.
@@ -53,10 +53,14 @@ pub(super) async fn log_in(
                 wire.process_id = number()?;
                 wire.secret_key = number()?;
             }
-            backend::READY_FOR_QUERY_TAG => return Ok(()),
+            backend::READY_FOR_QUERY_TAG => break,
             tag => return Err(unexpected(tag, "login").into()),
         }
     }
+    if let Some(sql) = pins::later_sql(wire.server_version_num()) {
+        wire.simple_query(&sql).await?;
+    }
+    Ok(())
 }
 
 async fn authenticate(

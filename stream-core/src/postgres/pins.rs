@@ -4,6 +4,8 @@
 //! They make text values mean the same on every server, and keep the server from ending a session
 //! that holds a snapshot.
 
+use crate::sql::{Ident, Literal};
+
 /// Name and value of each pinned setting, sent when a session starts: what a session is started
 /// with wins over `ALTER ROLE … SET`, `ALTER DATABASE … SET` and `postgresql.conf`.
 pub const PINS: [(&str, &str); 20] = [
@@ -34,6 +36,19 @@ pub const PINS: [(&str, &str); 20] = [
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
 ];
+
+/// What only servers of a version know, and later ones: number of the version, name and value. An older server would refuse
+/// the session, so that they are set as soon as it has told its version. `pg_dump`, whose version is never below the server's,
+/// does so by itself.
+pub const PINS_SINCE: [(u32, &str, &str); 1] = [(170_000, "transaction_timeout", "0")];
+
+/// The statements that set those of [`PINS_SINCE`] which a server of this version knows.
+pub(super) fn later_sql(server_version_num: u32) -> Option<String> {
+    let known = PINS_SINCE.iter().filter(|(since, ..)| server_version_num >= *since);
+    let statements: Vec<_> =
+        known.map(|(_, name, value)| format!("SET {} = {}", Ident(name), Literal(value))).collect();
+    (!statements.is_empty()).then(|| statements.join("; "))
+}
 
 /// The pins as the value of `PGOPTIONS`, for programs that use libpq.
 #[must_use]

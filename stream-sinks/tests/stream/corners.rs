@@ -1,6 +1,29 @@
 //! Corners in which a stream once went wrong.
 
-use crate::fixture::{Check, check, run};
+use stream_core::pipeline::Outcome;
+use stream_core::sql::Ident;
+use stream_core::throwaway::testing;
+
+use crate::fixture::{Check, Stream, check, databases_of, execute, rows, run};
+
+/// `transaction_timeout` is new in PostgreSQL 17.
+#[tokio::test]
+async fn a_copy_may_take_longer_than_the_databases_let_a_transaction() {
+    for major in testing::majors().into_iter().filter(|major| *major >= 17) {
+        let sql = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+        let (from, to) = databases_of(testing::server(major), sql).await;
+        to.execute("CREATE FUNCTION slow(int) RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(1) IS NOT NULL'; CREATE TABLE t (id int PRIMARY KEY CHECK (slow(id)))").await.unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        for options in [&stream.source, &stream.target] {
+            let database = Ident(&options.database);
+            let sql = format!("ALTER DATABASE {database} SET transaction_timeout = '500ms'");
+            execute(options, &sql).await;
+        }
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)"]);
+    }
+}
 
 /// No UPDATE can give a GENERATED ALWAYS column a value: a row whose column changed is replaced.
 #[tokio::test]
