@@ -1,75 +1,121 @@
 //! Sequences, which the log does not show: set to the source's values when the stream is complete.
+//!
+//! All values are read before the first is set, and each transaction that sets some holds the stream: a worker
+//! that takes it over waits for its end, and what this one sets after that is refused.
 
+mod pairs;
+
+use futures_util::future::try_join_all;
 use stream_core::Error;
+use stream_core::postgres::query::QueryError;
 use stream_core::postgres::{SqlClient, problem};
 use stream_core::relation::TableName;
-use stream_core::sql::{Ident, Literal};
+use stream_core::sql::{Literal, list};
 
 use super::Shared;
 use super::error::from_sql;
 use super::tables::Tables;
+use pairs::{Sequence, pair, read};
 
-/// Every sequence of a user, with the table whose column owns it.
-const SEQUENCES: &str = "
-SELECT n.nspname, c.relname, tn.nspname, t.relname
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
-     AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-LEFT JOIN pg_class t ON t.oid = d.refobjid
-LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
-WHERE c.relkind = 'S' AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'sgstream')";
+/// How many values are asked for at once.
+const UNDER_WAY: usize = 100;
+/// How many sequences are set in one transaction: the server has no place for the locks of any number.
+const AT_ONCE: usize = 500;
+
+/// What `nextval` goes on from.
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    last_value: i64,
+    is_called: bool,
+}
 
 /// Gives the target's sequences the source's values: those of captured tables, and those of no table.
 pub(super) async fn synchronise(shared: &Shared, tables: &Tables) -> Result<(), Error> {
     let source = SqlClient::connect(&shared.options.source)
         .await
         .map_err(|error| problem::from_connect(error).context("source"))?;
-    let failed = |error| from_sql("read the source's sequences", &error);
-    let mut count = 0_u32;
-    for row in source.query(SEQUENCES, &[]).await.map_err(failed)? {
-        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let owner = row
-            .get::<_, Option<String>>(2)
-            .zip(row.get::<_, Option<String>>(3))
-            .map(|(schema, table)| TableName::new(schema, table));
-        if owner.is_some_and(|owner| !tables.has(&owner)) {
-            continue;
-        }
-        let sql = format!("SELECT last_value, is_called FROM {}", name.quoted());
-        let value = match source.query_one(&sql, &[]).await {
-            Ok(row) => row,
-            Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
-                tracing::warn!(
-                    sequence = %name,
-                    "the source role may not read a sequence: run `GRANT SELECT ON SEQUENCE … TO …` there, or \
-                     set its value at the target by hand"
-                );
-                continue;
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        count += u32::from(set(shared, &name, value.get(0), value.get(1)).await?);
-    }
+    let mut wanted = read(&source).await.map_err(unread)?;
+    wanted.retain(|sequence| sequence.owner.as_ref().is_none_or(|owner| tables.has(&owner.0)));
+    let values = values(&source, &wanted).await?;
     source.close().await;
-    tracing::info!(count, "sequences have the source's values");
+    let there =
+        read(&shared.client).await.map_err(|error| from_sql("look for the sequences", &error))?;
+    let mut due = Vec::new();
+    for ((sequence, found), value) in wanted.iter().zip(pair(&wanted, &there)).zip(values) {
+        match (found, value) {
+            (Some(name), Some(value)) => due.push((name, value)),
+            (None, Some(value)) if sequence.columns().any(|column| tables.has(&column.0)) => {
+                tracing::warn!("{}", not_found(sequence, value));
+            }
+            _ => {}
+        }
+    }
+    set(shared, &due).await?;
+    tracing::info!(count = due.len(), "sequences have the source's values");
     Ok(())
 }
 
-/// Sets a sequence of the target; `false` when there is none of that name.
-async fn set(
-    shared: &Shared,
-    name: &TableName,
-    last_value: i64,
-    is_called: bool,
-) -> Result<bool, Error> {
-    let quoted = format!("{}.{}", Ident(&name.schema), Ident(&name.name));
-    let sql = format!("SELECT setval(to_regclass({}), $1, $2) IS NOT NULL", Literal(&quoted));
-    let row = shared
-        .client
-        .query_one(&sql, &[&last_value, &is_called])
-        .await
-        .map_err(|error| from_sql(&format!("set sequence `{name}`"), &error))?;
-    Ok(row.get(0))
+fn unread(source: tokio_postgres::Error) -> Error {
+    problem::from_query(QueryError::Failed { what: "read the sequences", source })
+}
+
+/// The values of sequences of the source; `None` for one that may not be read, which is said.
+async fn values(source: &SqlClient, sequences: &[Sequence]) -> Result<Vec<Option<Value>>, Error> {
+    let mut values = Vec::with_capacity(sequences.len());
+    for some in sequences.chunks(UNDER_WAY) {
+        let asked = some.iter().map(|sequence| value(source, &sequence.name));
+        values.extend(try_join_all(asked).await?);
+    }
+    Ok(values)
+}
+
+async fn value(source: &SqlClient, name: &TableName) -> Result<Option<Value>, Error> {
+    // The view `pg_sequences` has no value of a sequence that was set, and not called since.
+    let sql = format!("SELECT last_value, is_called FROM {}", name.quoted());
+    match source.query_typed(&sql, &[]).await {
+        Ok(rows) => {
+            let value =
+                |row: &tokio_postgres::Row| Value { last_value: row.get(0), is_called: row.get(1) };
+            Ok(rows.first().map(value))
+        }
+        Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
+            tracing::warn!(
+                sequence = %name,
+                "the source role may not read a sequence: run `GRANT SELECT ON SEQUENCE … TO …` there, or \
+                 set its value at the target by hand"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(unread(error)),
+    }
+}
+
+/// Sets sequences of the target while the stream is ours.
+async fn set(shared: &Shared, due: &[(&TableName, Value)]) -> Result<(), Error> {
+    for some in due.chunks(AT_ONCE) {
+        let rows = some.iter().map(|(name, Value { last_value, is_called })| {
+            format!("({}, '{last_value}'::int8, {is_called})", Literal(&name.quoted()))
+        });
+        // One message is one transaction, which nothing here can hold up once it has begun.
+        let sql = format!(
+            "{}; SELECT count(setval(to_regclass(name), last_value, is_called)) \
+             FROM (VALUES {}) AS due (name, last_value, is_called)",
+            shared.ownership.assert_sql(),
+            list(rows)
+        );
+        let done = shared.client.batch_execute(&sql).await;
+        done.map_err(|error| from_sql("set the sequences", &error))?;
+    }
+    Ok(())
+}
+
+/// What it means that the target has no sequence of that name, and none at the column that the source's is for.
+fn not_found(sequence: &Sequence, value: Value) -> String {
+    let columns = list(sequence.columns().map(|(table, column)| format!("`{table}.{column}`")));
+    let Value { last_value, is_called } = value;
+    format!(
+        "sequence `{}` of the source is not at the target, neither by its name nor at column {columns}: if another one stands in for it \
+         there, run `SELECT setval('…', {last_value}, {is_called})` there, with that one's name",
+        sequence.name
+    )
 }

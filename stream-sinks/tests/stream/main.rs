@@ -17,6 +17,7 @@ mod long_life;
 mod mishaps;
 mod resume;
 mod roots;
+mod sequences;
 mod standby;
 mod tables;
 mod types;
