@@ -14,6 +14,7 @@ use super::PostgresSinkOptions;
 use super::error::from_sql;
 use super::fit::Base;
 use super::lacking::no_column;
+use super::persistence;
 use super::plan::{TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
 use super::tables::Tables;
@@ -54,6 +55,7 @@ pub(super) async fn problems(
     let compared =
         source.tables.iter().filter(|table| !may_lack || tables.place(&table.name).is_some());
     let mut problems: Vec<_> = compared.flat_map(|table| table_problems(tables, table)).collect();
+    problems.extend(persistence::unlogged(client, tables).await?);
     let denied = rights(client, tables, role).await?;
     // Rows can only be looked at where they may be read.
     if denied.is_none() {

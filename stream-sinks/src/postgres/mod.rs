@@ -24,6 +24,7 @@ mod finish;
 mod fit;
 mod import;
 mod lacking;
+mod persistence;
 mod pipe;
 mod plan;
 mod progress;

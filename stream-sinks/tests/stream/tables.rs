@@ -1,6 +1,40 @@
 //! Shapes of tables: partitions, inheritance, truncates, names, sequences.
 
-use crate::fixture::{Check, check, run};
+use stream_core::ErrorKind;
+use stream_core::pipeline::Outcome;
+use stream_core::throwaway::testing;
+
+use crate::fixture::{Check, Stream, check, databases_of, execute, rows, run};
+
+#[tokio::test]
+async fn a_table_that_a_crash_of_the_target_empties_is_refused() {
+    for major in testing::majors() {
+        let (from, to) = databases_of(
+            testing::server(major),
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE kept (id int PRIMARY KEY);
+             INSERT INTO t VALUES (1); INSERT INTO p VALUES (1)",
+        )
+        .await;
+        to.execute(
+            "CREATE UNLOGGED TABLE t (id int PRIMARY KEY); CREATE TABLE kept (id int PRIMARY KEY); CREATE UNLOGGED TABLE beside (id int);
+             CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
+             CREATE UNLOGGED TABLE \"P 2\" PARTITION OF p1 FOR VALUES FROM (0) TO (5); CREATE TABLE p3 PARTITION OF p1 DEFAULT",
+        )
+        .await
+        .unwrap();
+        let mut stream = Stream::new(&from, &to);
+        stream.import = false;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("`public.P 2`, `public.t`"), "{text}");
+        let remedy = text.split('`').find(|quoted| quoted.starts_with("ALTER")).unwrap();
+        execute(&stream.target, remedy).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed, "PostgreSQL {major}");
+        let all = "SELECT id FROM t UNION ALL SELECT id FROM p";
+        assert_eq!(rows(&stream.target, all).await, ["(1)", "(1)"]);
+    }
+}
 
 #[tokio::test]
 async fn nested_partitions() {
