@@ -31,6 +31,8 @@ pub struct TableColumn {
     pub declared_type: String,
     /// Whether the binary form of the type's values means the same on every server that has the type.
     pub binary_safe: bool,
+    /// The oldest version, as `server_version_num`, that reads all of these values from their binary form; 0: any.
+    pub binary_from: u32,
     /// Whether the column refuses NULL.
     pub not_null: bool,
     /// Whether it is an identity column.

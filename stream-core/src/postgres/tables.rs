@@ -20,14 +20,17 @@ use crate::table::{Identity, Table, TableColumn};
 use crate::types::{Type, TypeKind, Types};
 
 /// Names of types, and for which the binary form means the same everywhere: built-in ones that hold no identifiers of objects,
-/// enums, domains over such types, and arrays of built-in ones. The server does not read its own binary form of an empty tsquery.
+/// enums, domains over such types, and arrays of built-in ones. The server does not read its own binary form of an empty tsquery. Intervals have
+/// no end from 17 on: an older server reads that as so many years, and refuses the word for it.
 const TYPES: &str = "
 SELECT t.oid, format_type(t.oid, -1), t.typsend <> 0 AND t.typreceive <> 0 AND (
     t.typtype = 'e'
     OR coalesce(b.oid, t.oid) < 10000
        AND coalesce(b.typtype, t.typtype) IN ('b', 'r', 'm')
        AND coalesce(e.typtype, 'b') IN ('b', 'r', 'm')
-       AND coalesce(b.typname, e.typname, t.typname) !~ '^_?(reg|aclitem|record|any|tsquery)')
+       AND coalesce(b.typname, e.typname, t.typname) !~ '^_?(reg|aclitem|record|any|tsquery)'),
+    CASE WHEN coalesce(b.typname, e.typname, t.typname) ~ '^_?interval$' AND current_setting('server_version_num')::int >= 170000
+        THEN 170000::oid ELSE 0 END
 FROM pg_type t
 LEFT JOIN pg_type b ON b.oid = t.typbasetype
 LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
@@ -91,6 +94,7 @@ fn table_column(column: &CatalogColumn) -> TableColumn {
         type_modifier: column.type_modifier,
         declared_type: column.type_name.clone(),
         binary_safe: false,
+        binary_from: 0,
         not_null: column.not_null,
         identity: match column.identity {
             None => Identity::None,
@@ -144,13 +148,14 @@ pub(super) async fn describe_types(
     let rows = client.query(TYPES, &[&types]).await.map_err(|source| {
         from_query(QueryError::Failed { what: "read the columns' types", source })
     })?;
-    let types: HashMap<u32, (String, bool)> =
-        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let types: HashMap<u32, (String, bool, u32)> =
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3)))).collect();
     for table in tables {
         for column in &mut Arc::make_mut(table).columns {
-            if let Some((name, binary_safe)) = types.get(&column.type_oid) {
+            if let Some((name, binary_safe, binary_from)) = types.get(&column.type_oid) {
                 column.type_name.clone_from(name);
                 column.binary_safe = *binary_safe;
+                column.binary_from = *binary_from;
             }
         }
     }

@@ -89,6 +89,7 @@ pub(crate) fn table(name: &str) -> Table {
             type_modifier: -1,
             declared_type: "text".into(),
             binary_safe: true,
+            binary_from: 0,
             not_null: true,
             identity: Identity::None,
             generated: false,

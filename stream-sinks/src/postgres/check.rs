@@ -14,6 +14,7 @@ use super::PostgresSinkOptions;
 use super::error::from_sql;
 use super::fit::Base;
 use super::lacking::no_column;
+use super::money;
 use super::persistence;
 use super::plan::{TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
@@ -48,7 +49,7 @@ pub(super) async fn problems(
     client: &SqlClient,
     tables: &Tables,
     source: &Inspected,
-    role: &str,
+    options: &PostgresSinkOptions,
     known: &BTreeSet<TableName>,
     may_lack: bool,
 ) -> Result<Vec<String>, Error> {
@@ -56,7 +57,8 @@ pub(super) async fn problems(
         source.tables.iter().filter(|table| !may_lack || tables.place(&table.name).is_some());
     let mut problems: Vec<_> = compared.flat_map(|table| table_problems(tables, table)).collect();
     problems.extend(persistence::unlogged(client, tables).await?);
-    let denied = rights(client, tables, role).await?;
+    let denied = rights(client, tables, &options.target.user).await?;
+    problems.extend(money::problems(client, &options.source, source).await?);
     // Rows can only be looked at where they may be read.
     if denied.is_none() {
         let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));

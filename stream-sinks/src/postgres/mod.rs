@@ -24,6 +24,7 @@ mod finish;
 mod fit;
 mod import;
 mod lacking;
+mod money;
 mod persistence;
 mod pipe;
 mod plan;
@@ -212,15 +213,16 @@ impl PostgresSink {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
         let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
-        let role = &self.shared.options.target.user;
-        if let (false, Some(import)) = (missing.is_empty(), &self.shared.options.import) {
+        let options = &self.shared.options;
+        if let (false, Some(import)) = (missing.is_empty(), &options.import) {
             // Whatever the target has must fit before anything is added to it.
             let known = &self.known;
-            check::refuse(&check::problems(&client, &tables, source, role, known, true).await?)?;
+            check::refuse(&check::problems(&client, &tables, source, options, known, true).await?)?;
             Box::pin(import::run(&self.shared, import, source, &missing, checkpoint)).await?;
             tables = Tables::find(Arc::clone(&client), source).await?.0;
         }
-        check::refuse(&check::problems(&client, &tables, source, role, &self.known, false).await?)?;
+        let known = &self.known;
+        check::refuse(&check::problems(&client, &tables, source, options, known, false).await?)?;
         self.tables = Some(Arc::new(tables));
         Ok(())
     }

@@ -141,8 +141,7 @@ impl TargetSurvey {
         let (tables, missing) = Tables::find(Arc::clone(client), source).await?;
         let known: BTreeSet<TableName> = checkpoint.tables.keys().cloned().collect();
         let import = options.import.as_ref();
-        let problems =
-            check::problems(client, &tables, source, &self.target.user, &known, import.is_some());
+        let problems = check::problems(client, &tables, source, options, &known, import.is_some());
         let mut findings: Vec<_> = problems.await?.into_iter().map(Finding::blocking).collect();
         if let (Some(import), false) = (import, missing.is_empty()) {
             findings.extend(self.schemas(&missing).await?);

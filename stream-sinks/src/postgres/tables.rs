@@ -23,6 +23,8 @@ use super::{catalog, check};
 /// The captured tables, each with its place at the target.
 pub(super) struct Tables {
     client: Arc<SqlClient>,
+    /// The target's, as `server_version_num`.
+    version: u32,
     captured: HashMap<TableName, Arc<Table>>,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
@@ -74,6 +76,7 @@ impl Tables {
             captured.iter().map(|table| (table.name.clone(), Arc::clone(table))).collect();
         let divergence = Divergence::default();
         let tables = Self {
+            version: client.server_version_num(),
             client,
             captured,
             types: Arc::clone(&source.types),
@@ -211,6 +214,7 @@ impl Tables {
         let Some(place) = self.place(&table.name) else { return CopyFormat::Text };
         let same = table.columns.iter().all(|column| {
             column.binary_safe
+                && column.binary_from <= self.version
                 && place.column(&column.name).is_some_and(|target| {
                     let base = Base::at_source(&self.types, column.type_oid, column.type_modifier);
                     target.takes_binary

@@ -40,6 +40,7 @@ fn column(name: &str, type_oid: u32, type_name: &str) -> TableColumn {
         type_modifier: -1,
         declared_type: type_name.to_owned(),
         binary_safe: true,
+        binary_from: 0,
         not_null: true,
         identity: Identity::None,
         generated: false,

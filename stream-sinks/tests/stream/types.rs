@@ -133,6 +133,49 @@ async fn odd_settings_of_the_database_and_role() {
     .await;
 }
 
+/// Their binary form is one of very many years there.
+#[tokio::test]
+async fn intervals_without_end_are_refused_by_a_server_that_has_none() {
+    let (newest, oldest) = (*testing::majors().last().unwrap(), testing::oldest_major());
+    assert!(newest >= 17 && oldest < 17, "the tests run with such servers");
+    let schema = "CREATE DOMAIN span AS interval;
+        CREATE TABLE t (id int PRIMARY KEY, i interval, l interval[], s span); INSERT INTO t VALUES (1, '1 day', '{-1 mon}', '3 h')";
+    for values in
+        ["'infinity', NULL, NULL", "NULL, '{1 day,-infinity}', NULL", "NULL, NULL, 'infinity'"]
+    {
+        for in_stream in [false, true] {
+            let from = database(testing::server(newest), "").await;
+            let to = database(testing::server(oldest), "").await;
+            let stream = Stream::new(&from, &to);
+            execute(&stream.source, schema).await;
+            let insert = format!("INSERT INTO t VALUES (2, {values})");
+            if !in_stream {
+                execute(&stream.source, &insert).await;
+            }
+            let work = async {
+                if in_stream {
+                    execute(&stream.source, &insert).await;
+                }
+            };
+            let error = stream.run_with(work).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+            let told = error.to_string();
+            assert!(told.contains("public.t") && told.contains("type interval"), "{told}");
+            let expected = if in_stream { "(1)" } else { "(0)" };
+            let rows = fixture::rows(&stream.target, "SELECT count(*) FROM t").await;
+            assert_eq!(rows, [expected], "{values}");
+            let (source, sql) = (&stream.source, "DELETE FROM t WHERE id = 2");
+            // It goes on once the row has no such value, which the log of the stream keeps.
+            if !in_stream {
+                execute(source, sql).await;
+                stream.complete().await.unwrap();
+                fixture::assert_same_rows(&stream, "SELECT id, i::text, l::text, s::text FROM t")
+                    .await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_latin1_source() {
     run(&Check {
