@@ -83,7 +83,8 @@ pub trait OffsetStore: Send + 'static {
     /// What was saved last; the default when nothing was.
     ///
     /// # Errors
-    /// When the store cannot be read. A store that is damaged is never an empty checkpoint of a stream that has a slot.
+    /// When the store cannot be read. One that is lost may be an empty checkpoint: where a slot is there all the same, the log from its position on
+    /// comes before the copy to sinks that keep copied rows.
     fn load(&mut self) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
 
     /// Saves that the stream belongs to `source` and starts at `position`.

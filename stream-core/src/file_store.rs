@@ -9,7 +9,8 @@
 //! A file is a line with the format's version, a line with the checksum of what follows, and JSON. It is written beside its place, made
 //! durable, and moved there, so that a crash leaves the old one or the new one. One that was damaged all the same is moved aside;
 //! what the tables' copies have come to is then in the backup, and the position is the slot's own, which is never before
-//! what was delivered by more than was not yet confirmed.
+//! what was delivered by more than was not yet confirmed. Without either the log from there on comes before the next copy: rows that are gone
+//! are in no copy.
 
 mod state;
 
@@ -49,7 +50,8 @@ pub enum FileStoreError {
     /// The directory holds the position of a stream of another name. Its position would be wrong for this one.
     ///
     /// Remedy: give each stream a directory of its own (`--data-dir`). Was the stream renamed, name it as before; or remove `offsets` and
-    /// `offsets.backup`, and the tables are read again.
+    /// `offsets.backup`, and the tables are read again. Then no event tells of rows that were deleted since the stream stopped, unless `slotName`
+    /// names the slot that it had.
     #[error(
         "directory `{}` holds the position of stream `{found}`, and this is stream `{expected}`: give it another directory \
          (`--data-dir`), or remove `offsets` and `offsets.backup` there if nobody needs them",
@@ -65,11 +67,11 @@ pub enum FileStoreError {
     },
     /// A newer program wrote the file, in a form that this one would misread.
     ///
-    /// Remedy: run the stream with the newer program again. To go back to this one, remove `offsets` and `offsets.backup`: the tables are read
-    /// again then.
+    /// Remedy: run the stream with the newer program again. To go back to this one, remove `offsets` and `offsets.backup`: what changed since the
+    /// slot's position is delivered then, and after it the tables are read again.
     #[error(
         "`{}` was written by a newer program (version {version} of the file, and this program knows versions up to {VERSION}): run the stream with \
-         that program, or remove `offsets` and `offsets.backup` there, and its tables are read again",
+         that program, or remove `offsets` and `offsets.backup` there, and the stream goes on at its slot's position and reads its tables again",
         path.display()
     )]
     Newer {
@@ -184,7 +186,10 @@ impl FileStore {
                     "position file `{path}` cannot be used ({problem}) and was set aside: the stream goes on at its slot's \
                      position, and events that were not confirmed come again with the same ids"
                 );
-                state.position = None;
+                // Nothing is saved after the end.
+                if state.completion == Stage::Open {
+                    state.position = None;
+                }
                 Ok(Some(state))
             }
             Found::Nothing | Found::Damaged(_) => {
@@ -193,7 +198,7 @@ impl FileStore {
                 }
                 tracing::warn!(
                     "position file `{path}` and its backup cannot be used ({problem}) and were set aside: the stream goes on at its \
-                     slot's position, and tables are read anew, because nobody knows which were complete; events that \
+                     slot's position, and then tables are read anew, because nobody knows which were complete; events of changes that \
                      were delivered before come again with the same ids"
                 );
                 Ok(None)
@@ -388,6 +393,17 @@ mod tests {
             let aside = directory.path().join("offsets.damaged-1");
             assert_eq!(fs::read_to_string(aside).unwrap(), damage);
         }
+    }
+
+    #[tokio::test]
+    async fn the_backup_of_a_delivered_stream_has_its_last_position() {
+        let (directory, saved) = saved().await;
+        let mut store = FileStore::open(directory.path(), STREAM).unwrap();
+        store.save_completion(Completion::Delivered).await.unwrap();
+        drop(store);
+        fs::write(directory.path().join(OFFSETS), "damaged").unwrap();
+        let expected = Checkpoint { completion: Completion::Delivered, ..saved };
+        assert_eq!(load(directory.path()).await, expected);
     }
 
     #[tokio::test]

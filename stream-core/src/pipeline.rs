@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::batch::Batcher;
-use crate::checkpoint::{Completion, OffsetStore, TableSync};
+use crate::checkpoint::{Checkpoint, Completion, OffsetStore, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
@@ -155,7 +155,15 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     }
 
     async fn remove(mut self) -> Result<Outcome, Error> {
-        self.source.remove().await?;
+        // Since all was delivered, another worker may have done the rest, and the stream may have begun anew.
+        let Checkpoint { completion, position, .. } = self.offsets.load().await?;
+        match completion {
+            Completion::Open => return Err(begun_anew()),
+            Completion::Delivered => {
+                self.source.remove(position.unwrap_or(Lsn::new(u64::MAX))).await?;
+            }
+            Completion::Completed => {}
+        }
         reached(Step::Removed);
         self.offsets.save_completion(Completion::Completed).await?;
         reached(Step::CompletedSaved);
@@ -279,6 +287,17 @@ impl Commands {
     async fn stop(&mut self) {
         while self.next().await != Control::Stop {}
     }
+}
+
+/// This worker had delivered the stream, and it was begun anew before the worker came to remove what the source keeps for it. That is the new
+/// beginning's now.
+///
+/// Remedy: nothing, the stream goes on with the other worker.
+fn begun_anew() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "the stream was begun anew after this worker had delivered it: slot and publication stay, and this worker ends",
+    )
 }
 
 /// Names of the table's columns stood for other columns at this point of the log.

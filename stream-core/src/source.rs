@@ -35,7 +35,7 @@ pub struct Inspected {
 /// Where a stream begins.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// All below it is in the target, or in the snapshot, or not wanted.
+    /// All below it is in the target, or in the snapshot, or not wanted. Before the snapshot where the source kept the log for an earlier run.
     pub start: Lsn,
     /// The snapshot to copy first; `None` when every table has one.
     pub snapshot: Option<Snapshot>,
@@ -210,10 +210,11 @@ pub trait Source: Send + 'static {
     /// Ends the session; what the source keeps for the stream stays.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Ends the session, if there is one, and removes what the source keeps for the stream: it will not go on.
+    /// Ends the session, if there is one, and removes what the source keeps for the stream: it will not go on. What stands beyond `delivered`
+    /// is not what the stream had: it was made since, for its next beginning, and stays.
     /// May be called again after it failed, by another run too, and finds only a part then, or nothing.
     ///
     /// # Errors
-    /// When something could not be removed.
-    fn remove(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// When something could not be removed, or is not the stream's any more.
+    fn remove(&mut self, delivered: Lsn) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use stream_core::batch::Batch;
-use stream_core::checkpoint::{Completion, TableSync};
+use stream_core::checkpoint::{Checkpoint, Completion, TableSync};
 use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
@@ -700,6 +700,48 @@ async fn where_copied_rows_stay_the_log_up_to_the_next_copy_comes_before_it() {
     }
 }
 
+/// What was delivered is told by the slot alone; a run that is cut off before the copy is followed by one that knows as little.
+#[tokio::test(start_paused = true)]
+async fn where_the_checkpoint_is_lost_the_log_from_the_slot_to_the_next_copy_comes_before_it() {
+    type Lose = fn(&mut Checkpoint);
+    let losses: [(Lose, Option<u64>); 2] = [
+        (|checkpoint| *checkpoint = Checkpoint::default(), None),
+        // In the middle of a copy, of which the backup tells.
+        (|checkpoint| checkpoint.position = None, Some(1)),
+    ];
+    for ((lose, failing_read), is_cut_off) in
+        losses.into_iter().flat_map(|loss| [(loss, false), (loss, true)])
+    {
+        let mut scene = Scene::new(script(|script| {
+            script.transaction(1, 10).pause(MINUTE).transaction(2, 10).transaction(1, 10);
+            script.until(&Gate::default());
+        }));
+        scene.sink.keeps_copied_rows = true;
+        scene.source.tables = vec![("a", vec![1, 1])];
+        if let Some(read) = failing_read {
+            scene.source.reads.at(read, Fault::Fail(ErrorKind::Transient));
+        }
+        let ended = scene.run(SECOND, Control::Stop).await;
+        assert_eq!(ended.is_err(), failing_read.is_some());
+        scene.store.lose(lose);
+        let before = scene.sink.shapes().len();
+        scene.source.snapshot_lsn = scene.source.commit_of(2);
+        if is_cut_off {
+            // In the log before the copy.
+            scene.sink.writes.at(scene.sink.writes.calls(), Fault::Fail(ErrorKind::Transient));
+            let ended = scene.run(HANGS / 2, Control::Stop).await;
+            assert_failed(ended, ErrorKind::Transient, "planned failure of write");
+        }
+        let ended = scene.run(HANGS / 2, Control::Stop).await;
+        assert_eq!(ended.unwrap(), Outcome::Stopped);
+        let shapes = scene.sink.shapes()[before..].join(" ");
+        let (settled, rest) = shapes.split_once(" r r ").unwrap_or_default();
+        assert!(settled.contains("BccC") && rest.contains("BcC@"), "{shapes}");
+        scene.ledger.assert_kept();
+        scene.ledger.assert_complete();
+    }
+}
+
 /// It has read the checkpoint, and finds that what it speaks of was removed.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_another_worker_completes_while_this_one_starts() {
@@ -735,6 +777,34 @@ async fn a_worker_that_lost_its_stream_to_one_that_delivered_it_removes_nothing(
     let late = late.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Fenced, "{late}");
     assert_eq!(scene.source.removes.calls(), 1);
+}
+
+/// Another worker removed what it had been about to remove, and what is there now belongs to the stream's next beginning.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_was_away_since_it_delivered_the_stream_removes_nothing_of_its_next_beginning()
+ {
+    for asks_late in [true, false] {
+        let scene = Scene::new(script(|script| {
+            script.transaction(1, 10);
+        }));
+        // Away before it asks whether the stream is its own, or after.
+        match asks_late {
+            true => scene.store.loads.at(1, Fault::Delay(10 * MINUTE)),
+            false => scene.source.removes.at(0, Fault::Delay(10 * MINUTE)),
+        }
+        let late = scene.complete();
+        let next = async {
+            sleep(3 * MINUTE).await;
+            assert_eq!(scene.store.checkpoint().completion, Completion::Delivered);
+            assert_eq!(scene.complete().await.unwrap(), Outcome::Completed);
+            scene.store.lose(|checkpoint| *checkpoint = Checkpoint::default());
+            scene.source.begin_anew(Lsn::new(1_000));
+        };
+        let (late, ()) = tokio::join!(late, next);
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+        assert!(!scene.source.is_removed(), "{asks_late}");
+        assert_eq!(scene.store.checkpoint().completion, Completion::Open);
+    }
 }
 
 #[tokio::test(start_paused = true)]

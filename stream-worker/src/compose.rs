@@ -114,7 +114,8 @@ impl Opened {
                     with_way_back(
                         error,
                         &format!(
-                            "remove `{path}` and `{path}.backup`, and the next start reads the tables again",
+                            "remove `{path}` and `{path}.backup`, and the next start reads the tables again; no event will tell of \
+                             rows that were deleted in what is missing",
                             path = offsets.display()
                         ),
                     )

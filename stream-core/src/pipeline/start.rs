@@ -44,6 +44,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         let beginning = self.source.begin(&checkpoint, &self.stats).await?;
         reached(Step::SlotMade);
+        let unsettled = unsettled(&self.sink, &beginning, &checkpoint);
+        if !unsettled.is_empty() {
+            // Before the start is: from then on a table without a state is one that came later, of which nobody was told anything.
+            self.offsets.save_tables(&unsettled).await?;
+            checkpoint.tables.extend(unsettled);
+        }
         if checkpoint.position.is_none() || checkpoint.source.as_ref() != Some(&inspected.identity)
         {
             let position = checkpoint.position.unwrap_or(beginning.start);
@@ -120,6 +126,30 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
     noted.collect()
 }
 
+/// Tables of which the endpoint may know more than the checkpoint does: this slot was there before, and nobody knows what was delivered. Their log
+/// counts from its position on.
+fn unsettled(
+    sink: &impl Sink,
+    beginning: &Beginning,
+    checkpoint: &Checkpoint,
+) -> Vec<(TableName, TableSync)> {
+    if checkpoint.source.is_some() || settles_until(sink, beginning).is_none() {
+        return Vec::new();
+    }
+    let tables = beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
+    let unknown = tables.filter(|table| !checkpoint.tables.contains_key(&table.name));
+    let copying = TableSync::Copying { lsn: beginning.start };
+    unknown.map(|table| (table.name.clone(), copying.clone())).collect()
+}
+
+/// Up to where the log can be delivered before the copy. A slot that was made with the snapshot begins there.
+fn settles_until(sink: &impl Sink, beginning: &Beginning) -> Option<Lsn> {
+    let snapshot = beginning.snapshot.as_ref()?;
+    // Without a stream nothing has kept the log.
+    let can_settle = sink.keeps_copied_rows() && !beginning.snapshot_only;
+    (can_settle && beginning.start < snapshot.lsn).then_some(snapshot.lsn)
+}
+
 /// Another worker took the stream over while this one started, and has delivered it. What the source keeps is that one's to remove.
 ///
 /// Remedy: nothing, if the other worker is wanted; otherwise stop it.
@@ -157,12 +187,8 @@ impl Begun {
     /// Up to where the log is delivered before the copy: a row that was removed since an earlier one is not in the next, and nothing else would
     /// tell of it.
     pub(super) fn settles_until(&self, sink: &impl Sink) -> Option<Lsn> {
-        let snapshot = self.beginning.snapshot.as_ref()?;
-        let position = self.checkpoint.position.filter(|position| *position < snapshot.lsn);
-        // Without a stream nothing has kept the log.
-        let can_settle = sink.keeps_copied_rows() && !self.beginning.snapshot_only;
-        let settles = can_settle && position.is_some() && self.interrupted().next().is_some();
-        settles.then_some(snapshot.lsn)
+        let until = settles_until(sink, &self.beginning)?;
+        self.interrupted().next().is_some().then_some(until)
     }
 
     pub(super) fn synced_while_settling(&self) -> BTreeMap<TableName, Lsn> {
@@ -177,7 +203,8 @@ impl Begun {
 /// would skip what is in between.
 ///
 /// Remedy: give the stream its old source back. If the new one is right, begin anew: `DELETE FROM sgstream.progress WHERE stream = …` at a
-/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory.
+/// PostgreSQL target, whose tables have to be emptied then, or remove `offsets` and `offsets.backup` in the data directory: an endpoint is not
+/// told then of rows that it knows from the old source or slot and that the new one does not have.
 fn check_identity(checkpoint: &Checkpoint, found: &SourceIdentity) -> Result<(), Error> {
     match &checkpoint.source {
         Some(saved) if (&saved.system_id, &saved.slot) != (&found.system_id, &found.slot) => {

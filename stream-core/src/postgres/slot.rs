@@ -206,7 +206,8 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
     parse(what, &text)
 }
 
-/// As [`drop`], waiting a moment for the session that streamed from it to end.
+/// As [`drop`], waiting a moment for the session that streamed from it to end; and only the slot whose changes were delivered up to `delivered`.
+/// None that is made later begins below it: whoever was away for a while drops no other, because the server compares.
 ///
 /// # Errors
 ///
@@ -215,11 +216,11 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
 /// # Cancel safety
 ///
 /// As [`drop`].
-pub async fn drop_released(client: &Client, name: &str) -> Result<(), QueryError> {
+pub async fn drop_released(client: &Client, name: &str, delivered: Lsn) -> Result<(), QueryError> {
     let mut attempts = 50;
     loop {
         attempts -= 1;
-        match drop(client, name).await {
+        match drop_up_to(client, name, delivered).await {
             Err(error) if error.is_retryable() && attempts > 0 => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -251,10 +252,14 @@ pub(super) async fn released(client: &Client, name: &str) -> Result<(), QueryErr
 ///
 /// Dropping the future may leave the slot dropped or not; calling it again is right in both cases.
 pub async fn drop(client: &Client, name: &str) -> Result<bool, QueryError> {
-    let sql = "SELECT pg_drop_replication_slot(slot_name)
-                 FROM pg_replication_slots WHERE slot_name = $1";
+    drop_up_to(client, name, Lsn::new(u64::MAX)).await
+}
+
+async fn drop_up_to(client: &Client, name: &str, delivered: Lsn) -> Result<bool, QueryError> {
+    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+               WHERE slot_name = $1 AND coalesce(confirmed_flush_lsn, '0/0') <= $2::text::pg_lsn";
     let what = "drop the replication slot";
-    let rows =
-        client.query(sql, &[&name]).await.map_err(|source| QueryError::Failed { what, source })?;
+    let rows = client.query(sql, &[&name, &delivered.to_string()]).await;
+    let rows = rows.map_err(|source| QueryError::Failed { what, source })?;
     Ok(!rows.is_empty())
 }

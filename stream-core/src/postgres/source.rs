@@ -376,13 +376,13 @@ impl Source for PostgresSource {
         }
     }
 
-    async fn remove(&mut self) -> Result<(), Error> {
+    async fn remove(&mut self, delivered: Lsn) -> Result<(), Error> {
         self.close().await;
         if self.options.snapshot == SnapshotMode::RowsOnly {
             return Ok(());
         }
         let client = self.sql().await?;
-        removal::remove(&client, &self.options).await?;
+        removal::remove(&client, &self.options, delivered).await?;
         client.close().await;
         Ok(())
     }

@@ -94,9 +94,9 @@ impl<S: Source> Source for Observed<S> {
         self.ledger.called(Call::Close);
     }
 
-    async fn remove(&mut self) -> Result<(), Error> {
+    async fn remove(&mut self, delivered: Lsn) -> Result<(), Error> {
         self.ledger.removes()?;
-        self.inner.remove().await?;
+        self.inner.remove(delivered).await?;
         self.ledger.called(Call::Remove);
         Ok(())
     }

@@ -140,6 +140,13 @@ impl ScriptedSource {
         server.happened >= server.script.steps.len()
     }
 
+    /// The server keeps something for a stream that begins anew at `from`.
+    pub fn begin_anew(&self, from: Lsn) {
+        let mut server = self.server();
+        server.removed = false;
+        server.confirmed = from;
+    }
+
     fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,7 +272,7 @@ impl Source for ScriptedSource {
             readers: self.readers,
         });
         Ok(Beginning {
-            start: checkpoint.position.unwrap_or(START),
+            start: checkpoint.position.unwrap_or_else(|| self.confirmed()),
             snapshot,
             taken_up: Vec::new(),
             snapshot_only: self.snapshot_only,
@@ -360,9 +367,13 @@ impl Source for ScriptedSource {
 
     async fn close(&mut self) {}
 
-    async fn remove(&mut self) -> Result<(), Error> {
+    async fn remove(&mut self, delivered: Lsn) -> Result<(), Error> {
         self.removes.meet("remove").await?;
-        self.server().removed = true;
+        let mut server = self.server();
+        if server.confirmed > delivered {
+            return Err(Error::new(ErrorKind::Fenced, "what the source keeps is another's"));
+        }
+        server.removed = true;
         Ok(())
     }
 }

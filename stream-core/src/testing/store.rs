@@ -12,6 +12,8 @@ use crate::testing::faults::Faults;
 #[derive(Clone, Debug, Default)]
 pub struct SharedStore {
     saved: Arc<Mutex<Checkpoint>>,
+    /// Trouble of `load`.
+    pub loads: Faults,
     /// Trouble of `save_position`.
     pub positions: Faults,
     /// Trouble of `save_tables`.
@@ -27,6 +29,11 @@ impl SharedStore {
         self.saved().clone()
     }
 
+    /// Damages what is saved.
+    pub fn lose(&self, lose: impl FnOnce(&mut Checkpoint)) {
+        lose(&mut self.saved());
+    }
+
     fn saved(&self) -> MutexGuard<'_, Checkpoint> {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -34,6 +41,7 @@ impl SharedStore {
 
 impl OffsetStore for SharedStore {
     async fn load(&mut self) -> Result<Checkpoint, Error> {
+        self.loads.meet("load").await?;
         Ok(self.checkpoint())
     }
 

@@ -1,5 +1,6 @@
 //! How a stream begins, ends, and begins anew.
 
+use stream_core::ErrorKind;
 use stream_core::pipeline::Outcome;
 use stream_core::throwaway::testing::TestDatabase;
 
@@ -40,6 +41,27 @@ async fn a_completed_stream_is_complete_at_every_later_start() {
     let completion = rows(&stream.target, "SELECT completion FROM sgstream.progress").await;
     assert_eq!(completion, ["(completed)"]);
     assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)"]);
+}
+
+/// Two workers know the stream as delivered, the second of them from before it was begun anew.
+#[tokio::test]
+async fn a_slot_made_since_the_stream_was_delivered_is_another_s_and_stays() {
+    let (from, to) = two_databases().await;
+    let stream = Stream::new(&from, &to);
+    stream.complete().await.unwrap();
+    let name = &stream.name;
+    to.execute("UPDATE sgstream.progress SET completion = 'delivered'").await.unwrap();
+    from.execute(&format!("CREATE PUBLICATION {name}")).await.unwrap();
+    let make = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')");
+    from.execute(&make).await.unwrap();
+    let error = stream.complete().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    let drop = format!("SELECT pg_drop_replication_slot('{name}')");
+    assert!(error.to_string().contains(&drop), "{error}");
+    assert_eq!(kept_at_source(&stream).await, 2);
+    from.execute(&drop).await.unwrap();
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(kept_at_source(&stream).await, 0);
 }
 
 #[tokio::test]

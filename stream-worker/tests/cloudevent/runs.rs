@@ -140,6 +140,23 @@ async fn partitions_come_under_their_roots_name_from_snapshot_and_stream_where_t
 /// A row that was removed while nobody looked is in no later copy: only the log tells of it, before that copy.
 #[tokio::test]
 async fn what_becomes_of_rows_between_an_interrupted_copy_and_the_next_arrives_before_it() {
+    what_becomes_of_rows_arrives_when(|_| ()).await;
+}
+
+/// Of the position only the slot knows; of the copy the backup, or nobody.
+#[tokio::test]
+async fn what_becomes_of_rows_arrives_when_position_files_were_damaged_during_the_copy() {
+    what_becomes_of_rows_arrives_when(|data| std::fs::write(data.join("offsets"), "x").unwrap())
+        .await;
+    what_becomes_of_rows_arrives_when(|data| {
+        for name in ["offsets", "offsets.backup"] {
+            std::fs::write(data.join(name), "x").unwrap();
+        }
+    })
+    .await;
+}
+
+async fn what_becomes_of_rows_arrives_when(lose: impl Fn(&Path)) {
     let bench = Bench::new(
         "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 3000) i",
     )
@@ -149,6 +166,7 @@ async fn what_becomes_of_rows_between_an_interrupted_copy_and_the_next_arrives_b
     let mut worker = bench.start(&[]);
     receiver.until(|event| event["data"]["after"]["id"] == 200);
     worker.kill();
+    lose(&bench.directory.path().join("stream-data"));
     let sql = "DELETE FROM t WHERE id <= 10; UPDATE t SET id = -11 WHERE id = 11; UPDATE t SET v = 1 WHERE id = 12;
         INSERT INTO t VALUES (5, 1); DELETE FROM t WHERE id = 13; INSERT INTO t VALUES (13, 2); DELETE FROM t WHERE id = 13";
     bench.source.execute(sql).await.unwrap();
