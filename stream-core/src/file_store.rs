@@ -26,7 +26,7 @@ use self::state::{Stage, State, Synced, TableState, Unread, VERSION};
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::relation::{RelationId, TableName};
+use crate::relation::TableName;
 use crate::table::TableOrigin;
 
 const OFFSETS: &str = "offsets";
@@ -250,13 +250,11 @@ impl OffsetStore for FileStore {
         for (name, sync) in tables {
             let (synced, copying) = match sync {
                 TableSync::Copying { lsn } => (None, lsn.get()),
-                TableSync::Synced {
-                    lsn,
-                    origin: TableOrigin { relation: RelationId(relation), published_by, columns },
-                } => {
-                    let (relation, published_by) = (*relation, *published_by);
-                    let columns = columns.clone();
-                    (Some(Synced { lsn: lsn.get(), relation, published_by, columns }), 0)
+                TableSync::Synced { lsn, origin } => {
+                    let TableOrigin { relation, published_by, columns, published_as } =
+                        origin.clone();
+                    let (lsn, relation) = (lsn.get(), relation.0);
+                    (Some(Synced { lsn, relation, published_by, columns, published_as }), 0)
                 }
             };
             let copies = synced.is_none();
@@ -334,6 +332,8 @@ mod tests {
     use super::state::MAGIC;
     use super::*;
     use crate::columns::ColumnNumbers;
+    use crate::relation::RelationId;
+    use crate::table::PublishedAs;
 
     const STREAM: &str = "default.orders";
 
@@ -348,7 +348,10 @@ mod tests {
     fn synced(lsn: u64) -> TableSync {
         let numbers = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
         let columns = ColumnNumbers { numbers, highest: 4 };
-        let origin = TableOrigin { relation: RelationId(16_384), published_by: 7, columns };
+        let operations = vec!["insert".to_owned()];
+        let published_as = Some(PublishedAs { version: 5, operations, restricted_by: 6 });
+        let origin =
+            TableOrigin { relation: RelationId(16_384), published_by: 7, columns, published_as };
         TableSync::Synced { lsn: Lsn::new(lsn), origin }
     }
 

@@ -41,6 +41,8 @@ pub struct Beginning {
     pub snapshot: Option<Snapshot>,
     /// Tables that are taken up without a copy: their changes count from `start` on.
     pub taken_up: Vec<Arc<Table>>,
+    /// Tables that the source itself has had published otherwise: what their checkpoint notes of it is to be brought up to date.
+    pub republished: Vec<Arc<Table>>,
     /// Whether the stream is complete once the snapshot is.
     pub snapshot_only: bool,
 }

@@ -1,5 +1,7 @@
 //! Captured tables: what a stream moves.
 
+use serde::{Deserialize, Serialize};
+
 use crate::columns::{Attributes, ColumnNumbers};
 use crate::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 
@@ -51,6 +53,19 @@ pub struct TableOrigin {
     pub published_by: u32,
     /// What its columns' names stood for.
     pub columns: ColumnNumbers,
+    /// How it was published; `None` where nothing published it yet, or nobody noted it.
+    pub published_as: Option<PublishedAs>,
+}
+
+/// How a publication publishes a table. One that was altered may have left changes out, also where it is as before by now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedAs {
+    /// `xmin` of the publication's row: another one after each ALTER of what the publication itself says.
+    pub version: u32,
+    /// The operations that are published, as `publish` names them.
+    pub operations: Vec<String>,
+    /// The publication's entry whose condition or list of columns holds for the table; 0: it is published whole.
+    pub restricted_by: u32,
 }
 
 /// A partition whose rows come under its root's name.
@@ -100,6 +115,8 @@ pub struct Table {
     /// `oid` of each thing that publishes its changes: an entry of the publication, or the publication itself when that
     /// names no tables. Empty while nothing does.
     pub published_by: Vec<u32>,
+    /// How they are published; `None` while they are not.
+    pub published_as: Option<PublishedAs>,
 }
 
 impl Table {
@@ -110,7 +127,8 @@ impl Table {
         let numbers = self.columns.iter().map(|column| (column.name.clone(), column.number));
         let columns =
             ColumnNumbers { numbers: numbers.collect(), highest: self.attributes.highest };
-        TableOrigin { relation: self.id, published_by, columns }
+        let published_as = self.published_as.clone();
+        TableOrigin { relation: self.id, published_by, columns, published_as }
     }
 
     /// The table in the form in which the log would describe it: what rows of its snapshot belong to.

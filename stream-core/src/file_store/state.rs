@@ -11,7 +11,7 @@ use crate::columns::ColumnNumbers;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
-use crate::table::TableOrigin;
+use crate::table::{PublishedAs, TableOrigin};
 
 pub(super) const MAGIC: &str = "stream offsets ";
 /// Raised when an older program would misread what a newer one writes. The two lines before the JSON stay as they are.
@@ -66,6 +66,9 @@ pub(super) struct Synced {
     /// Absent in files of older programs.
     #[serde(default)]
     pub(super) columns: ColumnNumbers,
+    /// Absent in files of older programs.
+    #[serde(default)]
+    pub(super) published_as: Option<PublishedAs>,
 }
 
 impl State {
@@ -112,10 +115,12 @@ impl State {
         let source = self.system_id.clone().zip(self.slot.clone());
         let tables = self.tables.iter().map(|table| {
             let sync = match table.synced.clone() {
-                Some(Synced { lsn, relation, published_by, columns }) => TableSync::Synced {
-                    lsn: Lsn::new(lsn),
-                    origin: TableOrigin { relation: RelationId(relation), published_by, columns },
-                },
+                Some(synced) => {
+                    let Synced { lsn, relation, published_by, columns, published_as } = synced;
+                    let relation = RelationId(relation);
+                    let origin = TableOrigin { relation, published_by, columns, published_as };
+                    TableSync::Synced { lsn: Lsn::new(lsn), origin }
+                }
                 None => TableSync::Copying { lsn: Lsn::new(table.copying) },
             };
             (table.name.clone(), sync)

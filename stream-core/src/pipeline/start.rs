@@ -56,6 +56,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             self.offsets.save_start(&inspected.identity, position).await?;
         }
         reached(Step::StartSaved);
+        let republished = republished(&beginning, &checkpoint);
+        if !republished.is_empty() {
+            self.offsets.save_tables(&republished).await?;
+            checkpoint.tables.extend(republished);
+        }
         let taken_up = self.take_up(&beginning).await?;
         checkpoint.tables.extend(taken_up);
         Ok(StartUp::Begun(Box::new(Begun { checkpoint, beginning })))
@@ -117,9 +122,16 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         let sync = if inspected.to_copy.contains(&table.name) {
             TableSync::Copying { lsn: *lsn }
         } else {
-            let columns =
-                origin.columns.with_new(&table.origin().columns, &table.attributes.dropped)?;
-            TableSync::Synced { lsn: *lsn, origin: TableOrigin { columns, ..origin.clone() } }
+            let now = table.origin();
+            let columns = origin.columns.with_new(&now.columns, &table.attributes.dropped);
+            let columns = columns.unwrap_or_else(|| origin.columns.clone());
+            // An older version did not note it.
+            let published_as = origin.published_as.clone().or(now.published_as);
+            let noted = TableOrigin { columns, published_as, ..origin.clone() };
+            if noted == *origin {
+                return None;
+            }
+            TableSync::Synced { lsn: *lsn, origin: noted }
         };
         Some((table.name.clone(), sync))
     });
@@ -148,6 +160,19 @@ fn settles_until(sink: &impl Sink, beginning: &Beginning) -> Option<Lsn> {
     // Without a stream nothing has kept the log.
     let can_settle = sink.keeps_copied_rows() && !beginning.snapshot_only;
     (can_settle && beginning.start < snapshot.lsn).then_some(snapshot.lsn)
+}
+
+/// Tables that the source itself has had published otherwise, and that keep their rows.
+fn republished(beginning: &Beginning, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
+    let noted = beginning.republished.iter().filter_map(|table| {
+        let TableSync::Synced { lsn, origin } = checkpoint.tables.get(&table.name)? else {
+            return None;
+        };
+        let published_as = table.published_as.clone();
+        let origin = TableOrigin { published_as, ..origin.clone() };
+        Some((table.name.clone(), TableSync::Synced { lsn: *lsn, origin }))
+    });
+    noted.collect()
 }
 
 /// Another worker took the stream over while this one started, and has delivered it. What the source keeps is that one's to remove.
@@ -264,6 +289,7 @@ mod tests {
                 start: Lsn::new(10),
                 snapshot: Some(snapshot),
                 taken_up: Vec::new(),
+                republished: Vec::new(),
                 snapshot_only: false,
             },
         };

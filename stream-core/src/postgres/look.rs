@@ -108,7 +108,7 @@ pub(super) async fn assert_unaltered(
 /// A table was altered, or published otherwise, between the look at the catalogue and the snapshot, at which the log begins.
 ///
 /// Remedy: nothing, the stream looks again, and copies the table as it is.
-fn altered(table: &TableName) -> Error {
+pub(super) fn altered(table: &TableName) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(

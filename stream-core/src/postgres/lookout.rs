@@ -1,5 +1,5 @@
-//! Looks at the catalogue from time to time, for tables that came after the stream began, partitions that went or came back, and names
-//! that were given to other columns.
+//! Looks at the catalogue from time to time, for tables that came after the stream began, partitions that went or came back, names
+//! that were given to other columns, and a publication that was altered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,13 @@ use tokio::task::JoinSet;
 
 use super::capture::{Captured, CapturedTable, capture};
 use super::catalog::read_tables;
+use super::publication::{self, Publication};
 use super::query::QueryError;
 use super::{ConnectOptions, SnapshotMode, SqlClient};
 use crate::columns::ColumnNumbers;
 use crate::filter::TableFilter;
 use crate::relation::{RelationId, TableName};
+use crate::table::PublishedAs;
 
 /// A task that ends when it has found something; it ends with its owner, too.
 #[derive(Default)]
@@ -67,10 +69,38 @@ async fn look(
 /// What the stream knows of the tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    /// Each with what attached it, where it is a partition: detached, it is not published any more.
-    tables: BTreeMap<RelationId, (Vec<u32>, ColumnNumbers)>,
+    tables: BTreeMap<RelationId, KnownTable>,
+    /// The publication, where the log is read.
+    publication: Option<String>,
     /// Whether a name matters that was given to another column.
     follows_columns: bool,
+}
+
+#[derive(Clone, Debug)]
+struct KnownTable {
+    /// What attached it, where it is a partition: detached, it is not published any more.
+    attached_by: Vec<u32>,
+    columns: ColumnNumbers,
+    published: Option<Published>,
+}
+
+/// What publishes a table, and how.
+#[derive(Clone, Debug)]
+struct Published {
+    entries: Vec<u32>,
+    how: Option<PublishedAs>,
+}
+
+impl Published {
+    fn new(publication: &Publication, table: &CapturedTable) -> Self {
+        Self { entries: publication.entries(table), how: publication.published_as(table) }
+    }
+
+    /// Whether no change can be missing by `now`.
+    fn stays(&self, now: &Self) -> bool {
+        let first = self.entries.first();
+        self.how == now.how && first.is_none_or(|entry| now.entries.contains(entry))
+    }
 }
 
 impl Known {
@@ -78,6 +108,7 @@ impl Known {
     pub(super) fn new(
         captured: &Captured,
         mut noted: BTreeMap<TableName, ColumnNumbers>,
+        publication: Option<&Publication>,
         mode: SnapshotMode,
     ) -> Self {
         let known = |table: &CapturedTable| {
@@ -86,19 +117,28 @@ impl Known {
                 before.numbers.extend(columns.numbers);
                 columns = before;
             }
-            (table.id, (table.attached_by.clone(), columns))
+            let attached_by = table.attached_by.clone();
+            let published = publication.map(|publication| Published::new(publication, table));
+            (table.id, KnownTable { attached_by, columns, published })
         };
         // A start does nothing about them then, but warn.
         let follows_columns = mode != SnapshotMode::Never;
-        Self { tables: captured.all().map(known).collect(), follows_columns }
+        let tables = captured.all().map(known).collect();
+        let publication = publication.map(|publication| publication.name.clone());
+        Self { tables, publication, follows_columns }
     }
 
     /// Whether a table is as it is known.
-    fn has(&self, table: &CapturedTable) -> bool {
-        let Some((attached_by, columns)) = self.tables.get(&table.id) else { return false };
+    fn has(&self, table: &CapturedTable, publication: Option<&Publication>) -> bool {
+        let Some(known) = self.tables.get(&table.id) else { return false };
         let now = numbers(table);
-        let is_same = || columns.renumbered(&now, &table.attributes.dropped).is_none();
-        *attached_by == table.attached_by && (!self.follows_columns || is_same())
+        let is_same = || known.columns.renumbered(&now, &table.attributes.dropped).is_none();
+        let is_published = |known: &Published| {
+            publication.is_some_and(|now| known.stays(&Published::new(now, table)))
+        };
+        known.attached_by == table.attached_by
+            && (!self.follows_columns || is_same())
+            && known.published.as_ref().is_none_or(is_published)
     }
 }
 
@@ -115,6 +155,10 @@ pub(super) async fn find(
     known: &Known,
 ) -> Result<Vec<TableName>, QueryError> {
     let captured = capture(&read_tables(client).await?, filter);
-    let others = captured.all().filter(|table| !known.has(table));
+    let publication = match &known.publication {
+        Some(name) => publication::read(client, name).await?,
+        None => None,
+    };
+    let others = captured.all().filter(|table| !known.has(table, publication.as_ref()));
     Ok(others.map(|table| table.name.clone()).collect())
 }

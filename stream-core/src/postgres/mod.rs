@@ -22,6 +22,7 @@ pub mod preflight;
 pub mod problem;
 pub mod publication;
 mod publication_outlook;
+mod published;
 pub mod query;
 mod read_ahead;
 mod removal;

@@ -43,7 +43,7 @@ pub(super) fn interrupted(
     Ok(found)
 }
 
-/// Tables were dropped and made anew, or out of the publication for a while, so that the log lacks changes of them; and `snapshotMode` forbids to
+/// Tables were dropped and made anew, or out of the publication for a while, or the publication was altered, so that the log lacks changes of them; and `snapshotMode` forbids to
 /// copy them.
 ///
 /// Remedy: set `snapshotMode: initial` and start again, which copies these tables only; or bring them up to date by other means.
@@ -66,6 +66,11 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     }
     if !table.published_by.contains(&origin.published_by) {
         return Some("was, or is, taken out of the publication".to_owned());
+    }
+    if let Some(then) = &origin.published_as
+        && table.published_as.as_ref().is_some_and(|now| now != then)
+    {
+        return Some("is in a publication that was altered".to_owned());
     }
     // What a partition had before it was attached is in no log under the root's name.
     let is_new = |part: &&Part| {
@@ -92,7 +97,10 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     Some(reason)
 }
 
-fn origin_of<'a>(name: &TableName, checkpoint: &'a Checkpoint) -> Option<&'a TableOrigin> {
+pub(super) fn origin_of<'a>(
+    name: &TableName,
+    checkpoint: &'a Checkpoint,
+) -> Option<&'a TableOrigin> {
     match checkpoint.tables.get(name)? {
         TableSync::Synced { origin, .. } => Some(origin),
         TableSync::Copying { .. } => None,

@@ -226,7 +226,8 @@ fn with_code(
     }
 }
 
-/// Tables came after the stream began, and match what is captured; or partitions were detached or attached, or names given to other columns.
+/// Tables came after the stream began, and match what is captured; or partitions were detached or attached, names given to other columns, or the
+/// publication was altered.
 ///
 /// Remedy: nothing, they are published, copied and followed.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
@@ -234,7 +235,7 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(
-            "new at the source, or attached anew, or with other columns under their names: {}; starting again to take them up",
+            "new at the source, or attached anew, or published otherwise, or with other columns under their names: {}; starting again to take them up",
             names.join(", ")
         ),
     )

@@ -3,6 +3,7 @@
 //! It has to exist, and to list a table, before the slot's position passes the table's first change:
 //! the server looks it up as of that moment of the log.
 
+mod entries;
 mod statements;
 
 use std::collections::BTreeSet;
@@ -48,6 +49,8 @@ impl AutoCreate {
 pub struct Publication {
     /// `pg_publication.oid`.
     pub id: u32,
+    /// `xmin` of its row: another one after each ALTER of what it says itself.
+    pub version: u32,
     /// Its name.
     pub name: String,
     /// Whether we have its owner's rights.
@@ -63,7 +66,7 @@ pub struct Publication {
     /// The tables that it lists.
     pub tables: Vec<ListedTable>,
     /// The schemas all of whose tables it publishes (15 and later).
-    pub schemas: Vec<String>,
+    pub schemas: Vec<ListedSchema>,
 }
 
 /// The operations that a publication publishes.
@@ -77,6 +80,15 @@ pub struct Operations {
     pub delete: bool,
     /// TRUNCATE.
     pub truncate: bool,
+}
+
+/// A schema that a publication lists.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedSchema {
+    /// `pg_publication_namespace.oid`: another one when the schema was taken out and listed again.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
 }
 
 /// A table that a publication lists by name.
@@ -144,25 +156,7 @@ impl Publication {
     }
 
     fn has_schema_of(&self, name: &TableName) -> bool {
-        self.schemas.contains(&name.schema)
-    }
-
-    /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
-    /// one of them stays, no change of the table is missing. An entry of an ancestor covers a partition only while it is one: it
-    /// counts as another entry once the partition was detached and attached again.
-    pub(super) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
-        let names: Vec<_> = [&table.name].into_iter().chain(&table.ancestors).collect();
-        let over = |entry: u32, ancestor: usize| {
-            let links = table.attached_by.iter().take(ancestor);
-            links.fold(entry, |mixed, link| mixed.rotate_left(7) ^ link)
-        };
-        let in_schema = names.iter().position(|name| self.schemas.contains(&name.schema));
-        let whole = if self.all_tables { Some(0) } else { in_schema };
-        let listed = self.tables.iter().filter_map(|listed| {
-            let at = names.iter().position(|name| **name == listed.name)?;
-            Some(over(listed.id, at))
-        });
-        whole.map(|at| over(self.id, at)).into_iter().chain(listed).collect()
+        self.schemas.iter().any(|schema| schema.name == name.schema)
     }
 
     /// Whether the server refuses UPDATE and DELETE of tables whose generated columns it does not publish.
@@ -186,6 +180,8 @@ pub struct Ensured {
     pub publication: Publication,
     /// Whether it was created just now.
     pub created: bool,
+    /// The version that it had, if its own row was altered just now.
+    pub altered_from: Option<u32>,
     /// Tables that were added to it just now.
     pub added: Vec<TableName>,
     /// Captured tables that it does not publish, when the mode does not allow adding them: their
@@ -289,7 +285,7 @@ pub async fn ensure(
     mode: AutoCreate,
 ) -> Result<Ensured, PublicationError> {
     let query = |source| PublicationError::Query { name: name.to_owned(), source };
-    let (mut created, mut added) = (false, Vec::new());
+    let (mut created, mut altered_from, mut added) = (false, None, Vec::new());
     for _ in 0..ROUNDS {
         let Some(publication) = read(client, name).await.map_err(query)? else {
             if mode == AutoCreate::Disabled {
@@ -303,10 +299,12 @@ pub async fn ensure(
         let missing = publication.lacks(captured);
         let lacks_generated = publication.lacks_generated(captured);
         if missing.is_empty() && !lacks_generated || !mode.may_add() {
-            return Ok(Ensured { publication, created, added, missing });
+            return Ok(Ensured { publication, created, altered_from, added, missing });
         }
         if lacks_generated {
-            change(client, name, generated_sql(name)).await?;
+            if change(client, name, generated_sql(name)).await? {
+                altered_from = altered_from.or(Some(publication.version));
+            }
         } else if change(client, name, add_sql(name, &missing)).await? {
             added = missing;
         }
@@ -358,7 +356,7 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
             "'row_filter', pg_get_expr(r.prqual, r.prrelid),
              'columns', (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
                           WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs))",
-            "(SELECT coalesce(json_agg(n.nspname ORDER BY n.nspname), '[]')
+            "(SELECT coalesce(json_agg(json_build_object('id', s.oid::bigint, 'name', n.nspname) ORDER BY n.nspname), '[]')
                 FROM pg_publication_namespace s JOIN pg_namespace n ON n.oid = s.pnnspid
                WHERE s.pnpubid = p.oid)",
         )
@@ -367,7 +365,8 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<Publication>, Qu
     };
     let sql = format!(
         "SELECT json_build_object(
-           'id', p.oid::bigint, 'name', p.pubname, 'owned', pg_has_role(p.pubowner, 'USAGE'),
+           'id', p.oid::bigint, 'version', p.xmin::text::bigint, 'name', p.pubname,
+           'owned', pg_has_role(p.pubowner, 'USAGE'),
            'all_tables', p.puballtables, 'via_partition_root', p.pubviaroot,
            'generated_columns', {generated},
            'operations', json_build_object('insert', p.pubinsert, 'update', p.pubupdate,

@@ -21,7 +21,7 @@ use super::roots::LogTables;
 use super::spool::{Logged, Spool, SpoolError};
 use super::{
     PostgresSourceOptions, Session, SnapshotMode, SqlClient, Streaming, Wire, origin, problem,
-    removal, slot, tables, wait,
+    published, removal, slot, tables, wait,
 };
 use crate::assemble::{Assembled, Assembler};
 use crate::checkpoint::Checkpoint;
@@ -112,7 +112,9 @@ impl PostgresSource {
     /// Takes note of what publishes each table.
     fn note_publication(&mut self, publication: &Publication) {
         for (table, found) in self.tables.iter_mut().zip(&self.log.tables) {
-            Arc::make_mut(table).published_by = publication.entries(&found.table);
+            let table = Arc::make_mut(table);
+            table.published_by = publication.entries(&found.table);
+            table.published_as = publication.published_as(&found.table);
         }
     }
 
@@ -183,6 +185,9 @@ impl Source for PostgresSource {
         }
         if let Some(publication) = &publication {
             self.note_publication(publication);
+            if self.options.snapshot != SnapshotMode::RowsOnly {
+                published::assert_not_less(publication, &self.log, checkpoint)?;
+            }
         }
         self.copy_again = origin::interrupted(&self.tables, checkpoint, self.options.snapshot)?;
         origin::say_what_is_gone(&self.captured, checkpoint);
@@ -210,16 +215,22 @@ impl Source for PostgresSource {
     async fn begin(&mut self, checkpoint: &Checkpoint, stats: &Stats) -> Result<Beginning, Error> {
         let client = self.sql().await?;
         let reads_log = self.options.snapshot != SnapshotMode::RowsOnly;
+        let mut published = None;
+        let mut republished = Vec::new();
         if reads_log {
             tables::give_identities(&client, &self.captured, &self.log).await?;
-            let publication =
+            let ensured =
                 wait::for_publication(&client, &self.options, &self.captured, stats).await?;
-            self.note_publication(&publication);
+            let looked_at = self.tables.clone();
+            self.note_publication(&ensured.publication);
+            republished = published::by_ourselves(&looked_at, &self.tables, ensured.altered_from)?;
+            published = Some(ensured.publication);
         }
         let to_copy = self.to_copy(checkpoint);
         self.to_copy.clone_from(&to_copy);
         let noted = origin::column_numbers(checkpoint, &to_copy);
-        self.known = Known::new(&self.captured, noted, self.options.snapshot);
+        let mode = self.options.snapshot;
+        self.known = Known::new(&self.captured, noted, published.as_ref(), mode);
         let (connect, slot) = (&self.options.connect, &self.options.slot);
         let is_new = reads_log && self.confirmed_flush.is_none();
         if is_new || !to_copy.is_empty() {
@@ -242,7 +253,7 @@ impl Source for PostgresSource {
         };
         let taken_up = tables::taken_up(&self.tables, checkpoint, &to_copy);
         let snapshot_only = self.options.snapshot == SnapshotMode::InitialOnly || !reads_log;
-        Ok(Beginning { start, snapshot, taken_up, snapshot_only })
+        Ok(Beginning { start, snapshot, taken_up, republished, snapshot_only })
     }
 
     async fn reader(&mut self) -> Result<SnapshotReader, Error> {

@@ -82,6 +82,7 @@ pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -
         bytes: captured.bytes,
         row_filter: rule.and_then(|rule| rule.row_filter).map(str::to_owned),
         published_by: Vec::new(),
+        published_as: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::capture::{Captured, capture};
 use super::catalog::read_tables;
 use super::measure::measure;
-use super::publication::{self, Publication, PublicationError};
+use super::publication::{self, Ensured, PublicationError};
 use super::{PostgresSourceOptions, SqlClient, problem, slot, tables};
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -44,13 +44,13 @@ pub(super) async fn for_tables(
     }
 }
 
-/// Makes the publication hold the captured tables, waiting for its owner where that is needed; gives it as it stands then.
+/// Makes the publication hold the captured tables, waiting for its owner where that is needed; gives it as it stands then, with what was done.
 pub(super) async fn for_publication(
     client: &SqlClient,
     options: &PostgresSourceOptions,
     captured: &Captured,
     stats: &Stats,
-) -> Result<Publication, Error> {
+) -> Result<Ensured, Error> {
     let mut waiting = Waiting::new(stats);
     loop {
         let name = &options.publication;
@@ -58,7 +58,7 @@ pub(super) async fn for_publication(
         match publication::ensure(client, name, captured, via_root, options.auto_create).await {
             Ok(ensured) => {
                 tables::check_publication(&ensured)?;
-                return Ok(ensured.publication);
+                return Ok(ensured);
             }
             Err(PublicationError::Query { source, .. }) => return Err(problem::from_query(source)),
             Err(PublicationError::Refused { source, .. }) => {

@@ -106,6 +106,7 @@ pub(crate) fn table(name: &str) -> Table {
         bytes: 8192,
         row_filter: None,
         published_by: Vec::new(),
+        published_as: None,
     }
 }
 

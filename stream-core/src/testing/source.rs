@@ -275,6 +275,7 @@ impl Source for ScriptedSource {
             start: checkpoint.position.unwrap_or_else(|| self.confirmed()),
             snapshot,
             taken_up: Vec::new(),
+            republished: Vec::new(),
             snapshot_only: self.snapshot_only,
         })
     }

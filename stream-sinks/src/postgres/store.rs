@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use stream_core::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
-use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{RelationId, TableName};
@@ -37,7 +37,8 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let completion = parse_completion(row.get(3))?;
     let rows = client
         .query(
-            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid, to_jsonb(table_sync) ->> 'source_columns' \
+            "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid, to_jsonb(table_sync) ->> 'source_columns', \
+             to_jsonb(table_sync) ->> 'published_as' \
              FROM sgstream.table_sync WHERE stream = $1",
             &[&stream],
         )
@@ -51,7 +52,8 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
                 let origin = TableOrigin {
                     relation: RelationId(row.get::<_, Option<u32>>(3).unwrap_or_default()),
                     published_by: row.get::<_, Option<u32>>(4).unwrap_or_default(),
-                    columns: parse_columns(row.get(5))?,
+                    columns: parsed(row.get(5))?.unwrap_or_default(),
+                    published_as: parsed(row.get(6))?,
                 };
                 TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
             }
@@ -110,13 +112,16 @@ impl OffsetStore for TargetStore {
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
             let synced = match sync {
-                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL".to_owned(),
-                TableSync::Synced {
-                    lsn,
-                    origin: TableOrigin { relation, published_by, columns },
-                } => {
+                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL, NULL".to_owned(),
+                TableSync::Synced { lsn, origin } => {
+                    let TableOrigin { relation, published_by, columns, published_as } = origin;
                     let columns = serde_json::json!(columns).to_string();
-                    format!("'{lsn}', {}, {published_by}, {}", relation.0, Literal(&columns))
+                    let published_as = published_as.as_ref().map_or_else(
+                        || "NULL".to_owned(),
+                        |published| Literal(&serde_json::json!(published).to_string()).to_string(),
+                    );
+                    let columns = Literal(&columns);
+                    format!("'{lsn}', {}, {published_by}, {columns}, {published_as}", relation.0)
                 }
             };
             format!(
@@ -130,11 +135,14 @@ impl OffsetStore for TargetStore {
             return Ok(());
         }
         self.owned(&format!(
-            "INSERT INTO sgstream.table_sync (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns) \
-             SELECT stream, table_schema, table_name, synced_at::pg_lsn, source_oid::bigint, published_by::bigint, source_columns::jsonb \
-             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns) \
+            "INSERT INTO sgstream.table_sync (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns, \
+             published_as) \
+             SELECT stream, table_schema, table_name, synced_at::pg_lsn, source_oid::bigint, published_by::bigint, source_columns::jsonb, \
+             published_as::jsonb \
+             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns, published_as) \
              ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at, \
-             source_oid = excluded.source_oid, published_by = excluded.published_by, source_columns = excluded.source_columns"
+             source_oid = excluded.source_oid, published_by = excluded.published_by, source_columns = excluded.source_columns, \
+             published_as = excluded.published_as"
         ))
         .await
     }
@@ -175,10 +183,10 @@ fn parse_completion(word: &str) -> Result<Completion, Error> {
         })
 }
 
-/// Nothing where a version that did not note the columns took up the table.
-fn parse_columns(json: Option<&str>) -> Result<ColumnNumbers, Error> {
-    let columns = json.map(serde_json::from_str).transpose();
-    Ok(columns.map_err(|error| Error::new(ErrorKind::Permanent, error))?.unwrap_or_default())
+/// Nothing where a version that did not note it took up the table.
+fn parsed<T: DeserializeOwned>(json: Option<&str>) -> Result<Option<T>, Error> {
+    let parsed = json.map(serde_json::from_str).transpose();
+    parsed.map_err(|error| Error::new(ErrorKind::Permanent, error))
 }
 
 fn parse_lsn(text: &str) -> Result<Lsn, Error> {

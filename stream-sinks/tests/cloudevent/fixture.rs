@@ -66,6 +66,7 @@ pub(crate) fn table() -> Table {
         bytes: 0,
         row_filter: None,
         published_by: Vec::new(),
+        published_as: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod locks;
 mod long_life;
 mod mishaps;
+mod publication;
 mod resume;
 mod roots;
 mod sequences;

@@ -370,3 +370,34 @@ async fn control_characters_arrive_and_bytes_that_are_no_text_stop_the_stream_at
         assert_eq!(event["data"]["after"]["note"], "\u{1}\t\u{1f}\u{7f}\u{2028}");
     }
 }
+
+#[tokio::test]
+async fn a_publication_that_was_altered_ends_the_worker_until_it_is_put_back() {
+    let bench = Bench::new(ORDERS).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    receiver.lines(3);
+    worker.says("\"phase\":\"streaming\"");
+    let alter = "DO $$ BEGIN EXECUTE (SELECT format('ALTER PUBLICATION %I SET (publish = ''insert'')', pubname) FROM pg_publication); END $$";
+    bench.source.execute(alter).await.unwrap();
+    bench
+        .source
+        .execute("DELETE FROM orders WHERE id = 1; INSERT INTO orders VALUES (5)")
+        .await
+        .unwrap();
+    receiver.lines(4);
+    worker.stops();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(2), "{output}");
+    assert!(output.contains("was altered since its tables were copied"), "{output}");
+    assert!(output.contains("`delete`, `truncate`, `update`"), "{output}");
+    // The log is JSON.
+    let output = output.replace('\\', "");
+    let put_back = output.split('`').find(|part| part.starts_with("ALTER PUBLICATION")).unwrap();
+    bench.source.execute(put_back).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    // The table again, as it is by now.
+    assert_eq!(receiver.lines(7).split_off(4), ["r orders 2", "r orders 3", "r orders 5"]);
+}
