@@ -14,6 +14,7 @@ use super::PostgresSinkOptions;
 use super::error::from_sql;
 use super::fit::Base;
 use super::lacking::no_column;
+use super::makeup;
 use super::money;
 use super::persistence;
 use super::plan::{TargetColumn, TargetTable};
@@ -59,6 +60,7 @@ pub(super) async fn problems(
     problems.extend(persistence::unlogged(client, tables).await?);
     let denied = rights(client, tables, &options.target.user).await?;
     problems.extend(money::problems(client, &options.source, source).await?);
+    problems.extend(makeup::problems(client, &options.source, source, tables).await?);
     // Rows can only be looked at where they may be read.
     if denied.is_none() {
         let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));

@@ -24,6 +24,7 @@ mod finish;
 mod fit;
 mod import;
 mod lacking;
+mod makeup;
 mod money;
 mod persistence;
 mod pipe;

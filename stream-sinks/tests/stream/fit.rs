@@ -182,3 +182,31 @@ async fn another_domain_in_mid_stream_is_not_taken_for_the_one_before() {
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
     assert_same_rows(&stream, "SELECT id, v FROM t").await;
 }
+
+/// Its parts have no names in its values.
+#[tokio::test]
+async fn a_composite_type_or_range_that_is_made_of_something_else_is_refused() {
+    for (at_source, at_target, value) in [
+        ("AS (a int, b int)", "AS (b int, a int)", "'(1,2)'"),
+        ("AS (a numeric(10,4))", "AS (a numeric(10,2))", "'(1.2345)'"),
+        ("AS (a int, b text[])", "AS (a int, b varchar(2)[])", "'(1,\"{abc}\")'"),
+        ("AS RANGE (subtype = numeric)", "AS RANGE (subtype = float8)", "'[1,2]'"),
+    ] {
+        let schema = |made| {
+            format!(
+                "CREATE TYPE c {made}; CREATE DOMAIN d AS c; CREATE TABLE t (id int PRIMARY KEY, v d, w c[]);"
+            )
+        };
+        let fill = format!("{} INSERT INTO t (id, v) VALUES (1, {value})", schema(at_source));
+        let (_from, _to, stream) = made(&fill, &schema(at_target)).await;
+        let error = stream.complete().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("column `v`") && text.contains("column `w`"), "{text}");
+        assert_eq!(rows(&stream.target, "SELECT count(*) FROM t").await, ["(0)"]);
+        let schema = schema(at_source);
+        let (_from, _to, stream) = made(&fill, &schema).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_same_rows(&stream, "SELECT id, v FROM t").await;
+    }
+}
