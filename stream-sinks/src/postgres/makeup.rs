@@ -17,7 +17,7 @@ use super::tables::Tables;
 /// What the types `$1` are made of in the end, in order: the way to each part, and its type.
 const PARTS: &str = "
 WITH RECURSIVE part AS (
-    SELECT t.oid AS whole, t.oid, -1 AS modifier, false AS is_array, ''::text AS way, ARRAY[]::int[] AS place
+    SELECT t.oid AS whole, t.oid, -1 AS modifier, false AS is_array, ''::text COLLATE \"C\" AS way, ARRAY[]::int[] AS place
     FROM unnest($1::oid[]) AS t (oid)
     UNION ALL
     SELECT part.whole, next.oid, next.modifier, next.is_array, part.way || next.step, part.place || next.place
@@ -30,7 +30,7 @@ WITH RECURSIVE part AS (
         UNION ALL
         SELECT r.rngtypid, -1, part.is_array, '', 0 FROM pg_range r WHERE p.typtype = 'm' AND r.rngmultitypid = p.oid
         UNION ALL
-        SELECT a.atttypid, a.atttypmod, false, '.' || a.attname, a.attnum::int
+        SELECT a.atttypid, a.atttypmod, false, '.' || a.attname::text COLLATE \"C\", a.attnum::int
         FROM pg_attribute a WHERE p.typtype = 'c' AND a.attrelid = p.typrelid AND a.attnum > 0 AND NOT a.attisdropped) next)
 SELECT part.whole, part.way, part.oid, part.modifier, part.is_array, p.typname::text
 FROM part JOIN pg_type p ON p.oid = part.oid
