@@ -15,21 +15,29 @@ use super::plan::{TargetColumn, TargetTable};
 
 /// The columns of tables, each with what its type is in the end.
 const COLUMNS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod,
+WITH RECURSIVE wanted AS MATERIALIZED (
+    SELECT n.nspname, c.relname, c.relkind::text, a.*
+    FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+    JOIN pg_namespace n ON n.nspname = wanted.schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+), part AS (
+    SELECT t.oid AS whole, t.oid, NULL::int AS modifier, false AS is_array, 0 AS depth
+    FROM pg_type t WHERE t.oid IN (SELECT atttypid FROM wanted)
+    UNION ALL
+    SELECT part.whole,
+           CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,
+           CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE part.modifier END,
+           part.is_array OR t.typtype <> 'd', part.depth + 1
+    FROM part JOIN pg_type t ON t.oid = part.oid
+    WHERE t.typtype = 'd' OR t.typcategory = 'A' AND t.typelem <> 0 AND t.typlen = -1
+), base AS (
+    SELECT DISTINCT ON (whole) whole, oid, modifier, is_array FROM part ORDER BY whole, depth DESC
+)
+SELECT a.nspname, a.relname, a.relkind, a.attname, a.atttypid, a.atttypmod,
        format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
        t.typreceive <> 0,
-       CASE WHEN t.typtype = 'd' OR t.typcategory = 'A' THEN (
-           WITH RECURSIVE b AS (
-               SELECT t.oid, a.atttypmod AS modifier, false AS is_array, 0 AS depth
-               UNION ALL
-               SELECT CASE p.typtype WHEN 'd' THEN p.typbasetype ELSE p.typelem END,
-                      CASE p.typtype WHEN 'd' THEN p.typtypmod ELSE b.modifier END,
-                      b.is_array OR p.typtype <> 'd', b.depth + 1
-               FROM b JOIN pg_type p ON p.oid = b.oid
-               WHERE p.typtype = 'd' OR p.typcategory = 'A' AND p.typelem <> 0 AND p.typlen = -1)
-           SELECT ARRAY[b.oid::text, b.modifier::text, b.is_array::int::text, p.typname::text]
-           FROM b JOIN pg_type p ON p.oid = b.oid ORDER BY b.depth DESC LIMIT 1)
-       ELSE ARRAY[t.oid::text, a.atttypmod::text, '0', t.typname::text] END,
+       base.oid, coalesce(base.modifier, a.atttypmod), base.is_array, b.typname::text,
        CASE WHEN t.typcategory = 'A' THEN 0::oid ELSE t.typarray END,
        a.attgenerated::text,
        a.attidentity::text,
@@ -44,12 +52,11 @@ SELECT n.nspname, c.relname, c.relkind::text, a.attname, a.atttypid, a.atttypmod
            JOIN pg_namespace s ON s.oid = o.oprnamespace
            WHERE oc.opcdefault AND oc.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
            LIMIT 1), 'OPERATOR(pg_catalog.=)')
-FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
-JOIN pg_namespace n ON n.nspname = wanted.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind IN ('r', 'p')
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+FROM wanted a
 LEFT JOIN pg_type t ON t.oid = a.atttypid
-ORDER BY n.nspname, c.relname, a.attnum";
+LEFT JOIN base ON base.whole = a.atttypid
+LEFT JOIN pg_type b ON b.oid = base.oid
+ORDER BY a.nspname, a.relname, a.attnum";
 
 /// Keys that no two rows share at any moment: under a deferrable one they may, until their transaction ends.
 const PRIMARY_KEYS: &str = "
@@ -118,20 +125,29 @@ pub(super) async fn read(
             type_name: row.get(6),
             declared_type: row.get(7),
             takes_binary: row.get(8),
-            base: base(&row.get::<_, Vec<String>>(9)),
-            array_oid: row.get(10),
-            generated: match row.get(11) {
+            base: Base {
+                oid: row.get(9),
+                modifier: row.get(10),
+                is_array: row.get(11),
+                name: if row.get::<_, u32>(9) < FIRST_OWN_TYPE {
+                    String::new()
+                } else {
+                    row.get(12)
+                },
+            },
+            array_oid: row.get(13),
+            generated: match row.get(14) {
                 "" => None,
                 "v" => Some(Generated::Virtual),
                 _ => Some(Generated::Stored),
             },
-            identity: match row.get(12) {
+            identity: match row.get(15) {
                 "a" => Identity::Always,
                 "d" => Identity::ByDefault,
                 _ => Identity::None,
             },
-            must_be_given: row.get(13),
-            equality: row.get(14),
+            must_be_given: row.get(16),
+            equality: row.get(17),
         });
     }
     for row in client.query(PRIMARY_KEYS, &[&schemas, &tables]).await.map_err(failed)? {
@@ -143,32 +159,22 @@ pub(super) async fn read(
     Ok(found)
 }
 
-fn base(parts: &[String]) -> Base {
-    let number = |at: usize| parts.get(at).and_then(|part| part.parse::<i64>().ok());
-    let oid = number(0).and_then(|oid| u32::try_from(oid).ok()).unwrap_or_default();
-    Base {
-        oid,
-        modifier: number(1).and_then(|modifier| i32::try_from(modifier).ok()).unwrap_or(-1),
-        is_array: number(2) == Some(1),
-        name: parts.get(3).filter(|_| oid >= FIRST_OWN_TYPE).cloned().unwrap_or_default(),
-    }
-}
-
 /// Finds a row while `columns` of `table` have the names and types that are given; `None` without columns.
 pub(super) fn unaltered_sql<'a>(
     table: &TableName,
     columns: impl Iterator<Item = &'a TargetColumn>,
 ) -> Option<String> {
-    let known: Vec<_> = columns
-        .map(|c| format!("({}, {}::oid, {})", Literal(&c.name), c.type_oid, c.type_modifier))
-        .collect();
-    (!known.is_empty()).then(|| {
+    let columns: Vec<_> = columns.collect();
+    (!columns.is_empty()).then(|| {
         format!(
-            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {}::regclass AND NOT attisdropped \
-             AND (attname, atttypid, atttypmod) IN ({}) HAVING count(*) = {}",
+            "SELECT FROM pg_catalog.pg_attribute a JOIN ROWS FROM (unnest(ARRAY[{}]::name[]), unnest(ARRAY[{}]::oid[]), unnest(ARRAY[{}]::int[])) \
+             AS k (name, type, modifier) ON a.attname = k.name AND a.atttypid = k.type AND a.atttypmod = k.modifier \
+             WHERE a.attrelid = to_regclass({}) AND NOT a.attisdropped HAVING count(*) = {}",
+            list(columns.iter().map(|column| Literal(&column.name))),
+            list(columns.iter().map(|column| column.type_oid)),
+            list(columns.iter().map(|column| column.type_modifier)),
             Literal(&table.quoted()),
-            list(&known),
-            known.len()
+            columns.len()
         )
     })
 }

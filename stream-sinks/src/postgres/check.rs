@@ -12,7 +12,7 @@ use stream_core::{Error, ErrorKind};
 
 use super::PostgresSinkOptions;
 use super::error::from_sql;
-use super::fit::Base;
+use super::fit::{Base, FIRST_OWN_TYPE};
 use super::lacking::no_column;
 use super::makeup;
 use super::money;
@@ -39,9 +39,6 @@ const WIDENING: &[(&str, &str)] = &[
     ("cidr", "inet"),
     ("text", "citext"),
 ];
-
-/// In place of a type that came and went at the source.
-const UNKNOWN_TYPE: &str = "<its type there>";
 
 /// What does not fit between the captured tables and those of the target, rows that are not the stream's and missing rights
 /// included. A table that is not there is no problem when `may_lack`. `fresh` are the tables that will be copied for the first
@@ -164,7 +161,7 @@ fn column_problem(
         return (!column.generated).then(|| computed(table, place, column, generated));
     }
     if !fits(column, target) {
-        return Some(no_fit(&table.name, &place.name, target, &column.declared_type));
+        return Some(no_fit(&table.name, &place.name, target, column));
     }
     let base = Base::at_source(&tables.types, column.type_oid, column.type_modifier);
     base.is_some_and(|base| base.changes_in(&target.base))
@@ -173,12 +170,18 @@ fn column_problem(
 
 /// A column of the target has another type, in which the source's values could be changed or refused.
 ///
-/// Remedy: run the statement of the message, or exclude the column. Where it is the log that has such values, in mid-stream: once those are
-/// delivered, the target can have the type that the source has by then.
-fn no_fit(table: &TableName, place: &TableName, target: &TargetColumn, own: &str) -> String {
+/// Remedy: run the statement of the message, or exclude the column. A type of the source's own has to be made at the target first.
+fn no_fit(
+    table: &TableName,
+    place: &TableName,
+    target: &TargetColumn,
+    column: &TableColumn,
+) -> String {
+    let own = &column.declared_type;
+    let first = if column.type_oid < FIRST_OWN_TYPE { "," } else { ", once that type is there," };
     format!(
         "column `{0}` of `{table}` has type `{own}` at the source and `{1}` at the target: run `ALTER TABLE {2} ALTER \
-         COLUMN {3} TYPE {own} USING {3}::{own}` there, or exclude `{table}.{0}`",
+         COLUMN {3} TYPE {own} USING {3}::{own}` there{first} or exclude `{table}.{0}`",
         target.name,
         target.declared_type,
         place.quoted(),
@@ -198,17 +201,6 @@ fn other_domain(table: &TableName, target: &TargetColumn, own: &str) -> String {
         target.name,
         Literal(own)
     )
-}
-
-/// The error of a column into which values of the log do not fit. Nothing after them was written.
-pub(super) fn does_not_fit(
-    table: &TableName,
-    place: &TableName,
-    target: &TargetColumn,
-    declared_type: Option<&str>,
-) -> Error {
-    let own = declared_type.unwrap_or(UNKNOWN_TYPE);
-    Error::new(ErrorKind::Configuration, no_fit(table, place, target, own))
 }
 
 /// The target computes a column that has values of its own at the source, and takes none of them.

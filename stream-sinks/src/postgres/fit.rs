@@ -67,6 +67,11 @@ impl Base {
         Some(base)
     }
 
+    /// That of a type which nobody knows.
+    pub(super) const fn unknown() -> Self {
+        Self { oid: 0, modifier: -1, is_array: false, name: String::new() }
+    }
+
     /// Whether values of both have the same binary form.
     pub(super) fn has_form_of(&self, other: &Self) -> bool {
         let is_same = if self.oid < FIRST_OWN_TYPE || other.oid < FIRST_OWN_TYPE {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use stream_core::Error;
+use stream_core::postgres::query::QueryError;
 use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
@@ -63,9 +64,13 @@ pub(super) async fn problems(
     }
     let session = SqlClient::connect(source).await;
     let session = session.map_err(|error| problem::from_connect(error).context("source"))?;
-    let there = parts(&session, columns.iter().map(|column| column.2).collect()).await?;
+    let there = parts(&session, columns.iter().map(|column| column.2).collect()).await;
+    let there = there.map_err(|source| {
+        problem::from_query(QueryError::Failed { what: "look what types are made of", source })
+    })?;
     session.close().await;
-    let here = parts(client, columns.iter().map(|column| column.3).collect()).await?;
+    let here = parts(client, columns.iter().map(|column| column.3).collect()).await;
+    let here = here.map_err(|error| from_sql("look what types are made of", &error))?;
     let differing = columns.iter().filter(|(_, _, own, target)| {
         let none = Vec::new();
         !keep(there.get(own).unwrap_or(&none), here.get(target).unwrap_or(&none))
@@ -76,16 +81,18 @@ pub(super) async fn problems(
 }
 
 /// The composite type or range of a user that a column's values, or the elements of its arrays, are.
-fn own_made(types: &Types, oid: u32) -> Option<u32> {
+pub(super) fn own_made(types: &Types, oid: u32) -> Option<u32> {
     let base = Base::at_source(types, oid, -1)?;
     let kind = types.get(base.oid)?.kind;
     let is_made = matches!(kind, TypeKind::Composite | TypeKind::Range | TypeKind::Multirange);
     is_made.then_some(base.oid)
 }
 
-async fn parts(client: &SqlClient, types: Vec<u32>) -> Result<BTreeMap<u32, Vec<Part>>, Error> {
-    let rows = client.query(PARTS, &[&types]).await;
-    let rows = rows.map_err(|error| from_sql("look what types are made of", &error))?;
+async fn parts(
+    client: &SqlClient,
+    types: Vec<u32>,
+) -> Result<BTreeMap<u32, Vec<Part>>, tokio_postgres::Error> {
+    let rows = client.query(PARTS, &[&types]).await?;
     let mut parts: BTreeMap<u32, Vec<Part>> = BTreeMap::new();
     for row in rows {
         let oid = row.get(2);
