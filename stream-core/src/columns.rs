@@ -21,6 +21,9 @@ pub struct ColumnNumbers {
     pub numbers: BTreeMap<String, i16>,
     /// The highest number that a column of the table has had, captured or not; 0 where it was not noted.
     pub highest: i16,
+    /// Those of generated columns that the stream leaves out; absent where an older version noted it.
+    #[serde(default)]
+    pub computed: BTreeMap<String, i16>,
 }
 
 /// The numbers of a table's columns, captured or not, of now and of before.
@@ -67,6 +70,26 @@ impl ColumnNumbers {
         columns.find(|(name, number)| is_other(name, **number)).map(|(name, _)| name.as_str())
     }
 
+    /// A column, of those that are `given` their values now, that was left out as a generated one: nobody has brought what it had.
+    #[must_use]
+    pub fn freed<'a>(&self, given: impl IntoIterator<Item = (&'a str, i16)>) -> Option<&'a str> {
+        let was_computed = |name: &str, number: i16| {
+            self.computed.contains_key(name) || self.computed.values().any(|one| *one == number)
+        };
+        given.into_iter().find(|(name, number)| was_computed(name, *number)).map(|(name, _)| name)
+    }
+
+    /// The generated columns that are left out `now`, or were and are not among the captured ones.
+    #[must_use]
+    pub fn still_computed(&self, now: &Self) -> BTreeMap<String, i16> {
+        let is_captured = |name: &String, number: i16| {
+            now.numbers.contains_key(name) || now.numbers.values().any(|one| *one == number)
+        };
+        let before = self.computed.iter().filter(|(name, number)| !is_captured(name, **number));
+        let before = before.map(|(name, number)| (name.clone(), *number));
+        now.computed.clone().into_iter().chain(before).collect()
+    }
+
     /// With the columns that came since; `None`: none came. `dropped` are the numbers of columns that are gone: one of them that nobody has
     /// seen may come up in the log still, and what comes under its name after it is not to be taken for it.
     #[must_use]
@@ -78,7 +101,7 @@ impl ColumnNumbers {
         let highest = if is_complete { self.highest.max(now.highest) } else { self.highest };
         let mut numbers = now.numbers.clone();
         numbers.extend(self.numbers.clone());
-        let all = Self { numbers, highest };
+        let all = Self { numbers, highest, computed: self.still_computed(now) };
         (all != *self).then_some(all)
     }
 }
@@ -89,7 +112,7 @@ mod tests {
 
     fn columns(numbers: &[(&str, i16)], highest: i16) -> ColumnNumbers {
         let numbers = numbers.iter().map(|(name, number)| ((*name).to_owned(), *number));
-        ColumnNumbers { numbers: numbers.collect(), highest }
+        ColumnNumbers { numbers: numbers.collect(), highest, ..ColumnNumbers::default() }
     }
 
     #[test]
@@ -135,6 +158,26 @@ mod tests {
         ] {
             assert!(!now.fits(other.iter().copied()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_column_that_was_generated_is_found_by_its_name_or_number() {
+        let mut before = columns(&[("id", 1)], 3);
+        before.computed = columns(&[("g", 3)], 0).numbers;
+        assert_eq!(before.freed([("id", 1), ("v", 4)]), None);
+        assert_eq!(before.freed([("id", 1), ("g", 3)]), Some("g"));
+        assert_eq!(before.freed([("renamed", 3)]), Some("renamed"));
+        assert_eq!(before.freed([("g", 4)]), Some("g"));
+        let mut now = columns(&[("id", 1)], 4);
+        now.computed = columns(&[("g2", 4)], 0).numbers;
+        let all = before.with_new(&now, &[]).unwrap();
+        assert_eq!(all.computed, columns(&[("g", 3), ("g2", 4)], 0).numbers);
+        // Captured now, it is a column like others.
+        let captured = columns(&[("id", 1), ("g", 3)], 3);
+        assert_eq!(before.with_new(&captured, &[]), Some(captured));
+        // An older version noted none.
+        let old = serde_json::from_str(r#"{"numbers":{"id":1},"highest":3}"#);
+        assert_eq!(old.ok(), Some(columns(&[("id", 1)], 3)));
     }
 
     #[test]

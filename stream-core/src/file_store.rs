@@ -347,7 +347,8 @@ mod tests {
 
     fn synced(lsn: u64) -> TableSync {
         let numbers = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
-        let columns = ColumnNumbers { numbers, highest: 4 };
+        let columns =
+            ColumnNumbers { numbers, highest: 4, computed: BTreeMap::from([("g".to_owned(), 4)]) };
         let operations = vec!["insert".to_owned()];
         let published_as = Some(PublishedAs { version: 5, operations, restricted_by: 6 });
         let origin =

@@ -1,5 +1,7 @@
 //! Captured tables: what a stream moves.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Attributes, ColumnNumbers};
@@ -94,7 +96,9 @@ pub struct Table {
     pub attributes: Attributes,
     /// The table's other columns: excluded or generated.
     pub left_out: Vec<String>,
-    /// Columns that the publication's list leaves out, if it has one: the log does not have them.
+    /// Generated columns that the filter takes, captured or not, with their numbers.
+    pub computed: BTreeMap<String, i16>,
+    /// Columns that the log does not have: the publication's list leaves them out, or they are generated, and it publishes none of these.
     pub unpublished: Vec<String>,
     /// The primary key's columns, in key order; empty without one.
     pub primary_key: Vec<String>,
@@ -125,8 +129,10 @@ impl Table {
     pub fn origin(&self) -> TableOrigin {
         let published_by = self.published_by.first().copied().unwrap_or_default();
         let numbers = self.columns.iter().map(|column| (column.name.clone(), column.number));
-        let columns =
-            ColumnNumbers { numbers: numbers.collect(), highest: self.attributes.highest };
+        let mut computed = self.computed.clone();
+        computed.retain(|name, _| self.columns.iter().all(|column| column.name != *name));
+        let highest = self.attributes.highest;
+        let columns = ColumnNumbers { numbers: numbers.collect(), highest, computed };
         let published_as = self.published_as.clone();
         TableOrigin { relation: self.id, published_by, columns, published_as }
     }

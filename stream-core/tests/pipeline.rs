@@ -1176,7 +1176,8 @@ const _: fn() = || {
 };
 
 fn synced_at(lsn: Lsn) -> TableSync {
-    let columns = ColumnNumbers { numbers: [("name".to_owned(), 1)].into(), highest: 0 };
+    let numbers = [("name".to_owned(), 1)].into();
+    let columns = ColumnNumbers { numbers, ..ColumnNumbers::default() };
     let origin =
         TableOrigin { relation: RelationId(1), published_by: 0, columns, published_as: None };
     TableSync::Synced { lsn, origin }

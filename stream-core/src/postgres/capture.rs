@@ -27,7 +27,7 @@ pub struct CapturedTable {
     pub name: TableName,
     /// The captured columns in table order; never a generated one.
     pub columns: Vec<CatalogColumn>,
-    /// The generated columns that the filter takes and that can be read, in table order.
+    /// The generated columns that the filter takes, also such as may not be read, in table order.
     pub generated: Vec<CatalogColumn>,
     /// Columns that it has had.
     pub attributes: Attributes,
@@ -264,7 +264,7 @@ fn column_defs(table: &CatalogTable) -> Vec<ColumnDef<'_>> {
     capturable.map(|column| ColumnDef { name: &column.name, is_key: is_key(column) }).collect()
 }
 
-/// The generated columns that the filter takes and that can be read.
+/// The generated columns that the filter takes.
 fn generated(
     table: &CatalogTable,
     filter: &TableFilter,
@@ -283,11 +283,7 @@ fn generated(
     };
     let columns = table.columns.iter().enumerate();
     let generated = columns.filter(|(at, column)| column.generated.is_some() && is_taken(*at));
-    generated
-        .map(|(_, column)| column)
-        .filter(|column| table.selectable || column.readable)
-        .cloned()
-        .collect()
+    generated.map(|(_, column)| column).cloned().collect()
 }
 
 fn captured_table(

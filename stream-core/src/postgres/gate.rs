@@ -192,7 +192,7 @@ impl Gate {
     }
 }
 
-/// A column that the log has and that the table, or what the publication says of it, has not.
+/// A column that the log has and that the table, or what the publication says of it, has not; one that is not generated any more.
 fn new_column<'a>(relation: &'a Relation, table: &Table) -> Option<&'a str> {
     let is_known = |name: &String| {
         table.attributes.numbers.contains_key(name) && !table.unpublished.contains(name)

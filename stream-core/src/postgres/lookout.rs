@@ -10,6 +10,7 @@ use super::capture::{Captured, CapturedTable, capture};
 use super::catalog::read_tables;
 use super::publication::{self, Publication};
 use super::query::QueryError;
+use super::tables::numbers_of;
 use super::{ConnectOptions, SnapshotMode, SqlClient};
 use crate::columns::ColumnNumbers;
 use crate::filter::TableFilter;
@@ -114,6 +115,9 @@ impl Known {
         let known = |table: &CapturedTable| {
             let mut columns = numbers(table);
             if let Some(mut before) = noted.remove(&table.name) {
+                let numbers = numbers_of(&table.columns);
+                let given = ColumnNumbers { numbers, ..columns.clone() };
+                before.computed = before.still_computed(&given);
                 before.numbers.extend(columns.numbers);
                 columns = before;
             }
@@ -138,14 +142,20 @@ impl Known {
         };
         known.attached_by == table.attached_by
             && (!self.follows_columns || is_same())
+            && known.columns.freed(given(table)).is_none()
             && known.published.as_ref().is_none_or(is_published)
     }
 }
 
 fn numbers(table: &CapturedTable) -> ColumnNumbers {
-    let columns = table.columns.iter().chain(&table.generated);
-    let numbers = columns.map(|column| (column.name.clone(), column.number)).collect();
-    ColumnNumbers { numbers, highest: table.attributes.highest }
+    let numbers = numbers_of(table.columns.iter().chain(&table.generated));
+    let computed = numbers_of(&table.generated);
+    ColumnNumbers { numbers, highest: table.attributes.highest, computed }
+}
+
+/// The columns that are given their values.
+fn given(table: &CapturedTable) -> impl Iterator<Item = (&str, i16)> {
+    table.columns.iter().map(|column| (column.name.as_str(), column.number))
 }
 
 /// The tables that `filter` asks for and that are not as they are `known`.

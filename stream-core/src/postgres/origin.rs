@@ -83,8 +83,15 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
         ));
     }
     let now = table.origin().columns;
-    let column = origin.columns.renumbered(&now, &table.attributes.dropped)?;
-    let reason = format!("has another column under the name `{column}` than it had");
+    let given = table.columns.iter().filter(|column| !column.generated);
+    let given = given.map(|column| (column.name.as_str(), column.number));
+    let reason = match origin.columns.renumbered(&now, &table.attributes.dropped) {
+        Some(column) => format!("has another column under the name `{column}` than it had"),
+        None => {
+            let column = origin.columns.freed(given)?;
+            format!("has values of its own in column `{column}`, which was generated")
+        }
+    };
     if mode == SnapshotMode::Never {
         // The log has all of its changes.
         tracing::warn!(

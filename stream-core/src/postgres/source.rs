@@ -112,9 +112,7 @@ impl PostgresSource {
     /// Takes note of what publishes each table.
     fn note_publication(&mut self, publication: &Publication) {
         for (table, found) in self.tables.iter_mut().zip(&self.log.tables) {
-            let table = Arc::make_mut(table);
-            table.published_by = publication.entries(&found.table);
-            table.published_as = publication.published_as(&found.table);
+            tables::note_publication(Arc::make_mut(table), found, publication);
         }
     }
 

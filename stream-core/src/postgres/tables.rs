@@ -1,14 +1,14 @@
 //! Captured tables in the engine's terms, and what the source needs of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capture::Captured;
+use super::capture::{Captured, CapturedTable};
 use super::catalog::{CatalogColumn, Identity as CatalogIdentity};
 use super::preflight::identity_sql;
 use super::problem::{from_change, from_query, unexpected};
-use super::publication::{Ensured, Rule, add_sql};
+use super::publication::{Ensured, Publication, Rule, add_sql};
 use super::query::QueryError;
 use super::roots::{LogTable, LogTables};
 use super::{SnapshotMode, SqlClient};
@@ -52,25 +52,24 @@ WHERE t.oid >= 10000 AND t.typtype <> 'p' AND (
 /// values the log has.
 pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -> Table {
     let captured = &found.table;
-    let is_logged = |column: &&CatalogColumn| rule.is_some_and(|rule| rule.publishes(column));
+    let is_logged = |column: &CatalogColumn| rule.is_some_and(|rule| rule.publishes(column));
+    let computed = captured.generated.iter();
     let mut columns: Vec<_> = captured
         .columns
         .iter()
         .filter(|column| rule.is_none_or(|rule| rule.publishes(column)))
-        .chain(captured.generated.iter().filter(|_| generated).filter(is_logged))
+        .chain(computed.filter(|column| generated && column.readable && is_logged(column)))
         .collect();
     columns.sort_by_key(|column| column.number);
     let is_left_out = |name: &&String| columns.iter().all(|column| column.name != **name);
     let left_out = captured.left_out_columns.iter().filter(is_left_out).cloned().collect();
-    let listed = rule.and_then(|rule| rule.columns);
-    let is_unpublished = |name: &&String| listed.is_some_and(|listed| !listed.contains(*name));
-    let unpublished = captured.attributes.numbers.keys().filter(is_unpublished).cloned().collect();
     Table {
         id: captured.id,
         name: captured.name.clone(),
         root: captured.root().cloned(),
         left_out,
-        unpublished,
+        computed: numbers_of(&captured.generated),
+        unpublished: rule.map_or_else(Vec::new, |rule| unpublished(captured, rule)),
         attributes: captured.attributes.clone(),
         columns: columns.into_iter().map(table_column).collect(),
         primary_key: captured.primary_key.clone(),
@@ -84,6 +83,31 @@ pub(super) fn table(found: &LogTable, rule: Option<Rule<'_>>, generated: bool) -
         published_by: Vec::new(),
         published_as: None,
     }
+}
+
+/// Columns that the log does not have; of the generated ones those that are the stream's as soon as they are not generated any more.
+fn unpublished(captured: &CapturedTable, rule: Rule<'_>) -> Vec<String> {
+    let is_unlisted = |name: &&String| rule.columns.is_some_and(|listed| !listed.contains(*name));
+    let unlisted = captured.attributes.numbers.keys().filter(is_unlisted);
+    let computed = captured.generated.iter().filter(|column| !rule.publishes(column));
+    unlisted.chain(computed.map(|column| &column.name)).cloned().collect()
+}
+
+/// The numbers of columns.
+pub(super) fn numbers_of<'a>(
+    columns: impl IntoIterator<Item = &'a CatalogColumn>,
+) -> BTreeMap<String, i16> {
+    columns.into_iter().map(|column| (column.name.clone(), column.number)).collect()
+}
+
+/// Notes what publishes a table, and how.
+pub(super) fn note_publication(table: &mut Table, found: &LogTable, publication: &Publication) {
+    let captured = &found.table;
+    table.published_by = publication.entries(captured);
+    table.published_as = publication.published_as(captured);
+    // The publication may have been made just now.
+    let rule = publication.rule(captured);
+    table.unpublished = rule.map_or_else(Vec::new, |rule| unpublished(captured, rule));
 }
 
 fn table_column(column: &CatalogColumn) -> TableColumn {

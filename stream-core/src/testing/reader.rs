@@ -96,6 +96,7 @@ pub(crate) fn table(name: &str) -> Table {
         }],
         attributes: Attributes::default(),
         left_out: Vec::new(),
+        computed: std::collections::BTreeMap::new(),
         unpublished: Vec::new(),
         primary_key: vec!["name".into()],
         unique_key: Vec::new(),

@@ -56,6 +56,7 @@ pub(crate) fn table() -> Table {
         columns: vec![column("id", 23, "integer"), column("note", 25, "text")],
         attributes: Attributes::default(),
         left_out: Vec::new(),
+        computed: std::collections::BTreeMap::new(),
         unpublished: Vec::new(),
         primary_key: vec!["id".to_owned()],
         unique_key: Vec::new(),

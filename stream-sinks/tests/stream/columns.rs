@@ -6,14 +6,22 @@ use stream_core::ErrorKind;
 use stream_core::checkpoint::Checkpoint;
 use stream_core::pipeline::Outcome;
 use stream_core::postgres::SnapshotMode;
+use stream_core::postgres::publication::AutoCreate;
 use stream_core::source::Source as _;
 use stream_core::sql::Ident;
 use stream_core::stats::Stats;
+use stream_core::throwaway::testing;
 
-use crate::fixture::{Stream, assert_same_rows, databases, execute, looked, rows, until};
+use crate::fixture::{
+    Stream, assert_same_rows, databases, databases_of, execute, logged, looked, rows, until,
+};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
     INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
+const GENERATED: &str =
+    "CREATE TABLE t (id int PRIMARY KEY, v int, g int GENERATED ALWAYS AS (v * 2) STORED);
+    INSERT INTO t VALUES (1, 1), (2, 2)";
+const FREED: &str = "ALTER TABLE t ALTER COLUMN g DROP EXPRESSION";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Statements that leave the names and the types as they were.
@@ -264,4 +272,105 @@ async fn a_stream_that_copies_nothing_goes_on() {
             "{swap}"
         );
     }
+}
+
+/// It has values of its own from then on, and the log has them.
+#[tokio::test]
+async fn a_generated_column_that_gets_values_of_its_own_is_followed() {
+    for options in ["", " WITH (publish_generated_columns = stored)"] {
+        for stopped in [false, true] {
+            let (from, to) = databases_of(testing::server(18), GENERATED).await;
+            let mut stream = Stream::new(&from, &to);
+            if !options.is_empty() {
+                let publication = Ident(&stream.name);
+                let made = format!("CREATE PUBLICATION {publication} FOR ALL TABLES{options}");
+                execute(&stream.source, &made).await;
+                stream.publication = AutoCreate::Disabled;
+            }
+            stream.copy_and_stop().await;
+            let work = async {
+                execute(&stream.target, FREED).await;
+                // What the two computed need not be the same.
+                execute(&stream.target, "UPDATE t SET g = 0").await;
+                execute(&stream.source, FREED).await;
+                let own = "INSERT INTO t VALUES (3, 1, 77); UPDATE t SET g = 88 WHERE id = 1";
+                execute(&stream.source, own).await;
+            };
+            let outcome = stream.meet(work, stopped).await;
+            assert_eq!(outcome.unwrap(), Outcome::Completed, "{options}");
+            assert_same_rows(&stream, "SELECT id, v, g FROM t").await;
+        }
+    }
+}
+
+/// The log shows it, without anybody who looks at the catalogue.
+#[tokio::test]
+async fn a_generated_column_that_the_log_shows_has_its_table_copied_at_once() {
+    let (from, to) = databases(GENERATED).await;
+    let mut stream = Stream::new(&from, &to);
+    stream.look_interval = Duration::from_secs(3600);
+    let work = async {
+        until(&stream.target, "SELECT count(*) = 2 FROM t", PATIENCE).await;
+        execute(&stream.target, FREED).await;
+        execute(&stream.source, &format!("{FREED}; INSERT INTO t VALUES (3, 1, 77)")).await;
+        until(&stream.target, "SELECT g = 77 FROM t WHERE id = 3", PATIENCE).await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+    assert_same_rows(&stream, "SELECT id, v, g FROM t").await;
+}
+
+/// Under another name as well, and when the target computes it still at first.
+#[tokio::test]
+async fn a_target_that_computes_what_has_values_of_its_own_is_refused() {
+    let (from, to) = databases(GENERATED).await;
+    let stream = Stream::new(&from, &to);
+    let work = async {
+        until(&stream.target, "SELECT count(*) = 2 FROM t", PATIENCE).await;
+        execute(&stream.source, FREED).await;
+        execute(&stream.source, "INSERT INTO t VALUES (3, 1, 77)").await;
+    };
+    let error = stream.run_with(work).await.unwrap_err();
+    assert!(error.to_string().contains("is computed by the target"), "{error}");
+    let rename = "ALTER TABLE t RENAME g TO h";
+    execute(&stream.source, rename).await;
+    execute(&stream.target, &format!("{FREED}; UPDATE t SET g = 0; {rename}")).await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same_rows(&stream, "SELECT id, v, h FROM t").await;
+}
+
+/// Nothing is copied again where the log has all.
+#[tokio::test]
+async fn a_generated_column_that_stays_one_copies_nothing() {
+    let (from, to) = databases_of(testing::server(18), GENERATED).await;
+    let stream = Stream::new(&from, &to);
+    // Whole rows: the stream's own publication has generated columns then.
+    execute(&stream.source, "ALTER TABLE t REPLICA IDENTITY FULL").await;
+    let (outcome, said) = logged(async {
+        stream.copy_and_stop().await;
+        execute(&stream.target, "DELETE FROM t WHERE id = 2").await;
+        execute(&stream.source, "INSERT INTO t VALUES (3, 1)").await;
+        stream.complete().await
+    })
+    .await;
+    assert_eq!(outcome.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT id, g FROM t").await, ["(1,2)", "(3,2)"]);
+    assert!(!said.contains("looking at the catalogue again"), "{said}");
+}
+
+/// Rows that the stream did not bring keep what was computed; it goes on.
+#[tokio::test]
+async fn a_stream_that_copies_nothing_goes_on_with_a_column_that_was_generated() {
+    let (from, to) = databases(GENERATED).await;
+    to.execute(GENERATED).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.mode = SnapshotMode::Never;
+    stream.import = false;
+    stream.copy_and_stop().await;
+    let work = async {
+        execute(&stream.target, FREED).await;
+        execute(&stream.source, &format!("{FREED}; INSERT INTO t VALUES (3, 1, 77)")).await;
+        until(&stream.target, "SELECT g = 77 FROM t WHERE id = 3", PATIENCE).await;
+    };
+    assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+    assert_same_rows(&stream, "SELECT id, v, g FROM t").await;
 }

@@ -49,6 +49,7 @@ pub(crate) struct Stream {
     pub(crate) plugin: PluginOptions,
     pub(crate) batch_bytes: usize,
     pub(crate) chunk_bytes: u64,
+    pub(crate) look_interval: Duration,
     pub(crate) stats: Stats,
 }
 
@@ -70,6 +71,7 @@ impl Stream {
             plugin: PluginOptions::default(),
             batch_bytes: 4 << 20,
             chunk_bytes: CHUNK_BYTES,
+            look_interval: Duration::from_millis(500),
             stats: Stats::default(),
         }
     }
@@ -92,7 +94,7 @@ impl Stream {
             confirm_interval: Duration::from_secs(10),
             finds_last_table: false,
             generated_columns: false,
-            look_interval: Duration::from_millis(500),
+            look_interval: self.look_interval,
         }
     }
 
