@@ -91,6 +91,7 @@ fn inspected() -> Inspected {
         tables: Vec::new(),
         types: Arc::new(Types { by_oid, as_of: Lsn::new(0) }),
         partitioned: Vec::new(),
+        unlogged: BTreeSet::new(),
         to_copy: BTreeSet::new(),
     }
 }

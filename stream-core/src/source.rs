@@ -28,6 +28,8 @@ pub struct Inspected {
     pub partitioned: Vec<TableName>,
     /// Partitions whose rows come under another name, each with that name: the schema brings them along, and no row does.
     pub parts: BTreeMap<TableName, TableName>,
+    /// Tables that were copied, and whose changes are in no log for the time being: what is noted of them is worthless.
+    pub unlogged: BTreeSet<TableName>,
     /// Those of the tables that will be copied first.
     pub to_copy: BTreeSet<TableName>,
 }

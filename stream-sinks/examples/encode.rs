@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             types: Arc::default(),
             partitioned: Vec::new(),
             parts: std::collections::BTreeMap::new(),
+            unlogged: BTreeSet::new(),
             to_copy: BTreeSet::new(),
         };
         let options = EventOptions {

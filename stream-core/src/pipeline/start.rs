@@ -135,7 +135,11 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         };
         Some((table.name.clone(), sync))
     });
-    noted.collect()
+    let unlogged = inspected.unlogged.iter().filter_map(|name| {
+        let TableSync::Synced { lsn, .. } = checkpoint.tables.get(name)? else { return None };
+        Some((name.clone(), TableSync::Copying { lsn: *lsn }))
+    });
+    noted.chain(unlogged).collect()
 }
 
 /// Tables of which the endpoint may know more than the checkpoint does: this slot was there before, and nobody knows what was delivered. Their log

@@ -182,6 +182,12 @@ impl Captured {
         self.tables.iter().chain(&self.partitioned)
     }
 
+    /// Tables that the filter asks for and whose changes are in no log because they are unlogged.
+    pub fn unlogged(&self) -> impl Iterator<Item = &TableName> {
+        let is_unlogged = |one: &&LeftOut| matches!(one.obstacle, Obstacle::Unlogged { .. });
+        self.left_out.iter().filter(is_unlogged).map(|one| &one.name)
+    }
+
     /// The captured table with this identifier.
     #[must_use]
     pub fn get(&self, id: RelationId) -> Option<&CapturedTable> {

@@ -1,7 +1,7 @@
-//! Looks at the catalogue from time to time, for tables that came after the stream began, partitions that went or came back, names
-//! that were given to other columns, and a publication that was altered.
+//! Looks at the catalogue from time to time, for tables that came after the stream began or are unlogged since, partitions that went or
+//! came back, names that were given to other columns, and a publication that was altered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -71,6 +71,8 @@ async fn look(
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     tables: BTreeMap<RelationId, KnownTable>,
+    /// The tables' names, where the log is read: an unlogged table is not in it any more.
+    names: BTreeSet<TableName>,
     /// The publication, where the log is read.
     publication: Option<String>,
     /// Whether a name matters that was given to another column.
@@ -128,8 +130,10 @@ impl Known {
         // A start does nothing about them then, but warn.
         let follows_columns = mode != SnapshotMode::Never;
         let tables = captured.all().map(known).collect();
+        let logged = captured.all().filter(|_| publication.is_some());
+        let names = logged.map(|table| table.name.clone()).collect();
         let publication = publication.map(|publication| publication.name.clone());
-        Self { tables, publication, follows_columns }
+        Self { tables, names, publication, follows_columns }
     }
 
     /// Whether a table is as it is known.
@@ -170,5 +174,7 @@ pub(super) async fn find(
         None => None,
     };
     let others = captured.all().filter(|table| !known.has(table, publication.as_ref()));
-    Ok(others.map(|table| table.name.clone()).collect())
+    let others = others.map(|table| &table.name);
+    let unlogged = captured.unlogged().filter(|name| known.names.contains(*name));
+    Ok(others.chain(unlogged).cloned().collect())
 }

@@ -124,9 +124,50 @@ pub(super) fn column_numbers(
     kept.filter_map(|name| Some((name.clone(), columns(name)?))).collect()
 }
 
+/// Tables of the checkpoint that are unlogged now: they are copied again once they are logged.
+///
+/// # Errors
+/// When there are such tables that were copied, and the stream copies none.
+pub(super) fn unlogged(
+    captured: &Captured,
+    checkpoint: &Checkpoint,
+    mode: SnapshotMode,
+) -> Result<BTreeSet<TableName>, Error> {
+    let reads_log = mode != SnapshotMode::RowsOnly;
+    let known = captured.unlogged().filter(|name| checkpoint.tables.contains_key(*name));
+    let known: BTreeSet<_> = known.filter(|_| reads_log).cloned().collect();
+    let lost = known.iter().find(|name| origin_of(name, checkpoint).is_some());
+    if let Some(name) = lost.filter(|_| mode == SnapshotMode::Never) {
+        return Err(out_of_the_log(name));
+    }
+    for name in &known {
+        tracing::warn!(
+            "table `{name}` is unlogged at the source, which keeps its changes out of the log: what the target has of it stays as it is \
+             until it is copied again, once you have run `ALTER TABLE {} SET LOGGED`",
+            name.quoted()
+        );
+    }
+    Ok(known)
+}
+
+/// A table was made unlogged after it was taken up: nothing has its changes. And `snapshotMode` forbids to copy it again.
+///
+/// Remedy: set `snapshotMode: initial` and start again, and run the statement of the message: the table is copied then. Or exclude it.
+fn out_of_the_log(table: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "table `{table}` is unlogged at the source, which keeps its changes out of the log: to have it copied again, set \
+             `snapshotMode: initial`, start again, and run `ALTER TABLE {} SET LOGGED`; or exclude it",
+            table.quoted()
+        ),
+    )
+}
+
 /// Names tables that were captured under a name that no table has any more.
 pub(super) fn say_what_is_gone(captured: &Captured, checkpoint: &Checkpoint) {
-    let there: BTreeSet<_> = captured.all().map(|table| &table.name).collect();
+    let there = captured.all().map(|table| &table.name).chain(captured.unlogged());
+    let there: BTreeSet<_> = there.collect();
     for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
         let renamed = match sync {
             TableSync::Synced { origin, .. } => {

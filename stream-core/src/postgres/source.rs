@@ -188,6 +188,7 @@ impl Source for PostgresSource {
             }
         }
         self.copy_again = origin::interrupted(&self.tables, checkpoint, self.options.snapshot)?;
+        let unlogged = origin::unlogged(&self.captured, checkpoint, self.options.snapshot)?;
         origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
@@ -206,6 +207,7 @@ impl Source for PostgresSource {
             types,
             partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             parts: self.log.parts.clone(),
+            unlogged,
             to_copy: self.to_copy(checkpoint),
         })
     }

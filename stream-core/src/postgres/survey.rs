@@ -3,7 +3,7 @@
 //! In: what a stream is to be, and how far it is. Out: all that stands in its way or may surprise, at once, and what would be
 //! captured. The session is read-only: nothing is changed, and nothing is waited for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -98,6 +98,7 @@ pub async fn survey(
 
     let inspected = Inspected {
         identity: system.identity(&options.slot),
+        unlogged: BTreeSet::new(),
         to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
         parts: log.parts,

@@ -1,6 +1,6 @@
 //! A source that follows a script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -243,6 +243,7 @@ impl Source for ScriptedSource {
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
         let types = Arc::default();
         Ok(Inspected {
+            unlogged: BTreeSet::new(),
             identity,
             tables,
             types,

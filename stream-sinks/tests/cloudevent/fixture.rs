@@ -86,6 +86,7 @@ pub(crate) fn inspected() -> Inspected {
         types: Arc::new(Types::default()),
         partitioned: Vec::new(),
         parts: std::collections::BTreeMap::new(),
+        unlogged: BTreeSet::new(),
         to_copy: BTreeSet::new(),
     }
 }

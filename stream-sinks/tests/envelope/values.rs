@@ -88,6 +88,7 @@ pub(crate) fn inspected(tables: Vec<Arc<stream_core::table::Table>>) -> Inspecte
         types: Arc::new(types()),
         partitioned: Vec::new(),
         parts: BTreeMap::new(),
+        unlogged: BTreeSet::new(),
         to_copy: BTreeSet::new(),
     }
 }

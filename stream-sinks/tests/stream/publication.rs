@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stream_core::pipeline::{Control, Outcome};
+use stream_core::postgres::SnapshotMode;
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::stats::Phase;
@@ -14,6 +15,7 @@ const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v bigint); INSERT INTO
     CREATE TABLE beside (id int PRIMARY KEY); INSERT INTO beside VALUES (1);";
 const CHANGES: &str = "INSERT INTO t SELECT i, i FROM generate_series(11, 20) i; DELETE FROM t WHERE id = 1; UPDATE t SET v = 0 WHERE id = 2";
 const ROWS: &str = "SELECT * FROM t";
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Each leaves something out, with what the error says of it.
 const LESS: [(&str, &str); 3] = [
     ("SET (publish = 'insert')", "`delete`, `truncate`, `update`"),
@@ -164,6 +166,60 @@ async fn a_stream_of_an_older_version_notes_the_publication_and_goes_on() {
     stream.copy_and_stop().await;
     assert_eq!(rows(&stream.target, "SELECT id FROM t WHERE id < 0").await, ["(-1)"]);
     execute(&stream.source, &altered(&stream, TOGGLES[0])).await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same_rows(&stream, ROWS).await;
+}
+
+const UNLOGGED: &str = "ALTER TABLE t SET UNLOGGED";
+const LOGGED: &str = "ALTER TABLE t SET LOGGED";
+
+/// A publication of all tables lets it be; and drops it from the log.
+#[tokio::test]
+async fn a_table_that_is_unlogged_for_a_while_is_copied_again_once_it_is_logged() {
+    for stopped in [false, true] {
+        let (from, to) = databases_of(testing::server(18), SCHEMA).await;
+        let mut stream = Stream::new(&from, &to);
+        stream.publication = AutoCreate::AllTables;
+        stream.copy_and_stop().await;
+        let beside = "SELECT count(*) = 2 FROM beside";
+        let work = async {
+            execute(&stream.source, &format!("{UNLOGGED};\n--\n{CHANGES}")).await;
+            if stopped {
+                stream.copy_and_stop().await;
+            } else {
+                let noted =
+                    "SELECT synced_at IS NULL FROM sgstream.table_sync WHERE table_name = 't'";
+                until(&stream.target, noted, PATIENCE).await;
+            }
+            execute(&stream.source, "INSERT INTO beside VALUES (2)").await;
+            if !stopped {
+                until(&stream.target, beside, PATIENCE).await;
+            }
+            execute(&stream.source, LOGGED).await;
+        };
+        let (outcome, said) = logged(Box::pin(stream.meet(work, stopped))).await;
+        assert_eq!(outcome.unwrap(), Outcome::Completed);
+        assert!(said.contains("table `public.t` is unlogged at the source"), "{said}");
+        assert!(!said.contains("drop it there"), "{said}");
+        assert_same_rows(&stream, ROWS).await;
+    }
+}
+
+/// It is found before the stream completes, and rows that are not the stream's own are not copied over.
+#[tokio::test]
+async fn a_table_that_is_unlogged_ends_a_stream_that_copies_nothing() {
+    let (from, to) = databases_of(testing::server(18), SCHEMA).await;
+    to.execute(SCHEMA).await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.publication = AutoCreate::AllTables;
+    stream.mode = SnapshotMode::Never;
+    stream.import = false;
+    let error = stream.run_with(execute(&stream.source, UNLOGGED)).await.unwrap_err();
+    assert!(error.to_string().contains("`public.t` is unlogged at the source"), "{error}");
+    stream.mode = SnapshotMode::Initial;
+    let ((), said) = logged(stream.copy_and_stop()).await;
+    assert!(said.contains("SET LOGGED"), "{said}");
+    execute(&stream.source, &format!("{CHANGES};\n--\n{LOGGED}")).await;
     assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
     assert_same_rows(&stream, ROWS).await;
 }
