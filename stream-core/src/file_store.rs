@@ -350,7 +350,8 @@ mod tests {
         let columns =
             ColumnNumbers { numbers, highest: 4, computed: BTreeMap::from([("g".to_owned(), 4)]) };
         let operations = vec!["insert".to_owned()];
-        let published_as = Some(PublishedAs { version: 5, operations, restricted_by: 6 });
+        let published_as =
+            Some(PublishedAs { version: 5, operations, restricted_by: 6, generated: true });
         let origin =
             TableOrigin { relation: RelationId(16_384), published_by: 7, columns, published_as };
         TableSync::Synced { lsn: Lsn::new(lsn), origin }

@@ -68,6 +68,21 @@ pub struct PublishedAs {
     pub operations: Vec<String>,
     /// The publication's entry whose condition or list of columns holds for the table; 0: it is published whole.
     pub restricted_by: u32,
+    /// Whether generated columns are published.
+    #[serde(default)]
+    pub generated: bool,
+}
+
+impl PublishedAs {
+    /// Whether changes may be missing now that it is published as `now`. They are not where only generated columns came: the stream has them
+    /// published, or asks for it.
+    #[must_use]
+    pub fn is_interrupted(&self, now: &Self) -> bool {
+        let is_as_before =
+            self.operations == now.operations && self.restricted_by == now.restricted_by;
+        let is_by_stream = now.generated && !self.generated;
+        !is_as_before || self.version != now.version && !is_by_stream
+    }
 }
 
 /// A partition whose rows come under its root's name.

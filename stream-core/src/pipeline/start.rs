@@ -125,8 +125,8 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
             let now = table.origin();
             let columns = origin.columns.with_new(&now.columns, &table.attributes.dropped);
             let columns = columns.unwrap_or_else(|| origin.columns.clone());
-            // An older version did not note it.
-            let published_as = origin.published_as.clone().or(now.published_as);
+            // Nothing is missing, or it would be copied.
+            let published_as = now.published_as.or_else(|| origin.published_as.clone());
             let noted = TableOrigin { columns, published_as, ..origin.clone() };
             if noted == *origin {
                 return None;

@@ -68,7 +68,7 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
         return Some("was, or is, taken out of the publication".to_owned());
     }
     if let Some(then) = &origin.published_as
-        && table.published_as.as_ref().is_some_and(|now| now != then)
+        && table.published_as.as_ref().is_some_and(|now| then.is_interrupted(now))
     {
         return Some("is in a publication that was altered".to_owned());
     }

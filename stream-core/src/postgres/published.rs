@@ -57,7 +57,7 @@ pub(super) fn assert_not_less(
 /// `offsets` and `offsets.backup` in the data directory; the tables are then copied as they are published.
 ///
 /// Message: publication `<name>` was altered since its tables were copied: it `<what it leaves out>`; run `<statements>` as its owner, and the
-/// stream copies the tables again that lack changes; or, if that is wanted, have them copied as they are published now: `<update>` at a
+/// stream copies the tables again that lack changes (with `snapshotMode: never` once the next statement has been run, too); or, if that is wanted, have them copied as they are published now: `<update>` at a
 /// PostgreSQL target, or remove `offsets` and `offsets.backup` in the data directory
 fn less(
     publication: &Publication,
@@ -91,9 +91,9 @@ fn less(
         ErrorKind::Configuration,
         format!(
             "publication `{name}` was altered since its tables were copied: it {}; run `{}` as its owner, and the stream copies the \
-             tables again that lack changes; or, if that is wanted, have them copied as they are published now: `UPDATE \
-             sgstream.table_sync SET synced_at = NULL WHERE (table_schema, table_name) IN ({names})` at a PostgreSQL target, or \
-             remove `offsets` and `offsets.backup` in the data directory",
+             tables again that lack changes (with `snapshotMode: never` once the next statement has been run, too); or, if that is wanted, \
+             have them copied as they are published now: `UPDATE sgstream.table_sync SET synced_at = NULL WHERE (table_schema, table_name) \
+             IN ({names})` at a PostgreSQL target, or remove `offsets` and `offsets.backup` in the data directory",
             what.join(", and "),
             statements.join("; "),
         ),

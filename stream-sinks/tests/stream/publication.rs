@@ -153,6 +153,25 @@ async fn what_the_stream_itself_alters_has_no_table_copied_again() {
     assert_eq!(rows(&stream.target, "SELECT * FROM beside").await, ["(-1)", "(1)"]);
 }
 
+/// The stream asks an owner that it is not for just that.
+#[tokio::test]
+async fn generated_columns_that_the_owner_has_published_copy_nothing_again() {
+    let (from, to) = databases_of(testing::server(18), SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    execute(&stream.target, "INSERT INTO t VALUES (-1, 0)").await;
+    let name = Ident(&stream.name);
+    let alter = format!("ALTER PUBLICATION {name} SET (publish_generated_columns = stored)");
+    execute(&stream.source, &alter).await;
+    // Noted as well: another start does not take it for a change.
+    for _ in 0..2 {
+        stream.copy_and_stop().await;
+    }
+    execute(&stream.source, CHANGES).await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_eq!(rows(&stream.target, "SELECT id FROM t WHERE id < 0").await, ["(-1)"]);
+}
+
 #[tokio::test]
 async fn a_stream_of_an_older_version_notes_the_publication_and_goes_on() {
     let (from, to) = databases_of(testing::server(15), SCHEMA).await;

@@ -14,21 +14,17 @@ impl Publication {
             let links = table.attached_by.iter().take(ancestor);
             links.fold(entry, |mixed, link| mixed.rotate_left(7) ^ link)
         };
-        let schemas = || {
-            names.iter().enumerate().filter_map(|(at, name)| {
-                let schema = self.schemas.iter().find(|schema| schema.name == name.schema)?;
-                Some((at, schema.id))
-            })
-        };
+        let mut schemas = names.iter().enumerate().filter_map(|(at, name)| {
+            let schema = self.schemas.iter().find(|schema| schema.name == name.schema)?;
+            Some((at, schema.id))
+        });
         let whole = self.all_tables.then(|| over(self.id, 0));
-        let in_schema = schemas().next().map(|(at, id)| over(id, at));
+        let in_schema = schemas.next().map(|(at, id)| over(id, at));
         let listed = self.tables.iter().filter_map(|listed| {
             let at = names.iter().position(|name| **name == listed.name)?;
             Some(over(listed.id, at))
         });
-        // Older versions noted the publication itself for its schemas.
-        let noted = schemas().next().map(|(at, _)| over(self.id, at));
-        whole.into_iter().chain(in_schema).chain(listed).chain(noted).collect()
+        whole.into_iter().chain(in_schema).chain(listed).collect()
     }
 
     /// How it publishes a table; `None`: not at all.
@@ -40,6 +36,7 @@ impl Publication {
             version: self.version,
             operations: self.operations.names(),
             restricted_by: restricts.map_or(0, |entry| entry.id),
+            generated: self.generated_columns,
         })
     }
 }
