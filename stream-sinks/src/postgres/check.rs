@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use stream_core::checkpoint::{Checkpoint, TableSync};
 use stream_core::postgres::catalog::Generated;
 use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
@@ -65,6 +66,29 @@ pub(super) async fn problems(
     }
     problems.extend(denied);
     Ok(problems)
+}
+
+/// The tables of `missing` that have been copied, and are not to be copied again: made anew, they would lack those rows.
+pub(super) fn gone(
+    missing: &[TableName],
+    source: &Inspected,
+    checkpoint: &Checkpoint,
+) -> Vec<String> {
+    let is_copied =
+        |name: &&TableName| matches!(checkpoint.tables.get(*name), Some(TableSync::Synced { .. }));
+    let is_kept = |name: &&TableName| !source.to_copy.contains(*name);
+    missing.iter().filter(is_copied).filter(is_kept).map(gone_at_target).collect()
+}
+
+/// A table was copied, and is not at the target any more: somebody dropped or renamed it, or the target was set back. Nothing is made in its place, because
+/// the rows that do not change would be missing there.
+///
+/// Remedy: bring it back, or run the statement of the message: it is made and copied again at the next start. Or exclude it.
+fn gone_at_target(name: &TableName) -> String {
+    format!(
+        "table `{name}` was copied and is not at the target any more: bring it back there, or have it made and copied again: `{}`; or exclude it",
+        copy_again_sql(name)
+    )
 }
 
 /// Which database of which running server it is. Copies of a server's files have its identifier, and are no less a target for that.

@@ -216,6 +216,7 @@ impl PostgresSink {
         let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
         let options = &self.shared.options;
         if let (false, Some(import)) = (missing.is_empty(), &options.import) {
+            check::refuse(&check::gone(&missing, source, checkpoint))?;
             // Whatever the target has must fit before anything is added to it.
             let known = &self.known;
             check::refuse(&check::problems(&client, &tables, source, options, known, true).await?)?;

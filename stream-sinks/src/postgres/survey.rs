@@ -144,6 +144,8 @@ impl TargetSurvey {
         let problems = check::problems(client, &tables, source, options, &known, import.is_some());
         let mut findings: Vec<_> = problems.await?.into_iter().map(Finding::blocking).collect();
         if let (Some(import), false) = (import, missing.is_empty()) {
+            let gone = check::gone(&missing, source, checkpoint);
+            findings.extend(gone.into_iter().map(Finding::blocking));
             findings.extend(self.schemas(&missing).await?);
             findings
                 .extend(self.import(&options.source, import, source, &missing, checkpoint).await);

@@ -368,6 +368,31 @@ async fn a_target_table_that_somebody_drops_or_renames_is_named_and_nothing_is_m
     }
 }
 
+/// Made anew it would lack the rows that do not change.
+#[tokio::test]
+async fn a_copied_table_that_is_gone_at_the_target_is_not_made_without_its_rows() {
+    for running in [true, false] {
+        let (from, to) = databases(TABLES).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        let changes = async {
+            execute(&stream.target, "DROP TABLE t").await;
+            execute(&stream.source, "INSERT INTO t VALUES (6, 6, 'x')").await;
+            if running {
+                std::future::pending::<()>().await;
+            }
+        };
+        let error = stream.meet(changes, !running).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error:?}");
+        assert_names(&error, &["`public.t` was copied and is not at the target any more"]);
+        let text = error.to_string();
+        let again = text.split('`').find(|part| part.starts_with("UPDATE sgstream")).unwrap();
+        execute(&stream.target, again).await;
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_same(&stream, &["t"]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_target_in_another_encoding_takes_what_it_can_hold_and_names_the_first_row_it_cannot() {
     let latin1 = "ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'";
