@@ -206,6 +206,27 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
     parse(what, &text)
 }
 
+/// Below which all that is committed is: what was inserted into the server's log, or on a standby what was replayed. With `synchronous_commit = off` a
+/// commit can be seen before it is written. The walsender may come to it only some seconds later.
+///
+/// # Errors
+///
+/// [`QueryError`] when the server does not answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub(super) async fn end_of_commits(client: &Client) -> Result<Lsn, QueryError> {
+    // At a page's end the server says where the next record begins, after the page's header. The walsender says where the last one ends.
+    let sql = "SELECT to_json(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE (
+        SELECT inserted - (CASE WHEN (inserted - '0/0'::pg_lsn) % pg_size_bytes(current_setting('wal_segment_size')) = 40 THEN 40
+                                WHEN (inserted - '0/0'::pg_lsn) % current_setting('wal_block_size')::int = 24 THEN 24 ELSE 0 END)::numeric
+          FROM pg_current_wal_insert_lsn() AS inserted) END)::text";
+    let what = "read the end of the server's log";
+    let text: String = json_row(client, what, sql, &[]).await?;
+    parse(what, &text)
+}
+
 /// As [`drop`], waiting a moment for the session that streamed from it to end; and only the slot whose changes were delivered up to `delivered`.
 /// None that is made later begins below it: whoever was away for a while drops no other, because the server compares.
 ///

@@ -367,7 +367,7 @@ impl Source for PostgresSource {
 
     async fn current_lsn(&mut self) -> Result<Lsn, Error> {
         let client = self.sql().await?;
-        let lsn = slot::server_position(&client).await.map_err(problem::from_query)?;
+        let lsn = slot::end_of_commits(&client).await.map_err(problem::from_query)?;
         // What the source holds now includes tables that nobody has looked for yet.
         let found = lookout::find(&client, &self.options.filter, &self.known).await;
         client.close().await;

@@ -339,11 +339,18 @@ impl EventEncoder {
             return Ok(Arc::clone(plan));
         }
         let commit = transaction.map_or(Lsn::default(), |open| open.commit_lsn);
-        // What was committed before the catalogue was read and is not there is gone: nobody knows better.
-        if commit >= self.types.as_of
-            && let Some(oid) = TablePlan::unknown_type(relation, &self.types)
-        {
-            return Err(EncodeError::NewType { table: relation.name.to_string(), oid });
+        if let Some(oid) = TablePlan::unknown_type(relation, &self.types) {
+            let table = relation.name.to_string();
+            if commit >= self.types.as_of {
+                return Err(EncodeError::NewType { table, oid });
+            }
+            // What was committed before the catalogue was read and is not there is gone: nobody knows better.
+            tracing::warn!(
+                table,
+                oid,
+                lsn = %commit,
+                "the log has values of a type that was dropped since: nobody knows what they mean, and events have them in base64"
+            );
         }
         let rules = Rules {
             values: &self.options.values,

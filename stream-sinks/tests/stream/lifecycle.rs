@@ -2,9 +2,9 @@
 
 use stream_core::ErrorKind;
 use stream_core::pipeline::Outcome;
-use stream_core::throwaway::testing::TestDatabase;
+use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Stream, databases, rows};
+use crate::fixture::{Stream, databases, databases_of, execute, rows};
 
 /// Slots and publications of the stream at its source.
 async fn kept_at_source(stream: &Stream) -> usize {
@@ -73,4 +73,18 @@ async fn a_stream_whose_progress_is_removed_begins_anew() {
     to.execute("DELETE FROM sgstream.progress; DROP TABLE public.t").await.unwrap();
     stream.complete().await.unwrap();
     assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)", "(2)", "(3)"]);
+}
+
+/// It can be seen by everybody before the server has written it, and sent it.
+#[tokio::test]
+async fn a_commit_that_does_not_wait_for_the_disk_is_there_when_the_stream_is_complete() {
+    for major in testing::majors() {
+        let server = testing::private_server(major, &[("wal_writer_delay", "2s")]);
+        let (from, to) = databases_of(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+        let stream = Stream::new(&from, &to);
+        let insert = "SET synchronous_commit = off;\n--\nINSERT INTO t VALUES (1)";
+        let work = execute(&stream.source, insert);
+        assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)"], "PostgreSQL {major}");
+    }
 }
