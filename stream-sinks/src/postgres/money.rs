@@ -5,12 +5,10 @@ use stream_core::postgres::{ConnectOptions, SqlClient, problem};
 use stream_core::relation::TableName;
 use stream_core::source::Inspected;
 use stream_core::sql::{Ident, Literal};
-use stream_core::types::{TypeKind, Types};
+use stream_core::types::Types;
 
 use super::error::from_sql;
-
-/// `pg_type.oid` of `money`, and of its arrays.
-const MONEY: [u32; 2] = [790, 791];
+use super::fit::{Base, MONEY};
 
 /// What an amount is made of, how it is written, and under which setting of which database.
 const OWN: &str = "SELECT encode(cash_send(123456::money), 'hex'), 123456::money::text, \
@@ -74,12 +72,7 @@ fn columns(source: &Inspected) -> Vec<(&TableName, &str)> {
 }
 
 fn is_money(types: &Types, oid: u32) -> bool {
-    match types.get(oid).map(|found| found.kind) {
-        Some(TypeKind::Domain { base, .. }) => is_money(types, base),
-        Some(TypeKind::Array { element, .. }) => is_money(types, element),
-        Some(_) => false,
-        None => MONEY.contains(&oid),
-    }
+    Base::at_source(types, oid, -1).is_some_and(|base| base.oid == MONEY)
 }
 
 /// Columns have type `money`, whose values have their point where the database's `lc_monetary` says, and source and target differ in that: 12.34
@@ -103,7 +96,7 @@ fn other_money(columns: &[(&TableName, &str)], there: &Money, here: &Money) -> S
 #[cfg(test)]
 mod tests {
     use stream_core::lsn::Lsn;
-    use stream_core::types::Type;
+    use stream_core::types::{Type, TypeKind};
 
     use super::*;
 
