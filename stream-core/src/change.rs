@@ -231,6 +231,18 @@ impl Change {
         };
         rows + size_of::<Self>()
     }
+
+    /// The tables that it changes.
+    pub(crate) fn relations_mut(&mut self) -> &mut [Arc<Relation>] {
+        match self {
+            Self::Read { relation, .. }
+            | Self::Insert { relation, .. }
+            | Self::Update { relation, .. }
+            | Self::Delete { relation, .. } => std::slice::from_mut(relation),
+            Self::Truncate { relations, .. } => relations,
+            Self::Message { .. } => &mut [],
+        }
+    }
 }
 
 /// The transaction that changes belong to.

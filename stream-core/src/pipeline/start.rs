@@ -37,7 +37,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
-        let noted = noted(&inspected, &checkpoint);
+        let mut noted = noted(&inspected, &checkpoint);
+        noted.extend(renamed(&self.sink, &inspected, &checkpoint));
         if !noted.is_empty() {
             self.offsets.save_tables(&noted).await?;
             checkpoint.tables.extend(noted);
@@ -140,6 +141,27 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         Some((name.clone(), TableSync::Copying { lsn: *lsn }))
     });
     noted.chain(unlogged).collect()
+}
+
+/// Tables that were copied under a name that no table has now. What was copied under it is worthless if the name is given back. Where rows stay,
+/// what the log has under it comes before the table is copied under its new name.
+fn renamed(
+    sink: &impl Sink,
+    inspected: &Inspected,
+    checkpoint: &Checkpoint,
+) -> Vec<(TableName, TableSync)> {
+    let mut renamed = Vec::new();
+    for (name, sync) in &checkpoint.tables {
+        let TableSync::Synced { lsn, origin } = sync else { continue };
+        let is_there = inspected.tables.iter().any(|table| table.name == *name);
+        let table = inspected.tables.iter().find(|table| table.id == origin.relation);
+        let Some(table) = table.filter(|_| !is_there) else { continue };
+        renamed.push((name.clone(), TableSync::Copying { lsn: *lsn }));
+        if sink.keeps_copied_rows() && !checkpoint.tables.contains_key(&table.name) {
+            renamed.push((table.name.clone(), TableSync::Copying { lsn: *lsn }));
+        }
+    }
+    renamed
 }
 
 /// Tables of which the endpoint may know more than the checkpoint does: this slot was there before, and nobody knows what was delivered. Their log

@@ -27,10 +27,12 @@ pub(super) struct Gate {
     tables: HashMap<RelationId, Arc<Table>>,
     /// Partitions that come under their root's name. The log describes them too.
     parts: BTreeSet<RelationId>,
-    /// Tables that are copied after what is read now: whatever else their names stand for in the log is of no interest.
+    /// Tables that are copied after what is read now.
     settling: BTreeSet<TableName>,
     /// Where the log stood when the catalogue was looked at: what is older and not known is gone.
     looked_at: Lsn,
+    /// Tables that had another name for a while, as they are called now.
+    as_called_now: HashMap<RelationId, Arc<Relation>>,
     filter: Option<TableFilter>,
     /// Whether tables can be copied again.
     copies: bool,
@@ -77,39 +79,48 @@ impl Gate {
 
     /// The log describes a table. An event says that the rows that come now have other columns under their names.
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<Option<SourceEvent>, Error> {
+        self.as_called_now.remove(&relation.id);
         if self.parts.contains(&relation.id) {
             return Ok(None);
         }
         let table = self.tables.get(&relation.id);
         let known = table.map(|table| &table.name);
         let name = known.unwrap_or(&relation.name);
+        let mut counts_from = self.synced.get(name).copied();
         if self.settling.contains(name) && known != Some(&relation.name) {
-            self.counts_from.insert(relation.id, None);
+            // Renamed or dropped since: what became of its rows is told under the name of its time.
+            self.counts_from.insert(relation.id, counts_from);
             return Ok(None);
         }
-        let counts_from = self.synced.get(name).copied();
-        if let Some(name) = known.filter(|name| **name != relation.name) {
-            // The log shows the name of its time. Before the table's snapshot that does not matter.
-            if counts_from.is_some_and(|from| self.commit_lsn() >= from) {
+        let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
+        // The look knows what became of an older one.
+        let is_seen = self.commit_lsn() < self.looked_at;
+        // The log shows the name of its time. Before the table's snapshot that does not matter.
+        if let Some(name) = known.filter(|name| counts && **name != relation.name) {
+            if !is_seen {
                 return Err(renamed(name, &relation.name));
             }
+            let called = Relation { name: name.clone(), ..relation.clone() };
+            self.as_called_now.insert(relation.id, Arc::new(called));
         }
         let is_other =
             known.is_none() && self.tables.values().any(|table| table.name == relation.name);
-        if is_other && counts_from.is_some_and(|from| self.commit_lsn() >= from) {
-            return Err(made_anew(&relation.name));
+        if is_other && counts {
+            if !is_seen {
+                return Err(made_anew(&relation.name));
+            }
+            counts_from = None;
         }
         if counts_from.is_none() && self.is_wanted(relation) {
             // One that is there after all is found by the next look, and copied.
-            if self.commit_lsn() >= self.looked_at {
+            if !is_seen {
                 return Err(new(&relation.name));
             }
             tracing::info!(table = %relation.name, "a table came and went before it could be taken up");
         }
-        let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
         // One that the look did not find although it is older is gone.
         if counts
-            && self.commit_lsn() >= self.looked_at
+            && !is_seen
             && let Some(name) = table.and_then(|table| new_column(relation, table))
         {
             return Err(grown(&relation.name, name));
@@ -163,7 +174,14 @@ impl Gate {
         Some(SourceEvent::Change { ordinal, lsn, change, held_bytes: pinned })
     }
 
-    fn wanted(&self, change: Change) -> Option<Change> {
+    fn wanted(&self, mut change: Change) -> Option<Change> {
+        if !self.as_called_now.is_empty() {
+            for relation in change.relations_mut() {
+                if let Some(called) = self.as_called_now.get(&relation.id) {
+                    *relation = Arc::clone(called);
+                }
+            }
+        }
         match change {
             Change::Truncate { relations, cascade, restart_identity } => {
                 let relations: Vec<_> =

@@ -1,4 +1,4 @@
-//! Names of columns that are exchanged, and exchanged back before anybody looks: the log alone tells of it.
+//! Names of columns that are exchanged, and exchanged back before anybody looks: the log alone tells of it. Names that a table had for a while.
 
 use std::time::Duration;
 
@@ -112,4 +112,48 @@ async fn in_a_table_that_others_refer_to() {
         assert_same_rows(&stream, ALL).await;
         assert_same_rows(&stream, "SELECT id FROM child").await;
     }
+}
+
+/// The log has the name that nobody sees any more.
+#[tokio::test]
+async fn a_table_that_had_another_name_for_a_while() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    let changes = "ALTER TABLE t RENAME TO passing; UPDATE passing SET v = 'changed' WHERE id = 2; DELETE FROM passing WHERE id = 3;
+        ALTER TABLE passing RENAME TO t; INSERT INTO t VALUES (10, 'v', 'w'); INSERT INTO beside VALUES (1)";
+    follow(&stream, changes).await;
+    assert_same_rows(&stream, ALL).await;
+    assert_same_rows(&stream, "SELECT id FROM beside").await;
+}
+
+/// What was written to the other one went with it.
+#[tokio::test]
+async fn a_table_whose_name_another_one_had_for_a_while() {
+    let (from, to) = databases(SCHEMA).await;
+    let mut stream = Stream::new(&from, &to);
+    stream.publication = AutoCreate::AllTables;
+    let changes = "ALTER TABLE t RENAME TO passing; CREATE TABLE t (id int PRIMARY KEY, v text, w text);
+        INSERT INTO t VALUES (20, 'other', 'other'); DROP TABLE t; ALTER TABLE passing RENAME TO t; INSERT INTO t VALUES (10, 'v', 'w')";
+    follow(&stream, changes).await;
+    assert_same_rows(&stream, ALL).await;
+}
+
+/// Under its new name the stream has followed it; what was copied under the old one is older.
+#[tokio::test]
+async fn a_table_that_gets_its_old_name_back() {
+    let (from, to) = databases(SCHEMA).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    execute(&stream.source, "ALTER TABLE t RENAME TO other").await;
+    stream.copy_and_stop().await;
+    execute(
+        &stream.source,
+        "UPDATE other SET v = 'changed' WHERE id = 2; DELETE FROM other WHERE id = 3",
+    )
+    .await;
+    stream.copy_and_stop().await;
+    execute(&stream.source, "ALTER TABLE other RENAME TO t").await;
+    let outcome = timeout(HANGS, stream.complete()).await;
+    assert!(matches!(outcome, Ok(Ok(Outcome::Completed))), "{outcome:?}");
+    assert_same_rows(&stream, ALL).await;
 }

@@ -191,6 +191,29 @@ async fn what_becomes_of_rows_arrives_when(lose: impl Fn(&Path)) {
     assert_eq!(bench.slots().await, 0);
 }
 
+/// The log tells of them under the name of that time, and then the rows come under the present one.
+#[tokio::test]
+async fn what_becomes_of_rows_before_their_table_is_renamed_or_made_anew_arrives() {
+    let bench = Bench::new(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    let sql =
+        "INSERT INTO a VALUES (3); DELETE FROM a WHERE id IN (2, 3); ALTER TABLE a RENAME TO c;
+        DELETE FROM b; DROP TABLE b; CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (2)";
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let mut lines = receiver.lines(9);
+    lines[7..].sort();
+    assert_eq!(lines[3..], ["c a 3", "d a 2", "d a 3", "d b 1", "r b 2", "r c 1"], "{output}");
+}
+
 #[tokio::test]
 async fn initial_only_and_complete_end_well_and_leave_no_slot() {
     for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {
