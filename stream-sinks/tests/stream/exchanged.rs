@@ -8,7 +8,7 @@ use stream_core::sql::Ident;
 use stream_core::throwaway::testing;
 use tokio::time::timeout;
 
-use crate::fixture::{Stream, assert_same_rows, databases, databases_of, execute};
+use crate::fixture::{Stream, assert_same_rows, databases, databases_of, execute, until};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text);
     INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
@@ -145,15 +145,22 @@ async fn a_table_that_gets_its_old_name_back() {
     let stream = Stream::new(&from, &to);
     stream.copy_and_stop().await;
     execute(&stream.source, "ALTER TABLE t RENAME TO other").await;
-    stream.copy_and_stop().await;
-    execute(
-        &stream.source,
-        "UPDATE other SET v = 'changed' WHERE id = 2; DELETE FROM other WHERE id = 3",
-    )
-    .await;
-    stream.copy_and_stop().await;
-    execute(&stream.source, "ALTER TABLE other RENAME TO t").await;
-    let outcome = timeout(HANGS, stream.complete()).await;
+    // The key's name is wanted for the other table.
+    execute(&stream.target, "ALTER INDEX t_pkey RENAME TO old_pkey").await;
+    let changes = async {
+        execute(
+            &stream.source,
+            "UPDATE other SET v = 'changed' WHERE id = 2; DELETE FROM other WHERE id = 3",
+        )
+        .await;
+        until(&stream.target, "SELECT count(*) = 8 FROM other", HANGS).await;
+        execute(
+            &stream.source,
+            "ALTER TABLE other RENAME TO t; UPDATE t SET v = 'later' WHERE id = 4",
+        )
+        .await;
+    };
+    let outcome = timeout(HANGS, stream.run_with(changes)).await;
     assert!(matches!(outcome, Ok(Ok(Outcome::Completed))), "{outcome:?}");
     assert_same_rows(&stream, ALL).await;
 }
