@@ -4,6 +4,7 @@
 
 use bytes::BytesMut;
 use regex::{Regex, RegexBuilder};
+use stream_core::relation::TableName;
 
 use super::codec::{Codec, Scratch, ValueError};
 use super::hash::{Algorithm, Hash, HashVersion};
@@ -113,17 +114,21 @@ impl ColumnRules {
         Ok(())
     }
 
-    /// What is done to a column: of each kind, the first rule that matches.
-    pub(crate) fn treatment(&self, name: &str) -> Treatment {
-        fn first<T: Clone>(rules: &[(Regex, T)], name: &str) -> Option<T> {
-            rules.iter().find(|(columns, _)| columns.is_match(name)).map(|(_, what)| what.clone())
-        }
+    /// What is done to a column of a table with these names: of each kind, the first rule that matches its first name, or else the next.
+    pub(crate) fn treatment(&self, tables: &[&TableName], column: &str) -> Treatment {
+        let names: Vec<_> = tables.iter().map(|table| format!("{table}.{column}")).collect();
         Treatment {
-            truncate: first(&self.truncate, name),
-            mask: first(&self.mask, name),
-            hash: first(&self.hash, name),
+            truncate: first(&self.truncate, &names),
+            mask: first(&self.mask, &names),
+            hash: first(&self.hash, &names),
         }
     }
+}
+
+/// What the first rule says that matches the first of these names that any rule matches.
+fn first<T: Clone>(rules: &[(Regex, T)], names: &[String]) -> Option<T> {
+    let of = |name: &String| rules.iter().find(|(pattern, _)| pattern.is_match(name));
+    names.iter().find_map(of).map(|(_, what)| what.clone())
 }
 
 fn numbered(entry: &str) -> Result<(Regex, usize), RuleError> {
@@ -224,12 +229,10 @@ impl MessageKeys {
         keys.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The key columns of a table, if it has any of its own.
-    pub(crate) fn of(&self, table: &str) -> Option<&[String]> {
-        self.0
-            .iter()
-            .find(|(tables, _)| tables.is_match(table))
-            .map(|(_, columns)| columns.as_slice())
+    /// The key columns that were chosen for a table with these names.
+    pub(crate) fn of(&self, tables: &[&TableName]) -> Option<Vec<String>> {
+        let names: Vec<_> = tables.iter().map(ToString::to_string).collect();
+        first(&self.0, &names)
     }
 }
 

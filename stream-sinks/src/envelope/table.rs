@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use stream_core::change::{OldTuple, Tuple, TupleData};
 use stream_core::filter::{ColumnDef, Selection, TableFilter};
-use stream_core::relation::{Column, Relation, ReplicaIdentity};
+use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::table::Table;
 use stream_core::types::Types;
 
@@ -76,16 +76,17 @@ impl TablePlan {
     /// Decides. `table` is what the catalogue says of it, if it still has it.
     pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
         let name = relation.name.to_string();
-        let shown = shown(relation, table, rules.filter);
+        let names = names(&relation.name, table.and_then(|table| table.root.as_ref()));
+        let shown = shown(relation, table, &names, rules.filter);
         let columns = relation
             .columns
             .iter()
             .zip(shown)
-            .map(|(column, is_shown)| ColumnPlan::new(&name, column, is_shown, rules))
+            .map(|(column, is_shown)| ColumnPlan::new(&names, column, is_shown, rules))
             .collect();
         let own = key(relation, table);
         let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-        let (key, identity) = match rules.keys.of(&name) {
+        let (key, identity) = match rules.keys.of(&names) {
             Some(chosen) => (chosen.iter().filter_map(place).collect(), Some(own)),
             None => (own, None),
         };
@@ -218,9 +219,9 @@ impl TablePlan {
 }
 
 impl ColumnPlan {
-    fn new(table: &str, column: &Column, is_shown: bool, rules: &Rules<'_>) -> Self {
+    fn new(names: &[&TableName], column: &Column, is_shown: bool, rules: &Rules<'_>) -> Self {
         let codec = Codec::new(column.type_oid, column.type_modifier, rules.types, rules.values);
-        let treatment = rules.columns.treatment(&format!("{table}.{}", column.name));
+        let treatment = rules.columns.treatment(names, &column.name);
         let mut label = BytesMut::from(&b","[..]);
         put_string(&column.name, &mut label);
         label.put_u8(b':');
@@ -263,18 +264,25 @@ impl ColumnPlan {
     }
 }
 
+/// The names that rules know a table by: its own and, for a partition, that of its root.
+fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
+    std::iter::once(own).chain(root).collect()
+}
+
 /// Which columns are shown: those that are captured. One that the catalogue did not have when it was read is judged as
 /// it would be there.
-fn shown(relation: &Relation, table: Option<&Table>, filter: &TableFilter) -> Vec<bool> {
+fn shown(
+    relation: &Relation,
+    table: Option<&Table>,
+    names: &[&TableName],
+    filter: &TableFilter,
+) -> Vec<bool> {
     let defs: Vec<_> = relation
         .columns
         .iter()
         .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
         .collect();
-    let names: Vec<_> = std::iter::once(&relation.name)
-        .chain(table.and_then(|table| table.root.as_ref()))
-        .collect();
-    let selection = filter.select(&names, &defs);
+    let selection = filter.select(names, &defs);
     let is_selected = |at: usize| match &selection {
         Selection::Whole => true,
         Selection::NotCaptured => false,

@@ -11,6 +11,7 @@ use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Transaction, Tuple};
 use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, RelationId, ReplicaIdentity, TableName};
+use stream_core::table::Table;
 use stream_sinks::cloudevent::encoder::{EventEncoder, EventOptions, SkippedOperations};
 use stream_sinks::cloudevent::event::{Event, Marker, Mode, Order, Read, SnapshotFacts};
 use stream_sinks::envelope::hash::HashVersion;
@@ -30,7 +31,15 @@ pub(crate) fn plain() -> EventOptions {
 
 /// The events of one transaction with these changes, and their bytes.
 pub(crate) fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>, BytesMut) {
-    let mut encoder = EventEncoder::new(options, &inspected(Vec::new()), None);
+    encode_of(options, Vec::new(), changes)
+}
+
+fn encode_of(
+    options: EventOptions,
+    tables: Vec<Arc<Table>>,
+    changes: Vec<Change>,
+) -> (Vec<Event>, BytesMut) {
+    let mut encoder = EventEncoder::new(options, &inspected(tables), None);
     encoder.set_clock(UNIX_EPOCH + Duration::from_nanos(1_795_345_889_855_157_163));
     let (mut out, mut events) = (BytesMut::new(), Vec::new());
     let begin = Entry::Begin(TRANSACTION);
@@ -47,7 +56,16 @@ pub(crate) fn encode(options: EventOptions, changes: Vec<Change>) -> (Vec<Event>
 }
 
 pub(crate) fn trees(options: EventOptions, changes: Vec<Change>) -> Vec<Value> {
-    let (events, out) = encode(options, changes);
+    trees_of(options, Vec::new(), changes)
+}
+
+/// The same of tables that the catalogue has.
+pub(crate) fn trees_of(
+    options: EventOptions,
+    tables: Vec<Arc<Table>>,
+    changes: Vec<Change>,
+) -> Vec<Value> {
+    let (events, out) = encode_of(options, tables, changes);
     events.iter().map(|event| tree(&out[event.body.clone()])).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod changes;
+mod rules;
 mod server;
 mod tables;
 mod transforms;
