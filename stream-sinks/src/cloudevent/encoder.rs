@@ -85,6 +85,20 @@ pub struct EventOptions {
     pub transforms: Transforms,
 }
 
+impl EventOptions {
+    /// What of them does not come as somebody may expect, with its remedy: names and patterns that lead nowhere in the captured `tables`.
+    /// A table or column can come later, so that they are no reason to refuse a stream.
+    #[must_use]
+    pub fn warnings(&self, tables: &[Arc<Table>]) -> Vec<String> {
+        let columns = tables.iter().flat_map(|table| &table.columns);
+        let absent = self.transforms.absent(columns.map(|column| column.name.as_str()));
+        let mut warnings: Vec<_> = absent.iter().map(ToString::to_string).collect();
+        warnings.extend(self.columns.warnings(tables));
+        warnings.extend(self.keys.warnings(tables));
+        warnings
+    }
+}
+
 /// Turns changes into events.
 #[derive(Debug)]
 pub struct EventEncoder {

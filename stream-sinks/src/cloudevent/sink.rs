@@ -90,9 +90,8 @@ impl Buffer {
 
 impl Sink for CloudEventSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let columns = source.tables.iter().flat_map(|table| &table.columns);
-        for absent in self.events.transforms.absent(columns.map(|column| column.name.as_str())) {
-            tracing::warn!("{absent}");
+        for warning in self.events.warnings(&source.tables) {
+            tracing::warn!("{warning}");
         }
         self.encoder = Some(EventEncoder::new(self.events.clone(), source, checkpoint.position));
         Ok(())

@@ -2,13 +2,17 @@
 //!
 //! Patterns are case-insensitive regular expressions that must match a whole name.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use regex::{Regex, RegexBuilder};
 use stream_core::relation::TableName;
+use stream_core::table::Table;
 
 use super::codec::{Codec, Scratch, ValueError};
 use super::hash::{Algorithm, Hash, HashVersion};
 use super::json::put_text;
+use super::table::names;
 
 /// A rule that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +127,50 @@ impl ColumnRules {
             hash: first(&self.hash, &names),
         }
     }
+
+    /// Warns of rules that match no column of the captured tables: a misspelt one hides nothing.
+    pub(crate) fn warnings(&self, tables: &[Arc<Table>]) -> Vec<String> {
+        let mut names = Vec::new();
+        for table in tables {
+            let columns = table.columns.iter().map(|column| &column.name).chain(&table.left_out);
+            for column in columns {
+                names.extend(known_as(table).iter().map(|name| format!("{name}.{column}")));
+            }
+        }
+        let truncate = (0..)
+            .zip(&self.truncate)
+            .map(|(at, (pattern, _))| (format!("columnTruncateToLengthChars[{at}]"), pattern));
+        let mask = (0..)
+            .zip(&self.mask)
+            .map(|(at, (pattern, _))| (format!("columnMaskWithLengthChars[{at}]"), pattern));
+        let hash = self.hash.iter().map(|(pattern, hash)| {
+            let field = match hash.version {
+                HashVersion::V1 => "columnMaskHash",
+                HashVersion::V2 => "columnMaskHashV2",
+            };
+            (field.to_owned(), pattern)
+        });
+        let all = truncate.chain(mask).chain(hash);
+        all.filter_map(|(field, pattern)| unmatched(&field, pattern, "schema.table.column", &names))
+            .collect()
+    }
+}
+
+/// The names of a captured table.
+fn known_as(table: &Table) -> Vec<&TableName> {
+    names(&table.name, table.root.as_ref())
+}
+
+/// A warning of a pattern that matches none of these names of a kind.
+fn unmatched(field: &str, pattern: &Regex, kind: &str, names: &[String]) -> Option<String> {
+    let written = pattern.as_str();
+    let written =
+        written.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(written);
+    (!names.iter().any(|name| pattern.is_match(name))).then(|| {
+        format!(
+            "`{field}` = `{written}` matches no `{kind}`, so that nothing is done: correct its spelling, or remove it"
+        )
+    })
 }
 
 /// What the first rule says that matches the first of these names that any rule matches.
@@ -233,6 +281,32 @@ impl MessageKeys {
     pub(crate) fn of(&self, tables: &[&TableName]) -> Option<Vec<String>> {
         let names: Vec<_> = tables.iter().map(ToString::to_string).collect();
         first(&self.0, &names)
+    }
+
+    /// Warns of entries that match none of the captured tables, or name columns that these do not have.
+    pub(crate) fn warnings(&self, tables: &[Arc<Table>]) -> Vec<String> {
+        let names: Vec<_> = tables.iter().flat_map(|table| known_as(table)).collect();
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let entry = |(pattern, _): &(Regex, Vec<String>)| {
+            unmatched("messageKeyColumns", pattern, "schema.table", &names)
+        };
+        let entries = self.0.iter().filter_map(entry);
+        entries.chain(tables.iter().filter_map(|table| self.warning(table))).collect()
+    }
+
+    fn warning(&self, table: &Table) -> Option<String> {
+        let chosen = self.of(&known_as(table))?;
+        let is_absent = |name: &&String| table.columns.iter().all(|known| known.name != **name);
+        let absent: Vec<_> =
+            chosen.iter().filter(is_absent).map(|name| format!("`{name}`")).collect();
+        (!absent.is_empty()).then(|| {
+            format!(
+                "`messageKeyColumns` names {} for table `{}`, which has no such column or does not show it, so that the table keeps its \
+                 own key: correct the name, or remove it",
+                absent.join(", "),
+                table.name
+            )
+        })
     }
 }
 

@@ -86,8 +86,10 @@ impl TablePlan {
             .collect();
         let own = key(relation, table);
         let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-        let (key, identity) = match rules.keys.of(&names) {
-            Some(chosen) => (chosen.iter().filter_map(place).collect(), Some(own)),
+        // One that the table does not have all columns of is no key of it.
+        let chosen = rules.keys.of(&names).and_then(|chosen| chosen.iter().map(place).collect());
+        let (key, identity) = match chosen {
+            Some(chosen) => (chosen, Some(own)),
             None => (own, None),
         };
         Self { relation: Arc::clone(relation), name, columns, key, identity }
@@ -265,7 +267,7 @@ impl ColumnPlan {
 }
 
 /// The names that rules know a table by: its own and, for a partition, that of its root.
-fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
+pub(super) fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
     std::iter::once(own).chain(root).collect()
 }
 

@@ -13,7 +13,7 @@ use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::envelope::hash::HashVersion;
 use stream_sinks::envelope::rules::{ColumnRules, MessageKeys};
 
-use crate::changes::{plain, row, table, trees_of};
+use crate::changes::{plain, row, table, trees, trees_of};
 
 /// The table of a relation, as the catalogue has it.
 fn catalogued(relation: &Relation) -> Table {
@@ -81,4 +81,51 @@ fn rules_for_a_partitioned_table_hold_for_its_partitions_and_those_for_a_partiti
     let event = shown(options(&[], &masks, &[], &["public.whole:b", "public.t:a"]));
     assert_eq!(event["data"]["after"]["a"], "*****");
     assert!(!event["partitionkey"].as_str().unwrap().ends_with("/7"), "{event}");
+}
+
+#[test]
+fn a_chosen_key_with_a_column_that_the_table_does_not_have_is_no_key_of_it() {
+    for keys in ["public.t:bb", "public.t:b,aa"] {
+        let insert = Change::Insert { relation: table(), new: row(b"1", Some(b"x"), Some(b"7")) };
+        let events = trees(options(&[], &[], &[], &[keys]), vec![insert]);
+        assert_eq!(events[0]["partitionkey"], "public.t/1", "{keys}");
+    }
+}
+
+#[test]
+fn rules_that_match_no_column_are_warned_of_with_field_pattern_and_remedy() {
+    let well = Table { left_out: vec!["hidden".to_owned()], ..catalogued(&table()) };
+    let well = [Arc::new(Table { root: Some(TableName::new("public", "whole")), ..well })];
+    let good = options(
+        &[r"3:PUBLIC\.t\.a", r"3:public\.whole\.a"],
+        &[r"4:public\.t\.hidden", "4:.*"],
+        &[r"public\.whole\.(a|id)"],
+        &["public.whole:id"],
+    );
+    assert_eq!(good.warnings(&well), [""; 0]);
+    let bad = options(
+        &[r"3:public\.t\.a", r"3:public\.t\.aa"],
+        &[r"4:public\.t"],
+        &[r"public\.u\.a"],
+        &[r"public\.u:a", r"public\.t:id,bb"],
+    );
+    let remedy = "so that nothing is done: correct its spelling, or remove it";
+    assert_eq!(
+        bad.warnings(&well),
+        [
+            format!(
+                r"`columnTruncateToLengthChars[1]` = `public\.t\.aa` matches no `schema.table.column`, {remedy}"
+            ),
+            format!(
+                r"`columnMaskWithLengthChars[0]` = `public\.t` matches no `schema.table.column`, {remedy}"
+            ),
+            format!(
+                r"`columnMaskHashV2` = `public\.u\.a` matches no `schema.table.column`, {remedy}"
+            ),
+            format!(r"`messageKeyColumns` = `public\.u` matches no `schema.table`, {remedy}"),
+            "`messageKeyColumns` names `bb` for table `public.t`, which has no such column or does not show it, so that the table \
+             keeps its own key: correct the name, or remove it"
+                .to_owned(),
+        ]
+    );
 }
