@@ -283,7 +283,7 @@ impl MessageKeys {
         first(&self.0, &names)
     }
 
-    /// Warns of entries that match none of the captured tables, or name columns that these do not have.
+    /// Warns of entries that match none of the captured tables, or name columns that cannot make keys.
     pub(crate) fn warnings(&self, tables: &[Arc<Table>]) -> Vec<String> {
         let names: Vec<_> = tables.iter().flat_map(|table| known_as(table)).collect();
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
@@ -296,17 +296,25 @@ impl MessageKeys {
 
     fn warning(&self, table: &Table) -> Option<String> {
         let chosen = self.of(&known_as(table))?;
-        let is_absent = |name: &&String| table.columns.iter().all(|known| known.name != **name);
-        let absent: Vec<_> =
-            chosen.iter().filter(is_absent).map(|name| format!("`{name}`")).collect();
-        (!absent.is_empty()).then(|| {
-            format!(
-                "`messageKeyColumns` names {} for table `{}`, which has no such column or does not show it, so that the table keeps its \
-                 own key: correct the name, or remove it",
-                absent.join(", "),
-                table.name
-            )
-        })
+        let without = |has: &dyn Fn(&String) -> bool| {
+            let names = chosen.iter().filter(|name| !has(name)).map(|name| format!("`{name}`"));
+            let names = names.collect::<Vec<_>>().join(", ");
+            (!names.is_empty())
+                .then(|| format!("`messageKeyColumns` names {names} for table `{}`", table.name))
+        };
+        if let Some(found) = without(&|name| table.columns.iter().any(|known| known.name == *name))
+        {
+            return Some(format!(
+                "{found}, which has no such column or does not show it, so that the table keeps its own key: correct the name, or \
+                 remove it"
+            ));
+        }
+        let found = without(&|name| table.identity_columns.contains(name))?;
+        Some(format!(
+            "{found}, whose replica identity does not hold them, so that events of deleted rows have no such key: run `ALTER TABLE \
+             {} REPLICA IDENTITY FULL`, or that with a unique index of these columns",
+            table.name.quoted()
+        ))
     }
 }
 

@@ -129,3 +129,19 @@ fn rules_that_match_no_column_are_warned_of_with_field_pattern_and_remedy() {
         ]
     );
 }
+
+#[test]
+fn a_chosen_key_that_the_log_does_not_hold_of_deleted_rows_is_warned_of() {
+    let table = catalogued(&table());
+    let keys = options(&[], &[], &[], &["public.t:b,id,a"]);
+    assert_eq!(
+        keys.warnings(&[Arc::new(table.clone())]),
+        [
+            "`messageKeyColumns` names `b`, `a` for table `public.t`, whose replica identity does not hold them, so that events of \
+             deleted rows have no such key: run `ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL`, or that with a unique \
+             index of these columns"
+        ]
+    );
+    let identity_columns = table.columns.iter().map(|column| column.name.clone()).collect();
+    assert_eq!(keys.warnings(&[Arc::new(Table { identity_columns, ..table })]), [""; 0]);
+}
