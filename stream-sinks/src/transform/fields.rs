@@ -12,6 +12,8 @@ pub(crate) struct Replace {
     exclude: Vec<String>,
     include: Vec<String>,
     renames: Vec<(String, String)>,
+    /// Where it stands.
+    path: String,
 }
 
 impl Replace {
@@ -28,7 +30,7 @@ impl Replace {
                 .ok_or_else(|| settings.invalid("renames", entry, "write `old:new`"))
         });
         let renames = renames.collect::<Result<_, _>>()?;
-        Ok(Self { exclude, include, renames })
+        Ok(Self { exclude, include, renames, path: settings.path().to_owned() })
     }
 
     /// The fields that it looks for.
@@ -47,12 +49,23 @@ impl Replace {
         fields.0.retain(|(name, _)| {
             !self.exclude.contains(name) && (self.include.is_empty() || self.include.contains(name))
         });
+        let mut renamed = Vec::new();
         for (name, _) in &mut fields.0 {
-            if let Some((_, to)) = self.renames.iter().find(|(from, _)| from == name) {
+            if let Some((from, to)) = self.renames.iter().find(|(from, _)| from == name) {
                 name.clone_from(to);
+                renamed.push((from, to));
             }
         }
-        Outcome::Keep
+        let is_taken = |to: &String| fields.0.iter().filter(|(name, _)| name == to).count() > 1;
+        match renamed.into_iter().find(|(_, to)| is_taken(to)) {
+            // JSON with a name twice means something else to each reader.
+            Some((from, to)) => Outcome::Fail(format!(
+                "`{}.renames` gives field `{from}` the name `{to}`, which another field has: choose another name, or exclude that \
+                 field",
+                self.path
+            )),
+            None => Outcome::Keep,
+        }
     }
 }
 
@@ -184,5 +197,58 @@ impl HeaderToValue {
             }
         }
         Outcome::Keep
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::record::Fields;
+    use super::*;
+    use crate::envelope::options::BinaryMode;
+
+    /// What renames make of `{"a":1,"b":2,"c":3}`.
+    fn renamed(renames: &str, exclude: &str) -> Result<String, String> {
+        let settings = BTreeMap::from(
+            [("renames", renames), ("exclude", exclude)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let mut settings = Settings::new("transforms.short".to_owned(), &settings);
+        let replace = Replace::new(&mut settings).unwrap();
+        let mut record = Record {
+            op: "c",
+            topic: String::new(),
+            id: String::new(),
+            event_type: None,
+            subject: String::new(),
+            partition_key: String::new(),
+            time: None,
+            data: Data::Object(Fields::parse(r#"{"a":1,"b":2,"c":3}"#).unwrap()),
+            headers: Fields::default(),
+            extensions: Vec::new(),
+            binary: BinaryMode::default(),
+            columns: &[],
+        };
+        match (replace.apply(&mut record), record.data) {
+            (Outcome::Keep, Data::Object(fields)) => Ok(raw(&fields).get().to_owned()),
+            (Outcome::Fail(reason), _) => Err(reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_field_gets_the_name_of_another() {
+        assert_eq!(renamed("a:x", ""), Ok(r#"{"x":1,"b":2,"c":3}"#.to_owned()));
+        assert_eq!(renamed("a:b,b:a", ""), Ok(r#"{"b":1,"a":2,"c":3}"#.to_owned()));
+        assert_eq!(renamed("a:b", "b"), Ok(r#"{"b":1,"c":3}"#.to_owned()));
+        assert_eq!(renamed("a:a", ""), Ok(r#"{"a":1,"b":2,"c":3}"#.to_owned()));
+        for (renames, from, to) in [("a:b", "a", "b"), ("c:b", "c", "b"), ("a:x,c:x", "a", "x")] {
+            let message = format!(
+                "`transforms.short.renames` gives field `{from}` the name `{to}`, which another field has: choose another name, or \
+                 exclude that field"
+            );
+            assert_eq!(renamed(renames, ""), Err(message));
+        }
     }
 }
