@@ -17,7 +17,7 @@ use regex::{Regex, RegexBuilder};
 
 use self::fields::{HeaderToValue, Insert, Mask, Replace};
 use self::outbox::Outbox;
-use self::record::Record;
+use self::record::{Data, Record};
 use self::settings::Settings;
 use self::unwrap::Unwrap;
 
@@ -266,8 +266,7 @@ impl Predicate {
         match self {
             Self::Topic(pattern) => pattern.is_match(&record.topic),
             Self::Header(name) => record.headers.get(name).is_some(),
-            // What Kafka needs to forget a key is never made here.
-            Self::Tombstone => false,
+            Self::Tombstone => matches!(&record.data, Data::Json(value) if value.get() == "null"),
         }
     }
 }

@@ -23,13 +23,15 @@ fn settings(pairs: &[(&str, &str)]) -> SettingsMap {
 fn transforms(steps: &[&[(&str, &str)]]) -> Result<Transforms, TransformError> {
     let steps: Vec<_> =
         steps.iter().enumerate().map(|(at, step)| (format!("t{at}"), settings(step))).collect();
-    let predicates = BTreeMap::from([(
-        "isT".to_owned(),
-        settings(&[
-            ("type", &format!("{KAFKA}.predicates.TopicNameMatches")),
-            ("pattern", r"demo\.s1\..*\.t"),
-        ]),
-    )]);
+    let topic = [
+        ("type", &*format!("{KAFKA}.predicates.TopicNameMatches")),
+        ("pattern", r"demo\.s1\..*\.t"),
+    ];
+    let tombstone = [("type", &*format!("{KAFKA}.predicates.RecordIsTombstone"))];
+    let predicates = BTreeMap::from([
+        ("isT".to_owned(), settings(&topic)),
+        ("isTombstone".to_owned(), settings(&tombstone)),
+    ]);
     Transforms::new(&steps, &predicates)
 }
 
@@ -206,6 +208,19 @@ fn a_filter_drops_what_its_predicate_says() {
         trees(with(&[&step]), vec![insert()]).len()
     };
     assert_eq!((filter("false"), filter("true")), (0, 1));
+}
+
+#[test]
+fn an_event_whose_data_is_null_is_a_tombstone() {
+    let kind = format!("{KAFKA}.Filter");
+    let filter = [("type", kind.as_str()), ("predicate", "isTombstone")];
+    let ops = |steps: &[&[(&str, &str)]]| -> Vec<_> {
+        let events = trees(with(steps), vec![insert(), delete()]);
+        events.iter().map(|event| event["iodebeziumop"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ops(&[&[UNWRAP], &filter]), ["c"]);
+    assert_eq!(ops(&[&[UNWRAP, ("deleteTombstoneHandlingMode", "rewrite")], &filter]), ["c", "d"]);
+    assert_eq!(ops(&[&filter]), ["c", "d"]);
 }
 
 #[test]
