@@ -361,6 +361,27 @@ async fn a_slot_that_was_made_before_its_publication_is_in_the_way() {
     tells(&output, &[&beginning, "run `SELECT pg_drop_replication_slot("]);
 }
 
+#[tokio::test]
+async fn rules_of_events_that_lead_nowhere_are_warned_of() {
+    let source = TestDatabase::create(testing::server(15)).await.unwrap();
+    source.execute("CREATE TABLE public.u (id int PRIMARY KEY, g int, email text)").await.unwrap();
+    let rules =
+        r"{columnMaskWithLengthChars: ['5:public\.u\.emial'], messageKeyColumns: ['public.u:g']}";
+    let more = format!(", debeziumProperties: {rules}");
+    let stream = Stream::between(source.url(), source.url(), &more);
+    let path = stream.directory.path().join("stream.yaml");
+    let yaml = std::fs::read_to_string(&path).unwrap();
+    let (before, after) = yaml.split_once("  target: ").unwrap();
+    let pods = after.split_once("  pods: ").unwrap().1;
+    let target = "{type: CloudEvent, cloudEvent: {http: {url: 'http://127.0.0.1:1'}}}";
+    std::fs::write(&path, format!("{before}  target: {target}\n  pods: {pods}")).unwrap();
+    let arguments = ["-f", "stream.yaml", "--connect", "--cluster", "here=env:SOURCE"];
+    let output = validate(&stream.directory, &arguments, &[("SOURCE", &stream.source)], &[]);
+    let output = output.ends(0);
+    tells(&output, &["warning: source: `columnMaskWithLengthChars[0]` = `public\\.u\\.emial`"]);
+    tells(&output, &["`g` for table `public.u`", "`ALTER TABLE \"public\".\"u\" REPLICA IDENTITY"]);
+}
+
 #[test]
 fn a_file_with_ten_mistakes_gives_ten_lines_each_with_its_remedy() {
     let directory = tempfile::tempdir().unwrap();

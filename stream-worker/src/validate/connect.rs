@@ -54,6 +54,10 @@ pub(super) async fn look(
     let Some(found) = keep("source", survey(&options, &checkpoint).await, report) else { return };
     let Survey { findings, captured, rows, inspected } = found;
     tell("source", Some(findings), report);
+    if let SinkConfig::CloudEvent(sink) = &sink {
+        let warnings = sink.events.warnings(&inspected.tables).into_iter().map(Finding::warning);
+        tell("source", Some(warnings.collect()), report);
+    }
     if let (Some(survey), Some(target), SinkConfig::Postgres(sink)) = (target_survey, target, sink)
     {
         let surroundings = Surroundings {
