@@ -33,7 +33,7 @@ pub(crate) struct Rules<'a> {
 #[derive(Debug)]
 pub(crate) struct TablePlan {
     pub(crate) relation: Arc<Relation>,
-    /// `schema.table`.
+    /// `schema.table`, as no other table has it: see [`unique_name`].
     pub(crate) name: String,
     columns: Vec<ColumnPlan>,
     /// Places of the key's columns, in the key's order; empty without a key.
@@ -92,6 +92,7 @@ impl TablePlan {
             Some(chosen) => (chosen, Some(own)),
             None => (own, None),
         };
+        let name = unique_name(&relation.name);
         Self { relation: Arc::clone(relation), name, columns, key, identity }
     }
 
@@ -269,6 +270,12 @@ impl ColumnPlan {
 /// The names that rules know a table by: its own and, for a partition, that of its root.
 pub(super) fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
     std::iter::once(own).chain(root).collect()
+}
+
+/// `schema.table`, in which the dots of either part are `%2E`, and its percent signs `%25`: `"a.b".c` is not `a."b.c"`.
+fn unique_name(name: &TableName) -> String {
+    let part = |text: &str| text.replace('%', "%25").replace('.', "%2E");
+    format!("{}.{}", part(&name.schema), part(&name.name))
 }
 
 /// Which columns are shown: those that are captured. One that the catalogue did not have when it was read is judged as

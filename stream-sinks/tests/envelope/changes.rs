@@ -393,6 +393,32 @@ fn a_long_partition_key_is_cut_and_hashed() {
 }
 
 #[test]
+fn tables_whose_names_have_dots_are_told_apart() {
+    let seen = |schema: &str, table: &str| {
+        let name = TableName::new(schema, table);
+        let relation = Arc::new(Relation { name, ..(*self::table()).clone() });
+        let mut encoder = EventEncoder::new(plain(), &inspected(Vec::new()), None);
+        let snapshot = SnapshotFacts { generation: 0, lsn: Lsn::new(42), xid: None, time_us: 0 };
+        let read = Read { snapshot: &snapshot, marker: Marker::Inside, place: b"(0,1)" };
+        let (mut out, mut events) = (BytesMut::new(), Vec::new());
+        encoder.read(&read, &relation, &row(b"1", None, None), &mut out, &mut events).unwrap();
+        let event = tree(&out[events[0].body.clone()]);
+        ["id", "subject", "partitionkey"].map(|name| event[name].as_str().unwrap().to_owned())
+    };
+    for (one, other) in [(("a.b", "c"), ("a", "b.c")), (("a.b", "c"), ("a%2Eb", "c"))] {
+        let (one, other) = (seen(one.0, one.1), seen(other.0, other.1));
+        assert!(one.iter().zip(&other).all(|(one, other)| one != other), "{one:?} {other:?}");
+    }
+    let [id, subject, key] = seen("a.b", "c");
+    assert!(id.starts_with("demo.s1:s0:a=252Eb.c:"), "{id}");
+    assert_eq!((subject.as_str(), key.as_str()), ("a%2Eb.c", "a%2Eb.c/1"));
+    // As it was before names were escaped.
+    let [id, subject, key] = seen("größe", "a b/=c");
+    assert!(id.starts_with("demo.s1:s0:gr=c3=b6=c3=9fe.a=20b/=3dc:"), "{id}");
+    assert_eq!((subject.as_str(), key.as_str()), ("größe.a b/=c", "größe.a b/=c/1"));
+}
+
+#[test]
 fn a_table_without_a_key_is_kept_in_order_as_a_whole() {
     let relation =
         Arc::new(Relation { replica_identity: ReplicaIdentity::Full, ..(*table()).clone() });

@@ -57,7 +57,7 @@ impl EventEncoder {
             let made = Made {
                 facts: planned.facts,
                 id: &id,
-                subject: &format!("{schema}.{table}"),
+                subject: &planned.plan.name,
                 topic: &format!("{}.{schema}.{table}", self.origin.name),
                 data: &data,
                 order,
@@ -69,7 +69,7 @@ impl EventEncoder {
         let mut headers = Vec::new();
         let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
         let id = writer.plain("ce-id", |out| self.put_id(planned, order, out));
-        writer.context(&planned.facts, &self.origin, &plain_context(&[schema, ".", table]));
+        writer.context(&planned.facts, &self.origin, &plain_context(&[&planned.plan.name]));
         // The key holds percent signs and the table's name: text.
         let key = std::str::from_utf8(&self.key).unwrap_or_default();
         let key = writer.text("ce-partitionkey", &[key]);
@@ -85,7 +85,7 @@ impl EventEncoder {
 
     fn value_error(&self, planned: &Planned<'_>, error: ColumnError) -> EncodeError {
         EncodeError::Value {
-            table: planned.plan.name.clone(),
+            table: planned.plan.relation.name.to_string(),
             column: error.column,
             key: String::from_utf8_lossy(&self.key).into_owned(),
             lsn: planned.facts.lsn,
