@@ -12,7 +12,7 @@
 mod transformed;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -108,6 +108,8 @@ pub struct EventEncoder {
     tables: HashMap<RelationId, Arc<Table>>,
     types: Arc<Types>,
     plans: HashMap<RelationId, Arc<TablePlan>>,
+    /// Tables that have another key than their last event had: their rows have other names now, and the next event waits for all before it.
+    rekeyed: HashSet<RelationId>,
     now_ns: i64,
     last_commit: Option<Lsn>,
     transaction: Option<Transaction>,
@@ -127,6 +129,7 @@ impl EventEncoder {
             tables: source.tables.iter().map(|table| (table.id, Arc::clone(table))).collect(),
             types: Arc::clone(&source.types),
             plans: HashMap::new(),
+            rekeyed: HashSet::new(),
             now_ns: 0,
             last_commit,
             transaction: None,
@@ -375,7 +378,10 @@ impl EventEncoder {
         };
         let table = self.tables.get(&relation.id).map(Arc::as_ref);
         let plan = Arc::new(TablePlan::new(relation, table, &rules));
-        self.plans.insert(relation.id, Arc::clone(&plan));
+        let before = self.plans.insert(relation.id, Arc::clone(&plan));
+        if before.is_some_and(|before| !before.has_keys_of(&plan)) {
+            self.rekeyed.insert(relation.id);
+        }
         Ok(plan)
     }
 }

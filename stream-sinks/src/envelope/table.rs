@@ -102,6 +102,23 @@ impl TablePlan {
         oids.filter(|oid| *oid >= FIRST_OWN_OID).find(|oid| types.get(*oid).is_none())
     }
 
+    /// Whether rows are told apart by the same columns, of the same types.
+    pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
+        fn columns(plan: &TablePlan) -> impl Iterator<Item = Option<(&str, u32, i32)>> {
+            let places = plan
+                .key
+                .iter()
+                .map(Some)
+                .chain([None])
+                .chain(plan.identity.iter().flatten().map(Some));
+            places.map(|at| {
+                let column = plan.relation.columns.get(*at?)?;
+                Some((column.name.as_str(), column.type_oid, column.type_modifier))
+            })
+        }
+        columns(self).eq(columns(other))
+    }
+
     /// Appends a row as an object. Values that `row` does not hold are taken from `before`, if that is the whole row.
     pub(crate) fn put_row(
         &self,

@@ -428,6 +428,45 @@ fn a_table_without_a_key_is_kept_in_order_as_a_whole() {
     assert_eq!(tree(&out[events[0].body.clone()])["partitionkey"], "public.t");
 }
 
+#[test]
+fn the_first_event_under_another_key_waits_for_all_of_the_table() {
+    let columns = [("id", "int4"), ("a", "text"), ("b", "int4")];
+    let by_other = {
+        let mut relation = (*relation(&columns, 0)).clone();
+        relation.replica_identity = ReplicaIdentity::Index;
+        relation.columns[2].is_key = true;
+        Arc::new(relation)
+    };
+    let update = |relation: &Arc<Relation>, id: &[u8]| {
+        let new = row(id, Some(b"x"), Some(b"7"));
+        Change::Update { relation: Arc::clone(relation), old: None, new }
+    };
+    let changes = vec![
+        update(&table(), b"1"),
+        update(&by_other, b"1"),
+        update(&by_other, b"2"),
+        insert(),
+        insert(),
+    ];
+    let (events, out) = encode(plain(), changes.clone());
+    let is_whole = |event: &Event| event.order == Order::Table(RelationId(1));
+    assert_eq!(events.iter().map(is_whole).collect::<Vec<_>>(), [false, true, false, true, false]);
+    let keys: Vec<_> = events
+        .iter()
+        .map(|event| tree(&out[event.body.clone()])["partitionkey"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(keys, ["public.t/1", "public.t/7", "public.t/7", "public.t/1", "public.t/1"]);
+    // One that is not sent holds nothing up, and the next one does.
+    let mut more = changes;
+    more.insert(
+        1,
+        Change::Delete { relation: by_other, old: OldTuple::Key(row(b"1", None, None)) },
+    );
+    let skipped = SkippedOperations { delete: true, ..Default::default() };
+    let (events, _) = encode(EventOptions { skipped, ..plain() }, more);
+    assert!(!is_whole(&events[0]) && is_whole(&events[1]) && !is_whole(&events[2]));
+}
+
 fn rules(build: impl FnOnce(&mut ColumnRules) -> Result<(), RuleError>) -> EventOptions {
     let mut columns = ColumnRules::default();
     build(&mut columns).unwrap();

@@ -32,7 +32,7 @@ pub(super) struct Made<'a> {
 impl EventEncoder {
     /// Appends what transforms make of an event, if anything. Its partition key is in `self.key`.
     pub(super) fn put_transformed(
-        &self,
+        &mut self,
         made: &Made<'_>,
         out: &mut BytesMut,
         events: &mut Vec<Event>,
@@ -76,6 +76,7 @@ impl EventEncoder {
         put_data(&record.data, mode, out);
         let body = body_start..self.close_data(out);
         let relation = made.relation.map(Arc::clone);
+        self.ordered(order);
         events.push(Event {
             body,
             headers,

@@ -47,11 +47,12 @@ impl EventEncoder {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
-        let order = self.put_key(planned);
+        let is_row = self.put_key(planned);
+        let order = self.order(planned, is_row);
         let Facts { schema, table, lsn, .. } = planned.facts;
         if !self.options.transforms.is_empty() {
             let mut id = BytesMut::new();
-            self.put_id(planned, order, &mut id);
+            self.put_id(planned, is_row, &mut id);
             let mut data = BytesMut::new();
             self.put_data(planned, &mut data).map_err(|error| self.value_error(planned, error))?;
             let made = Made {
@@ -68,7 +69,7 @@ impl EventEncoder {
         let start = begin(self.options.mode, out);
         let mut headers = Vec::new();
         let mut writer = AttributeWriter::new(self.options.mode, out, &mut headers);
-        let id = writer.plain("ce-id", |out| self.put_id(planned, order, out));
+        let id = writer.plain("ce-id", |out| self.put_id(planned, is_row, out));
         writer.context(&planned.facts, &self.origin, &plain_context(&[&planned.plan.name]));
         // The key holds percent signs and the table's name: text.
         let key = std::str::from_utf8(&self.key).unwrap_or_default();
@@ -79,6 +80,7 @@ impl EventEncoder {
         let body = body..self.close_data(out);
         let relation = Some(Arc::clone(&planned.plan.relation));
         let content_type = self.options.mode.content_type();
+        self.ordered(order);
         events.push(Event { body, headers, content_type, id, key, order, relation, lsn });
         Ok(())
     }
@@ -93,12 +95,11 @@ impl EventEncoder {
         }
     }
 
-    /// Writes the event's partition key into `self.key`.
-    fn put_key(&mut self, planned: &Planned<'_>) -> Order {
+    /// Writes the event's partition key into `self.key`. Returns whether it names one row.
+    fn put_key(&mut self, planned: &Planned<'_>) -> bool {
         self.key.clear();
         let plan = planned.plan;
-        let id = plan.relation.id;
-        let is_row = match (planned.after, planned.before) {
+        match (planned.after, planned.before) {
             (Some(row), _) => {
                 let values = plan.key_values_after(row, planned.fallback);
                 put_partition_key(&plan.name, values, &mut self.key)
@@ -112,11 +113,27 @@ impl EventEncoder {
                 put_partition_key(&plan.name, std::iter::empty(), &mut self.key);
                 false
             }
-        };
-        if is_row { Order::Row(id, fingerprint(&self.key)) } else { Order::Table(id) }
+        }
     }
 
-    fn put_id(&self, planned: &Planned<'_>, order: Order, out: &mut BytesMut) {
+    /// What the event must not overtake. Its key is in `self.key`.
+    fn order(&self, planned: &Planned<'_>, is_row: bool) -> Order {
+        let id = planned.plan.relation.id;
+        if is_row && !self.rekeyed.contains(&id) {
+            Order::Row(id, fingerprint(&self.key))
+        } else {
+            Order::Table(id)
+        }
+    }
+
+    /// An event with this order is going to be sent.
+    pub(super) fn ordered(&mut self, order: Order) {
+        if let Order::Table(table) = order {
+            self.rekeyed.remove(&table);
+        }
+    }
+
+    fn put_id(&self, planned: &Planned<'_>, is_row: bool, out: &mut BytesMut) {
         match planned.source {
             Source::Log(Logged { transaction, ordinal, lsn }) => {
                 let commit = transaction.map_or(*lsn, |open| open.commit_lsn);
@@ -132,7 +149,7 @@ impl EventEncoder {
                     .map(|values| put_partition_key(&plan.name, values, &mut identity));
                 let key = match other {
                     Some(is_row) => is_row.then_some(&*identity),
-                    None => matches!(order, Order::Row(..)).then_some(&*self.key),
+                    None => is_row.then_some(&*self.key),
                 };
                 let row = ReadRow {
                     generation: read.snapshot.generation,
