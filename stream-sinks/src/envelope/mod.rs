@@ -6,6 +6,7 @@ mod array;
 mod calendar;
 pub mod codec;
 mod decimal;
+mod equality;
 pub(crate) mod facts;
 pub mod hash;
 mod interval;

@@ -8,8 +8,10 @@ use stream_core::filter::{ColumnDef, Selection, TableFilter};
 use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::table::Table;
 use stream_core::types::Types;
+use twox_hash::XxHash3_64;
 
 use super::codec::{Codec, Scratch, ValueError};
+use super::equality::Equality;
 use super::json::put_string;
 use super::options::ValueOptions;
 use super::rules::{ColumnRules, MessageKeys, Treatment};
@@ -49,6 +51,7 @@ struct ColumnPlan {
     /// `"name":`, with a comma before it.
     label: BytesMut,
     codec: Codec,
+    equality: Equality,
     placeholder: Placeholder,
     treatment: Treatment,
     has_treatment: bool,
@@ -159,29 +162,14 @@ impl TablePlan {
         Ok(())
     }
 
-    /// The values of a row's key after an update, in the key's order: of one that was not touched and is stored apart, the log
-    /// holds the value in the `old` row.
-    pub(crate) fn key_values_after<'a>(
-        &'a self,
-        row: &'a Tuple,
-        old: Option<&'a OldTuple>,
-    ) -> impl Iterator<Item = KeyValue<'a>> {
-        let only_identity = matches!(old, Some(OldTuple::Key(_)));
-        self.key.iter().map(move |&at| match (row.get(at), old) {
-            (Some(TupleData::UnchangedToast), Some(old)) => {
-                self.key_value(at, old.tuple(), only_identity)
-            }
-            _ => self.key_value(at, row, false),
-        })
-    }
-
-    /// The values of a row's key, in the key's order. `only_identity`: the row holds nothing else.
+    /// The values of a row's key, in the key's order. `row` is what a change left, if anything: of a value that was not touched
+    /// and is stored apart, the log holds it in the `old` row.
     pub(crate) fn key_values<'a>(
         &'a self,
-        row: &'a Tuple,
-        only_identity: bool,
+        row: Option<&'a Tuple>,
+        old: Option<&'a OldTuple>,
     ) -> impl Iterator<Item = KeyValue<'a>> {
-        self.values(&self.key, row, only_identity)
+        self.values(&self.key, row, old)
     }
 
     /// The values that tell a row from all others, where those of its key may not; `None`: those of its key do.
@@ -189,16 +177,38 @@ impl TablePlan {
         &'a self,
         row: &'a Tuple,
     ) -> Option<impl Iterator<Item = KeyValue<'a>>> {
-        self.identity.as_deref().map(|identity| self.values(identity, row, false))
+        self.identity.as_deref().map(|identity| self.values(identity, Some(row), None))
     }
 
     fn values<'a>(
         &'a self,
         places: &'a [usize],
-        row: &'a Tuple,
-        only_identity: bool,
+        row: Option<&'a Tuple>,
+        old: Option<&'a OldTuple>,
     ) -> impl Iterator<Item = KeyValue<'a>> {
-        places.iter().map(move |&at| self.key_value(at, row, only_identity))
+        let only_identity = matches!(old, Some(OldTuple::Key(_)));
+        places.iter().map(move |&at| match (row, old) {
+            (Some(row), None) => self.key_value(at, row, false),
+            (Some(row), Some(_)) if row.get(at) != Some(TupleData::UnchangedToast) => {
+                self.key_value(at, row, false)
+            }
+            (_, Some(old)) => self.key_value(at, old.tuple(), only_identity),
+            (None, None) => KeyValue::Unknown,
+        })
+    }
+
+    /// A number for a row's key: equal keys, equal numbers. `None` where there is no key, it is not known, or nobody can tell by their
+    /// text which keys are equal.
+    pub(crate) fn fingerprint(&self, row: Option<&Tuple>, old: Option<&OldTuple>) -> Option<u64> {
+        let mut texts =
+            self.key.iter().zip(self.key_values(row, old)).map(|(at, value)| match value {
+                KeyValue::Known(text) | KeyValue::Hidden(text) => {
+                    self.columns.get(*at)?.equality.text(text)
+                }
+                KeyValue::Unknown => None,
+            });
+        let hash = texts.try_fold(0, |seed, text| Some(XxHash3_64::oneshot_with_seed(seed, text?)));
+        hash.filter(|_| !self.key.is_empty())
     }
 
     fn key_value<'a>(&self, at: usize, row: &'a Tuple, only_identity: bool) -> KeyValue<'a> {
@@ -216,11 +226,10 @@ impl TablePlan {
 
     /// Whether an update changed the key, as far as the log tells.
     pub(crate) fn key_changed(&self, old: &OldTuple, new: &Tuple) -> bool {
-        let only_identity = matches!(old, OldTuple::Key(_));
-        let old = self.key_values(old.tuple(), only_identity);
+        let old = self.key_values(None, Some(old));
         let mut is_usable = !self.key.is_empty();
         let mut is_changed = false;
-        for (old, new) in old.zip(self.key_values(new, false)) {
+        for (old, new) in old.zip(self.key_values(Some(new), None)) {
             is_usable &= old != KeyValue::Unknown;
             // A key that is stored apart and was not touched is the same.
             is_changed |= new != KeyValue::Unknown && old != new;
@@ -252,6 +261,7 @@ impl ColumnPlan {
             label,
             placeholder: Placeholder::of(column.type_oid, &codec),
             codec,
+            equality: Equality::of(column.type_oid, column.type_modifier, rules.types),
             has_treatment: !treatment.is_none(),
             treatment,
             length: length.and_then(|length| usize::try_from(length).ok()),

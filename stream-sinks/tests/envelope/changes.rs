@@ -467,6 +467,88 @@ fn the_first_event_under_another_key_waits_for_all_of_the_table() {
     assert!(!is_whole(&events[0]) && is_whole(&events[1]) && !is_whole(&events[2]));
 }
 
+#[test]
+fn keys_that_are_equal_in_other_texts_keep_their_order() {
+    let orders = |spelled: &str, one: &str, other: &str| {
+        let change = |text: &str| {
+            let relation = relation(&[("id", spelled)], 1);
+            Change::Insert { relation, new: tuple(&[Some(text.as_bytes())]) }
+        };
+        let (events, _) = encode(plain(), vec![change(one), change(other)]);
+        (events[0].order, events[1].order)
+    };
+    let whole = Order::Table(RelationId(1));
+    for (spelled, one, other) in [
+        ("numeric", "1.0", "1.00"),
+        ("numeric", "100", "100.00"),
+        ("numeric", "0", "0.00"),
+        ("numeric", "-1.50", "-1.5"),
+        ("price", "1.000", "1.000"),
+        ("float8", "-0", "0"),
+        ("float4", "-0", "0"),
+    ] {
+        let (one, other) = orders(spelled, one, other);
+        assert!(one == other && one != whole, "{spelled}");
+    }
+    for (spelled, one, other) in [
+        ("citext", "a", "A"),
+        ("interval", "24:00:00", "1 day"),
+        ("jsonb", "1.0", "1.00"),
+        ("bpchar", "a", "a "),
+        ("numeric[]", "{1.0}", "{1.00}"),
+        ("citext[]", "{a}", "{A}"),
+        ("numrange", "[1.0,2)", "[1.00,2)"),
+        ("floatrange", "[-0,2)", "[0,2)"),
+        ("pair", "(1,a)", "(2,a)"),
+    ] {
+        assert_eq!(orders(spelled, one, other), (whole, whole), "{spelled}");
+    }
+    for (spelled, one, other) in [
+        ("int8", "1", "10"),
+        ("numeric", "1", "10"),
+        ("numeric", "1.05", "1.5"),
+        ("numeric", "0.1", "0.01"),
+        ("float8", "1e+20", "1e+2"),
+        ("float8", "1.5e+20", "1.5e+2"),
+        ("text", "-0", "0"),
+        ("text", "1.0", "1.00"),
+        ("varchar(5)", "a", "a "),
+        ("bpchar(2)", "a ", "b "),
+        ("uuid", "a", "b"),
+        ("bytea", "\\x00", "\\x0000"),
+        ("timestamptz", "2026-01-01 00:00:00+00", "2026-01-01 00:00:01+00"),
+        ("int4[]", "{1}", "{2}"),
+        ("mood", "sad", "ok"),
+        ("posint", "1", "2"),
+        ("ltree", "a.b", "a.c"),
+    ] {
+        let (one, other) = orders(spelled, one, other);
+        assert!(one != other && one != whole && other != whole, "{spelled}");
+    }
+}
+
+#[test]
+fn what_keeps_the_order_changes_neither_keys_nor_ids() {
+    let seen = |spelled: &str, text: &[u8], place: &[u8]| {
+        let mut encoder = EventEncoder::new(plain(), &inspected(Vec::new()), None);
+        let snapshot = SnapshotFacts { generation: 0, lsn: Lsn::new(42), xid: None, time_us: 0 };
+        let read = Read { snapshot: &snapshot, marker: Marker::Inside, place };
+        let (mut out, mut events) = (BytesMut::new(), Vec::new());
+        let relation = relation(&[("id", spelled)], 1);
+        encoder.read(&read, &relation, &tuple(&[Some(text)]), &mut out, &mut events).unwrap();
+        let event = tree(&out[events[0].body.clone()]);
+        ["id", "partitionkey"].map(|name| event[name].as_str().unwrap().to_owned())
+    };
+    let numeric = seen("numeric", b"1.50", b"(0,1)");
+    assert_eq!(
+        numeric,
+        ["demo.s1:s0:public.t:839a506a4c20fbc48ad02122e96cef50:4eca0bd378c80c7a", "public.t/1.50"]
+    );
+    let citext = seen("citext", b"A", b"(0,1)");
+    assert_eq!(citext[1], "public.t/A");
+    assert_eq!(citext, seen("citext", b"A", b"(0,2)"));
+}
+
 fn rules(build: impl FnOnce(&mut ColumnRules) -> Result<(), RuleError>) -> EventOptions {
     let mut columns = ColumnRules::default();
     build(&mut columns).unwrap();

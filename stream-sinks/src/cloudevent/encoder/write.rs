@@ -48,7 +48,7 @@ impl EventEncoder {
         events: &mut Vec<Event>,
     ) -> Result<(), EncodeError> {
         let is_row = self.put_key(planned);
-        let order = self.order(planned, is_row);
+        let order = self.order(planned);
         let Facts { schema, table, lsn, .. } = planned.facts;
         if !self.options.transforms.is_empty() {
             let mut id = BytesMut::new();
@@ -98,31 +98,19 @@ impl EventEncoder {
     /// Writes the event's partition key into `self.key`. Returns whether it names one row.
     fn put_key(&mut self, planned: &Planned<'_>) -> bool {
         self.key.clear();
-        let plan = planned.plan;
-        match (planned.after, planned.before) {
-            (Some(row), _) => {
-                let values = plan.key_values_after(row, planned.fallback);
-                put_partition_key(&plan.name, values, &mut self.key)
-            }
-            (None, Some(old)) => {
-                let only_identity = matches!(old, OldTuple::Key(_));
-                let values = plan.key_values(old.tuple(), only_identity);
-                put_partition_key(&plan.name, values, &mut self.key)
-            }
-            (None, None) => {
-                put_partition_key(&plan.name, std::iter::empty(), &mut self.key);
-                false
-            }
+        let (plan, row, old) = (planned.plan, planned.after, planned.fallback);
+        if row.is_none() && old.is_none() {
+            return put_partition_key(&plan.name, std::iter::empty(), &mut self.key);
         }
+        put_partition_key(&plan.name, plan.key_values(row, old), &mut self.key)
     }
 
-    /// What the event must not overtake. Its key is in `self.key`.
-    fn order(&self, planned: &Planned<'_>, is_row: bool) -> Order {
-        let id = planned.plan.relation.id;
-        if is_row && !self.rekeyed.contains(&id) {
-            Order::Row(id, fingerprint(&self.key))
-        } else {
-            Order::Table(id)
+    /// What the event must not overtake.
+    fn order(&self, planned: &Planned<'_>) -> Order {
+        let table = planned.plan.relation.id;
+        match planned.plan.fingerprint(planned.after, planned.fallback) {
+            Some(row) if !self.rekeyed.contains(&table) => Order::Row(table, row),
+            _ => Order::Table(table),
         }
     }
 
