@@ -38,8 +38,9 @@ impl Mode {
 /// What an event must not overtake, and what must not overtake it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// Events of the same row, by its table and a fingerprint of its key.
-    Row(RelationId, u64),
+    /// Events of the same row, by its table and a fingerprint of its key; where that key was chosen and may change, also by one of what
+    /// tells the row from all others.
+    Row(RelationId, u64, Option<u64>),
     /// All events of the table.
     Table(RelationId),
     /// Messages with the same prefix, by its fingerprint.

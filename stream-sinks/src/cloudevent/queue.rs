@@ -106,8 +106,9 @@ impl Claims {
             Order::Message(_) => self.total > 0,
             Order::Table(_) | Order::Row(..) if self.messages > 0 => true,
             Order::Table(table) => of_table(table).all > 0,
-            Order::Row(table, row) => {
-                of_table(table).whole > 0 || self.rows.contains_key(&(table, row))
+            Order::Row(table, key, other) => {
+                of_table(table).whole > 0
+                    || rows(key, other).any(|row| self.rows.contains_key(&(table, row)))
             }
         }
     }
@@ -121,41 +122,48 @@ impl Claims {
                 of_table.whole += 1;
                 of_table.all += 1;
             }
-            Order::Row(table, row) => {
+            Order::Row(table, key, other) => {
                 self.tables.entry(table).or_default().all += 1;
-                *self.rows.entry((table, row)).or_default() += 1;
+                for row in rows(key, other) {
+                    *self.rows.entry((table, row)).or_default() += 1;
+                }
             }
         }
     }
 
     fn remove(&mut self, order: Order) {
         self.total = self.total.saturating_sub(1);
-        let (table, row) = match order {
+        let (table, rows) = match order {
             Order::Message(_) => {
                 self.messages = self.messages.saturating_sub(1);
                 return;
             }
             Order::Table(table) => (table, None),
-            Order::Row(table, row) => (table, Some(row)),
+            Order::Row(table, key, other) => (table, Some(rows(key, other))),
         };
         if let Some(of_table) = self.tables.get_mut(&table) {
             of_table.all = of_table.all.saturating_sub(1);
-            if row.is_none() {
+            if rows.is_none() {
                 of_table.whole = of_table.whole.saturating_sub(1);
             }
             if of_table.all == 0 {
                 self.tables.remove(&table);
             }
         }
-        if let Some(row) = row
-            && let Some(count) = self.rows.get_mut(&(table, row))
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.rows.remove(&(table, row));
+        for row in rows.into_iter().flatten() {
+            if let Some(count) = self.rows.get_mut(&(table, row)) {
+                *count -= 1;
+                if *count == 0 {
+                    self.rows.remove(&(table, row));
+                }
             }
         }
     }
+}
+
+/// What an event of a row claims. The two kinds of numbers may meet: then a row waits for another, and no more.
+fn rows(key: u64, other: Option<u64>) -> impl Iterator<Item = u64> {
+    std::iter::once(key).chain(other)
 }
 
 #[cfg(test)]
@@ -164,12 +172,16 @@ mod tests {
 
     use super::*;
 
-    /// `a1` a row of table a, `a*` all of it, `!` a message. The event's number is its position.
+    /// `a1` a row of table a, `a12` one that another key tells apart too, `a*` all of it, `!` a message. The event's number is its position.
     fn order(text: &str) -> Order {
         match text.as_bytes() {
             [b'!', ..] => Order::Message(7),
             [table, b'*'] => Order::Table(RelationId((*table).into())),
-            [table, row] => Order::Row(RelationId((*table).into()), (*row).into()),
+            [table, row] => Order::Row(RelationId((*table).into()), (*row).into(), None),
+            [table, row, other] => {
+                let other = Some((*other).into());
+                Order::Row(RelationId((*table).into()), (*row).into(), other)
+            }
             _ => panic!("{text}"),
         }
     }
@@ -211,6 +223,18 @@ mod tests {
         assert_eq!(take(&mut queue, 1), None);
         queue.end(&[order("a1")]);
         assert_eq!(take(&mut queue, 1), Some(vec![3]));
+    }
+
+    #[test]
+    fn a_row_with_two_keys_waits_for_either() {
+        let mut queue = queue("a1x a2x a1y a3z");
+        for expected in [Some(vec![0]), Some(vec![3]), None] {
+            assert_eq!(take(&mut queue, 1), expected);
+        }
+        queue.end(&[order("a1x")]);
+        assert_eq!(take(&mut queue, 2), Some(vec![1, 2]));
+        queue.end(&[order("a2x"), order("a1y"), order("a3z")]);
+        assert!(queue.under_way.rows.is_empty() && queue.under_way.tables.is_empty());
     }
 
     #[test]

@@ -197,18 +197,39 @@ impl TablePlan {
         })
     }
 
-    /// A number for a row's key: equal keys, equal numbers. `None` where there is no key, it is not known, or nobody can tell by their
-    /// text which keys are equal.
-    pub(crate) fn fingerprint(&self, row: Option<&Tuple>, old: Option<&OldTuple>) -> Option<u64> {
+    /// What keeps a change's event in order: numbers for its row's key and, where somebody chose that, for what tells the row from all others.
+    /// Equal values, equal numbers. `None` where there is no key, one of these is not known or was another before, or nobody can tell by
+    /// their text which values are equal.
+    pub(crate) fn fingerprints(
+        &self,
+        row: Option<&Tuple>,
+        old: Option<&OldTuple>,
+    ) -> Option<(u64, Option<u64>)> {
+        let key = self.fingerprint(&self.key, row, old)?;
+        let Some(identity) = self.identity.as_deref().filter(|identity| !identity.is_empty())
+        else {
+            return Some((key, None));
+        };
+        let now = self.fingerprint(identity, row, old)?;
+        let before = old.and_then(|old| self.fingerprint(identity, None, Some(old)));
+        before.is_none_or(|before| before == now).then_some((key, Some(now)))
+    }
+
+    fn fingerprint(
+        &self,
+        places: &[usize],
+        row: Option<&Tuple>,
+        old: Option<&OldTuple>,
+    ) -> Option<u64> {
         let mut texts =
-            self.key.iter().zip(self.key_values(row, old)).map(|(at, value)| match value {
+            places.iter().zip(self.values(places, row, old)).map(|(at, value)| match value {
                 KeyValue::Known(text) | KeyValue::Hidden(text) => {
                     self.columns.get(*at)?.equality.text(text)
                 }
                 KeyValue::Unknown => None,
             });
         let hash = texts.try_fold(0, |seed, text| Some(XxHash3_64::oneshot_with_seed(seed, text?)));
-        hash.filter(|_| !self.key.is_empty())
+        hash.filter(|_| !places.is_empty())
     }
 
     fn key_value<'a>(&self, at: usize, row: &'a Tuple, only_identity: bool) -> KeyValue<'a> {

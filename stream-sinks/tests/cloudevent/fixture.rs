@@ -93,8 +93,12 @@ pub(crate) fn inspected() -> Inspected {
 
 /// A sink that is ready.
 pub(crate) async fn sink(options: EndpointOptions, mode: Mode) -> CloudEventSink {
-    let events =
-        EventOptions { mode, name: "default.orders".to_owned(), ..EventOptions::default() };
+    sink_of(EventOptions { mode, ..EventOptions::default() }, options).await
+}
+
+/// The same, with options for events.
+pub(crate) async fn sink_of(events: EventOptions, options: EndpointOptions) -> CloudEventSink {
+    let events = EventOptions { name: "default.orders".to_owned(), ..events };
     let mut sink = CloudEventSink::new(events, options, Arc::default(), Stats::default()).unwrap();
     sink.prepare(&inspected(), &Checkpoint::default()).await.unwrap();
     sink

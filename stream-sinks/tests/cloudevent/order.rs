@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stream_core::Sink as _;
-use stream_core::change::Change;
+use stream_core::change::{Change, OldTuple};
+use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::cloudevent::event::Mode;
+use stream_sinks::envelope::rules::MessageKeys;
 
-use crate::fixture::{batch, delete, in_flight, insert, message, options, sink, truncate, update};
-use crate::server::{Reply, Request, Server};
+use crate::fixture::{
+    batch, delete, in_flight, insert, message, options, relation, row, sink, sink_of, truncate,
+    update,
+};
+use crate::server::{OK, Reply, Request, Server};
 
 /// Operation, and the row's id or 0, of each event in a request.
 fn events(request: &Request) -> Vec<(String, u64, String)> {
@@ -139,4 +144,31 @@ async fn there_are_as_many_requests_at_once_as_may_be_and_no_more() {
         assert!(waited.is_err(), "eight requests hang");
     }
     assert_eq!(most.load(Ordering::SeqCst), 8);
+}
+
+#[tokio::test]
+async fn a_row_whose_chosen_key_changes_keeps_its_order() {
+    let moved = || {
+        let (old, new) = (Some(OldTuple::Key(row(1, ""))), row(2, "b"));
+        Change::Update { relation: relation(), old, new }
+    };
+    for changes in [
+        vec![update(1, "a"), update(1, "b")],
+        vec![update(1, "a"), update(2, "a")],
+        // Neither the old key nor the new one is that of the event before.
+        vec![update(1, "a"), moved()],
+    ] {
+        let refused =
+            |number, _: &Request| if number == 0 { Reply::Answer(503, "", "") } else { OK };
+        let server = Server::start(refused).await;
+        let mut options = options(&server.url());
+        options.max_in_flight = in_flight(8);
+        let keys = MessageKeys::new(&["public.orders:note"]).unwrap();
+        let mut sink = sink_of(EventOptions { keys, ..EventOptions::default() }, options).await;
+        sink.write(&batch(changes)).await.unwrap();
+        let received = server.received();
+        let taken: Vec<_> = received.iter().filter(|request| request.taken).collect();
+        let ids: Vec<_> = taken.iter().map(|request| request.id()).collect();
+        assert!(ids.len() == 2 && ids.is_sorted(), "{ids:?}");
+    }
 }

@@ -49,7 +49,11 @@ impl EventEncoder {
         // What has another key keeps the order of that key.
         let order = match made.relation {
             Some(relation) if record.partition_key != row_key => {
-                Order::Row(relation.id, fingerprint(record.partition_key.as_bytes()))
+                let identity = match made.order {
+                    Order::Row(.., identity) => identity,
+                    Order::Table(_) | Order::Message(_) => None,
+                };
+                Order::Row(relation.id, fingerprint(record.partition_key.as_bytes()), identity)
             }
             _ => made.order,
         };

@@ -108,8 +108,10 @@ impl EventEncoder {
     /// What the event must not overtake.
     fn order(&self, planned: &Planned<'_>) -> Order {
         let table = planned.plan.relation.id;
-        match planned.plan.fingerprint(planned.after, planned.fallback) {
-            Some(row) if !self.rekeyed.contains(&table) => Order::Row(table, row),
+        match planned.plan.fingerprints(planned.after, planned.fallback) {
+            Some((key, identity)) if !self.rekeyed.contains(&table) => {
+                Order::Row(table, key, identity)
+            }
             _ => Order::Table(table),
         }
     }
