@@ -38,6 +38,11 @@ const READ_BYTES: usize = 64 << 10;
 const READ_TIME: Duration = Duration::from_secs(1);
 /// The slowest upload that is waited for: a large event may take longer than the answer to it.
 const UPLOAD_BYTES_PER_SECOND: usize = 256 << 10;
+/// After how long a silence a connection of HTTP/2 is asked for a sign of life, and how long that may take. All requests share such a
+/// connection, also those that are tried again: one that stays open and says nothing would keep them for ever. The server answers
+/// beside its requests, however slow these are; the time is long, because the answer stands behind large bodies on a slow line.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Shorter delays would be a flood.
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 
@@ -96,7 +101,11 @@ impl Endpoint {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("stream-worker/", env!("CARGO_PKG_VERSION")))
-            .pool_max_idle_per_host(max_in_flight.get());
+            .pool_max_idle_per_host(max_in_flight.get())
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            // Between two attempts, too.
+            .http2_keep_alive_while_idle(true);
         if let Some(limit) = connect_timeout {
             client = client.connect_timeout(limit);
         }

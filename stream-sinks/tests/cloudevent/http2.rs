@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use h2::Reason;
 use h2::server::SendResponse;
@@ -154,4 +155,56 @@ async fn a_server_of_http_2_that_leaves_or_refuses_gets_every_event() {
         let connections = taken.iter().map(|(number, ..)| number).max().unwrap();
         assert_eq!(*connections > 0, mood == Mood::Leaving, "{connections}");
     }
+}
+
+/// Connects those that come with `server`; the first of them only until it has sent `first`.
+async fn freezing(
+    server: SocketAddr,
+    first: tokio::sync::oneshot::Receiver<()>,
+) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        let mut first = Some(first);
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let frozen = first.take();
+            connections.spawn(async move {
+                let mut onward = TcpStream::connect(server).await.unwrap();
+                let copying = tokio::io::copy_bidirectional(&mut socket, &mut onward);
+                match frozen {
+                    None => drop(copying.await),
+                    Some(frozen) => tokio::select! {
+                        _ = copying => {}
+                        _ = frozen => std::future::pending().await,
+                    },
+                }
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
+async fn a_silent_connection_of_http_2_is_given_up_for_a_new_one() {
+    let server = Server::start(Mood::Well).await;
+    let (freeze, frozen) = tokio::sync::oneshot::channel();
+    let (address, _tasks) = freezing(server.address, frozen).await;
+    let options = EndpointOptions {
+        url: format!("https://localhost:{}/", address.port()),
+        read_timeout: Some(Duration::from_secs(1)),
+        retry_limit: None,
+        ..server.options()
+    };
+    let mut sink = sink(options, Mode::Structured).await;
+    sink.write(&batch(vec![insert(1, "x")])).await.unwrap();
+    freeze.send(()).unwrap();
+    let second = batch(vec![insert(2, "x")]);
+    let written = tokio::time::timeout(Duration::from_secs(50), sink.write(&second)).await;
+    assert!(matches!(written, Ok(Ok(()))), "{written:?}");
+    let taken = server.taken.lock().unwrap().clone();
+    assert_eq!(ids(&taken), [1, 2]);
+    assert_eq!(taken.last().unwrap().0, 1);
 }
