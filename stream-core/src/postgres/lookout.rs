@@ -1,5 +1,5 @@
 //! Looks at the catalogue from time to time, for tables that came after the stream began or are unlogged since, partitions that went or
-//! came back, names that were given to other columns, and a publication that was altered.
+//! came back, names that were given to other columns, other keys, and a publication that was altered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -84,6 +84,8 @@ struct KnownTable {
     /// What attached it, where it is a partition: detached, it is not published any more.
     attached_by: Vec<u32>,
     columns: ColumnNumbers,
+    /// By what rows are told apart: where whole rows are logged, the log does not say.
+    key: Vec<String>,
     published: Option<Published>,
 }
 
@@ -125,7 +127,8 @@ impl Known {
             }
             let attached_by = table.attached_by.clone();
             let published = publication.map(|publication| Published::new(publication, table));
-            (table.id, KnownTable { attached_by, columns, published })
+            let key = key(table).to_vec();
+            (table.id, KnownTable { attached_by, columns, key, published })
         };
         // A start does nothing about them then, but warn.
         let follows_columns = mode != SnapshotMode::Never;
@@ -145,6 +148,7 @@ impl Known {
             publication.is_some_and(|now| known.stays(&Published::new(now, table)))
         };
         known.attached_by == table.attached_by
+            && known.key == key(table)
             && (!self.follows_columns || is_same())
             && known.columns.freed(given(table)).is_none()
             && known.published.as_ref().is_none_or(is_published)
@@ -155,6 +159,10 @@ fn numbers(table: &CapturedTable) -> ColumnNumbers {
     let numbers = numbers_of(table.columns.iter().chain(&table.generated));
     let computed = numbers_of(&table.generated);
     ColumnNumbers { numbers, highest: table.attributes.highest, computed }
+}
+
+fn key(table: &CapturedTable) -> &[String] {
+    if table.primary_key.is_empty() { &table.unique_key } else { &table.primary_key }
 }
 
 /// The columns that are given their values.

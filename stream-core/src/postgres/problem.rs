@@ -227,7 +227,7 @@ fn with_code(
 }
 
 /// Tables came after the stream began, and match what is captured; or partitions were detached or attached, names given to other columns, tables
-/// made unlogged, or the publication was altered.
+/// made unlogged, another key, or the publication was altered.
 ///
 /// Remedy: nothing, they are published, copied and followed; an unlogged one once it is logged again.
 pub(super) fn new_tables(found: &[TableName]) -> Error {
@@ -235,7 +235,7 @@ pub(super) fn new_tables(found: &[TableName]) -> Error {
     Error::new(
         ErrorKind::Changed,
         format!(
-            "new at the source, or attached anew, or unlogged, or published otherwise, or with other columns under their names: {}; starting again to take them up",
+            "new at the source, or attached anew, or unlogged, or published otherwise, or with other columns under their names, or with another key: {}; starting again to take them up",
             names.join(", ")
         ),
     )

@@ -78,7 +78,6 @@ pub(crate) enum KeyValue<'a> {
 impl TablePlan {
     /// Decides. `table` is what the catalogue says of it, if it still has it.
     pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
-        let name = relation.name.to_string();
         let names = names(&relation.name, table.and_then(|table| table.root.as_ref()));
         let shown = shown(relation, table, &names, rules.filter);
         let columns = relation

@@ -191,6 +191,26 @@ async fn what_becomes_of_rows_arrives_when(lose: impl Fn(&Path)) {
     assert_eq!(bench.slots().await, 0);
 }
 
+/// Where whole rows are logged, the log does not say what their key is.
+#[tokio::test]
+async fn a_key_that_is_replaced_is_that_of_events_after_the_next_look() {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY, other int NOT NULL); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES (1, 10)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    let sql = "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (other)";
+    bench.source.execute(sql).await.unwrap();
+    worker.says("the stream starts again");
+    bench.source.execute("UPDATE t SET id = 2").await.unwrap();
+    assert_eq!(receiver.lines(2), ["r t 1", "u t 2"]);
+    assert_eq!(receiver.events()[1]["partitionkey"], "public.t/10");
+    worker.stops();
+}
+
 /// The log tells of them under the name of that time, and then the rows come under the present one.
 #[tokio::test]
 async fn what_becomes_of_rows_before_their_table_is_renamed_or_made_anew_arrives() {
