@@ -231,10 +231,10 @@ async fn captured_tables_come_with_what_they_need_and_no_more() {
     let rest =
         "SELECT concat_ws(' ', (SELECT count(*) FROM pg_policy), (SELECT count(*) FROM pg_trigger
                 WHERE NOT tgisinternal), (SELECT string_agg(extname, ',') FROM pg_extension),
-                (SELECT count(*) FROM pg_event_trigger), (SELECT count(*) FROM pg_index
-                WHERE NOT indisvalid), obj_description('app.customers'::regclass))";
-    // The trigger of the root is counted at its three partitions too.
-    assert_eq!(target.value(rest).await, "1 5 plpgsql,citext 0 0 who's who; -- really");
+                (SELECT count(*) FROM pg_event_trigger), (SELECT string_agg(indexrelid::regclass::text, ',')
+                FROM pg_index WHERE NOT indisvalid), obj_description('app.customers'::regclass))";
+    // The trigger of the root is counted at its three partitions too. No index is invalid.
+    assert_eq!(target.value(rest).await, "1 5 plpgsql,citext 0 who's who; -- really");
 }
 
 #[tokio::test(flavor = "multi_thread")]

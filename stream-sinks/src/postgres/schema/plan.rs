@@ -148,6 +148,12 @@ impl Planner<'_> {
         let own = matches!(self.graph.kind(at), "INDEX" | "CONSTRAINT");
         let tables: BTreeSet<usize> = if own {
             self.graph.table(at).into_iter().collect()
+        } else if self.graph.kind(at) == "INDEX ATTACH" {
+            // With its last part an index becomes valid, and then perhaps those above it: the server may miss that while another part is
+            // attached there, and leave them as they are.
+            let touches = self.graph.touches(at);
+            let roots = touches.iter().map(|&table| self.graph.root(table)).collect::<Vec<_>>();
+            touches.into_iter().chain(roots).collect()
         } else if phase == Phase::Index {
             self.graph.touches(at)
         } else {
@@ -463,6 +469,34 @@ mod tests {
             (7, vec![5], vec![("root", true)]),
         ];
         assert_eq!(post, expected);
+    }
+
+    /// Else the index of the root may stay invalid.
+    #[test]
+    fn of_a_tree_of_indexes_one_is_attached_at_a_time() {
+        let attach = |id, name: &str, needs: &[u32]| {
+            let mut attach = entry(id, "INDEX ATTACH", name, "ALTER INDEX", needs);
+            attach.section = Section::PostData;
+            attach
+        };
+        let entries = [
+            entry(1, "TABLE", "root", "CREATE\nPARTITION BY RANGE (id);", &[]),
+            entry(2, "TABLE", "middle", "CREATE\nPARTITION BY RANGE (id);", &[1]),
+            entry(3, "TABLE", "leaf", "CREATE", &[2]),
+            entry(4, "TABLE ATTACH", "middle", "ALTER", &[1, 2]),
+            entry(5, "TABLE ATTACH", "leaf", "ALTER", &[2, 3]),
+            entry(6, "INDEX", "root_i", "CREATE INDEX", &[1]),
+            entry(7, "INDEX", "middle_i", "CREATE INDEX", &[2]),
+            entry(8, "INDEX", "leaf_i", "CREATE INDEX", &[3]),
+            attach(9, "leaf_i", &[7, 8]),
+            attach(10, "middle_i", &[6, 7]),
+        ];
+        let import = import(&entries, &["root", "middle", "leaf"], false, &Target::default());
+        let attached = import.post_data.iter().filter(|each| each.kind == "INDEX ATTACH");
+        let locks_root = |each: &Statement| {
+            each.locks.iter().any(|lock| &*lock.table.name == "root" && lock.exclusive)
+        };
+        assert_eq!(attached.map(locks_root).collect::<Vec<_>>(), [true, true]);
     }
 
     #[test]
