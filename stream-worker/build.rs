@@ -7,12 +7,4 @@ fn main() {
         // A megabyte of relocations becomes a few pages (glibc 2.36 and newer).
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    if is("CARGO_CFG_TARGET_OS", "linux")
-        && is("CARGO_CFG_TARGET_ARCH", "x86_64")
-        && is("PROFILE", "release")
-    {
-        // Functions with the same code are kept once (rustc links with LLD there, which knows how). Rust gives them no
-        // promise of different addresses, so that nothing may compare them.
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
-    }
 }

@@ -1,6 +1,6 @@
 //! What comes before the stream: the look at both ends, and the copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Pipeline, Started};
 use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, TableSync};
@@ -150,15 +150,16 @@ fn renamed(
     inspected: &Inspected,
     checkpoint: &Checkpoint,
 ) -> Vec<(TableName, TableSync)> {
+    let names: HashMap<_, _> =
+        inspected.tables.iter().map(|table| (table.id, &table.name)).collect();
+    let there: HashSet<_> = names.values().copied().collect();
     let mut renamed = Vec::new();
-    for (name, sync) in &checkpoint.tables {
+    for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
         let TableSync::Synced { lsn, origin } = sync else { continue };
-        let is_there = inspected.tables.iter().any(|table| table.name == *name);
-        let table = inspected.tables.iter().find(|table| table.id == origin.relation);
-        let Some(table) = table.filter(|_| !is_there) else { continue };
+        let Some(&now) = names.get(&origin.relation) else { continue };
         renamed.push((name.clone(), TableSync::Copying { lsn: *lsn }));
-        if sink.keeps_copied_rows() && !checkpoint.tables.contains_key(&table.name) {
-            renamed.push((table.name.clone(), TableSync::Copying { lsn: *lsn }));
+        if sink.keeps_copied_rows() && !checkpoint.tables.contains_key(now) {
+            renamed.push((now.clone(), TableSync::Copying { lsn: *lsn }));
         }
     }
     renamed
