@@ -143,8 +143,8 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
     noted.chain(unlogged).collect()
 }
 
-/// Tables that were copied under a name that no table has now. What was copied under it is worthless if the name is given back. Where rows stay,
-/// what the log has under it comes before the table is copied under its new name.
+/// Tables that were copied under a name that no table has now. What was copied under it is worthless if the name is
+/// given back. Where rows stay, what the log has under it comes before the table is copied under its new name.
 fn renamed(
     sink: &impl Sink,
     inspected: &Inspected,
@@ -152,7 +152,7 @@ fn renamed(
 ) -> Vec<(TableName, TableSync)> {
     let names: HashMap<_, _> =
         inspected.tables.iter().map(|table| (table.id, &table.name)).collect();
-    let there: HashSet<_> = names.values().copied().collect();
+    let there: HashSet<_> = inspected.tables.iter().map(|table| &table.name).collect();
     let mut renamed = Vec::new();
     for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
         let TableSync::Synced { lsn, origin } = sync else { continue };
