@@ -46,6 +46,8 @@ pub(super) async fn check(events: &[Value], source: &ConnectOptions) -> Result<(
         }
     }
     counters(&first)?;
+    let mut told = Told::default();
+    first.iter().for_each(|event| told.add(event));
     let client = session(source).await?;
     for (table, key, others) in KEYED {
         let prefix = format!("public.{table}/");
@@ -60,6 +62,10 @@ pub(super) async fn check(events: &[Value], source: &ConnectOptions) -> Result<(
         let rows: String = client.query_one(&sql, &[]).await?.get(0);
         let rows: Vec<Value> = serde_json::from_str(&rows)?;
         same_rows(table, key, others, told, &rows)?;
+    }
+    let written = "SELECT home, id, n FROM moves WHERE n >= 0 ORDER BY home, id, n";
+    for row in client.query(written, &[]).await? {
+        told.check((row.get(0), row.get(1)), row.get(2))?;
     }
     let written = "SELECT count(*), count(DISTINCT (writer, n)) FROM journal";
     let written: i64 = client.query_one(written, &[]).await?.get(0);
@@ -148,6 +154,32 @@ fn counters(first: &[&Value]) -> Result<()> {
     Ok(())
 }
 
+/// What was told of rows in tables that are renamed: their names at the time say nothing, so rows tell where they belong.
+#[derive(Default)]
+struct Told(HashMap<(i64, i64), BTreeSet<i64>>);
+
+impl Told {
+    fn add(&mut self, event: &Value) {
+        let row = number(event, "home").zip(number(event, "id")).zip(number(event, "n"));
+        let Some((row, n)) = row.filter(|_| text(event, "subject").starts_with("public.moved_"))
+        else {
+            return;
+        };
+        self.0.entry(row).or_default().insert(n);
+    }
+
+    /// Nothing that was written to a row is left out after the first that was told of it.
+    fn check(&self, row: (i32, i32), n: i64) -> Result<()> {
+        let told = self
+            .0
+            .get(&(row.0.into(), row.1.into()))
+            .with_context(|| format!("lost: renamed row {row:?}"))?;
+        let is_told = told.contains(&n) || told.first().is_some_and(|first| n < *first);
+        ensure!(is_told, "lost: {n} in renamed row {row:?}");
+        Ok(())
+    }
+}
+
 fn text<'a>(event: &'a Value, name: &str) -> &'a str {
     event.get(name).and_then(Value::as_str).unwrap_or_default()
 }
@@ -192,6 +224,19 @@ mod tests {
         );
         assert!(same(&[row(1, "a")], &rows).unwrap_err().contains("row 2,"));
         assert!(same(&[row(1, "a"), row(2, "c")], &rows).unwrap_err().contains("another `v`"));
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_renamed_table_is_found() {
+        let event = |name: &str, n: i64| json!({"subject": format!("public.moved_{name}"), "data": {"after": {"home": 0, "id": 1, "n": n}}});
+        let mut told = Told::default();
+        for event in [event("0", 3), event("2", 4), event("1", 6)] {
+            told.add(&event);
+        }
+        for (n, fine) in [(2, true), (3, true), (4, true), (5, false), (6, true), (7, false)] {
+            assert_eq!(told.check((0, 1), n).is_ok(), fine, "{n}");
+        }
+        assert!(told.check((0, 2), 1).is_err());
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::receiver::Receiver;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const THERE: &str = "SELECT to_regclass('sgstream.pending') IS NOT NULL";
-/// A table that was dropped before its copy was complete never will be: see `migration`.
+/// A table that was dropped or renamed before its copy was complete never will be: see `migration`.
 const PROGRESS: &str = "
-SELECT epoch, coalesce((SELECT bool_and(synced_at IS NOT NULL) FROM sgstream.table_sync WHERE table_name !~ '^new_'), false),
+SELECT epoch, coalesce((SELECT bool_and(synced_at IS NOT NULL) FROM sgstream.table_sync WHERE table_name !~ '^(new|moved)_'), false),
     EXISTS (SELECT FROM sgstream.pending), to_regclass('public.nothing') IS NOT NULL
 FROM sgstream.progress";
 const FOLLOWED: &str = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND NOT temporary AND slot_name LIKE 'default_%')";

@@ -9,6 +9,7 @@ use stream_core::postgres::{ConnectOptions, SqlClient};
 use tokio::sync::watch;
 
 use super::lab::session;
+use super::workload::MOVED;
 
 /// One seed of so many has its schema changed; not those with a native subscription, which does not follow.
 const SEEDS: u64 = 3;
@@ -30,7 +31,7 @@ SELECT format('ALTER TABLE altered DROP COLUMN %I', attname) FROM pg_attribute
 WHERE attrelid = 'altered'::regclass AND attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT format('DROP TABLE %I', relname) FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '^(new|events)_[0-9]'";
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '^(new|events|moved)_[0-9]'";
 
 /// Whether the schema of a seed changes.
 pub(super) const fn has(seed: u64) -> bool {
@@ -97,10 +98,17 @@ impl Migration {
         Ok(())
     }
 
+    /// Two different names of tables that are renamed.
+    fn two_names(&mut self) -> [String; 2] {
+        let one = self.random.usize(0..MOVED);
+        let other = (one + self.random.usize(1..MOVED)) % MOVED;
+        [one, other].map(|name| format!("moved_{name}"))
+    }
+
     /// The change `n`; each can be run again after it has been committed.
     fn change(&mut self, n: u64) -> Change {
         let before = if n == 0 { 0 } else { self.random.u64(0..n) };
-        match self.random.u8(0..13) {
+        match self.random.u8(0..17) {
             0..3 => Change::both(format!("ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text")),
             3 => Change::both(format!(
                 "ALTER TABLE altered ADD COLUMN IF NOT EXISTS e{n} int NOT NULL DEFAULT {n}, \
@@ -145,6 +153,24 @@ impl Migration {
                 "BEGIN; ALTER TABLE altered RENAME v TO passing; ALTER TABLE altered RENAME w TO v; ALTER TABLE altered RENAME passing TO w; COMMIT"
                     .to_owned(),
             ),
+            13 => {
+                let [one, other] = self.two_names();
+                Change::source(renamed(&one, &other))
+            }
+            14 => {
+                let [one, other] = self.two_names();
+                Change::source(exchanged(&one, &other))
+            }
+            // Back again, in the same transaction or in the next.
+            15 => {
+                let [one, other] = self.two_names();
+                let change = if self.random.bool() { renamed } else { exchanged };
+                let (there, back) = (change(&one, &other), change(&other, &one));
+                let between = if self.random.bool() { "" } else { "COMMIT; BEGIN" };
+                let written = format!("UPDATE {other} SET body = '{n}' WHERE id < 40");
+                let written = format!("DO $$ BEGIN {written}; EXCEPTION WHEN undefined_table THEN NULL; END $$");
+                Change::source(format!("BEGIN; {there}; {written}; {between}; {back}; COMMIT"))
+            }
             _ => Change::source(format!(
                 "DO $$ BEGIN IF (SELECT relispartition FROM pg_class WHERE oid = to_regclass('events_{before}')) THEN
                      ALTER TABLE events DETACH PARTITION events_{before};
@@ -153,6 +179,26 @@ impl Migration {
             )),
         }
     }
+}
+
+/// Gives a table another name, if that is free, and its key with it, as the target has the old one still.
+fn renamed(from: &str, to: &str) -> String {
+    format!(
+        "DO $$ BEGIN IF to_regclass('{from}') IS NOT NULL AND to_regclass('{to}') IS NULL THEN
+             ALTER TABLE {from} RENAME TO {to}; ALTER INDEX {from}_pkey RENAME TO {to}_pkey;
+         END IF; END $$"
+    )
+}
+
+/// Exchanges the names of two tables and of their keys, if both are there.
+fn exchanged(one: &str, other: &str) -> String {
+    format!(
+        "DO $$ BEGIN IF to_regclass('{one}') IS NOT NULL AND to_regclass('{other}') IS NOT NULL THEN
+             ALTER TABLE {one} RENAME TO passing; ALTER INDEX {one}_pkey RENAME TO passing_pkey;
+             ALTER TABLE {other} RENAME TO {one}; ALTER INDEX {other}_pkey RENAME TO {one}_pkey;
+             ALTER TABLE passing RENAME TO {other}; ALTER INDEX passing_pkey RENAME TO {other}_pkey;
+         END IF; END $$"
+    )
 }
 
 /// Removes from the target what is dropped at the source; the stream leaves it there.
@@ -197,4 +243,36 @@ async fn attempt(end: &ConnectOptions, sql: &str) -> Result<()> {
     client.batch_execute(sql).await?;
     client.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_comes_up() {
+        let source: ConnectOptions = "postgresql://me@localhost/app".parse().unwrap();
+        let mut migration = Migration::new(&source, None, 1);
+        let all: String = (0..400).map(|n| migration.change(n).source).collect();
+        let kinds = [
+            "ADD COLUMN IF NOT EXISTS c",
+            "ADD COLUMN IF NOT EXISTS e",
+            "DROP COLUMN c",
+            "DROP COLUMN IF EXISTS",
+            "ALTER a TYPE numeric",
+            "= b WHERE",
+            "ADD COLUMN passing",
+            "CREATE TABLE IF NOT EXISTS new_",
+            "DROP TABLE",
+            "PARTITION OF",
+            "RENAME v TO",
+            "DETACH",
+            "ALTER TABLE moved_0 RENAME TO moved_2",
+            "ALTER TABLE passing RENAME TO moved_1",
+            "COMMIT; BEGIN; DO",
+        ];
+        for kind in kinds {
+            assert!(all.contains(kind), "{kind}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ const REST: Duration = Duration::from_millis(15);
 /// Whether the target shows states of the source yet. Tables that come and go while the stream runs are of no interest.
 const CONSISTENT: &str = "
 SELECT coalesce(bool_and(p.position >= t.synced_at) AND bool_and(t.synced_at IS NOT NULL), false)
-FROM sgstream.progress p JOIN sgstream.table_sync t USING (stream) WHERE table_name !~ '^new_'";
+FROM sgstream.progress p JOIN sgstream.table_sync t USING (stream) WHERE table_name !~ '^(new|moved)_'";
 
 /// One statement sees one state.
 const STATE: &str = "

@@ -21,3 +21,5 @@ INSERT INTO heap SELECT n, 0, md5(n::text) FROM generate_series(1, 40000) n;
 INSERT INTO files SELECT n, 'small' FROM generate_series(1, 5000) n;
 INSERT INTO files SELECT n, repeat('large', 60000) FROM generate_series(5001, 5070) n;
 INSERT INTO altered SELECT n, n, n, repeat(md5(n::text), 100), 'v', 'w' FROM generate_series(0, 399) n;
+INSERT INTO moved_0 SELECT n, -1, 0, repeat(md5(n::text), 100) FROM generate_series(0, 399) n;
+INSERT INTO moved_1 SELECT n, -1, 1, repeat(md5(n::text), 100) FROM generate_series(0, 399) n;

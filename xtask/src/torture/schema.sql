@@ -71,6 +71,13 @@ CREATE INDEX ON orders (writer, id);
 CREATE INDEX ON events (value);
 CREATE INDEX ON journal (writer, n);
 
+-- Renamed while they are written to, in migrations; `home` tells which one it was. What is written to them is noted.
+CREATE TABLE moved_0 (id int PRIMARY KEY, n bigint NOT NULL, home int NOT NULL, body text);
+CREATE TABLE moved_1 (id int PRIMARY KEY, n bigint NOT NULL, home int NOT NULL, body text);
+ALTER TABLE moved_1 REPLICA IDENTITY FULL;
+ALTER TABLE moved_0 ALTER body SET STORAGE EXTERNAL;
+CREATE TABLE moves (home int, id int, n bigint);
+
 -- Altered while it is written to.
 CREATE TABLE altered (id int PRIMARY KEY, n bigint, a int, b text, v text, w text);
 ALTER TABLE altered ALTER b SET STORAGE EXTERNAL;

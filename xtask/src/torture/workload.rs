@@ -16,12 +16,15 @@ pub(super) const ROWS: &str = include_str!("rows.sql");
 /// What all accounts hold together, at any time.
 pub(super) const SUM: i64 = 1_000_000;
 
+/// How many names the tables have that are renamed, one of them free.
+pub(super) const MOVED: usize = 3;
 /// Which transactions of the last writer are giants, and how many rows they insert.
 const GIANTS: [(u64, u32); 3] = [(15, 10_000), (60, 20_000), (130, 50_000)];
 
 /// What a transaction can do to rows of writer `{w}`, in its transaction `{n}`. `{a}`, `{b}` and `{c}` are different
-/// numbers below 100, `{k}` is 4 × `{a}` + `{w}`, `{l}` and `{m}` are the same of `{b}` and `{c}`.
-const ACTS: [&str; 41] = [
+/// numbers below 100, `{k}` is 4 × `{a}` + `{w}`, `{l}` and `{m}` are the same of `{b}` and `{c}`; `{t}` is one of
+/// the names of tables that are renamed.
+const ACTS: [&str; 42] = [
     "WITH o AS (INSERT INTO orders (writer, note) VALUES ({w}, '{n}') RETURNING id)
      INSERT INTO lines SELECT id, g, s.sku, {a} FROM o, generate_series(1, 3) g,
          (SELECT sku FROM products WHERE sku LIKE '{w}-{h}-%') s",
@@ -94,6 +97,13 @@ const ACTS: [&str; 41] = [
     "UPDATE altered SET n = {n} WHERE id IN ({k}, {l})",
     "UPDATE altered SET id = -{k} - 1 WHERE id = {k}; UPDATE altered SET id = {k} WHERE id = {l};
      UPDATE altered SET id = {l} WHERE id = -{k} - 1",
+    // Where there is a table of that name by now.
+    "DO $$ DECLARE its int; BEGIN
+         UPDATE moved_{t} SET n = {n} WHERE id IN ({k}, {l});
+         DELETE FROM moved_{t} WHERE id = {m} RETURNING home INTO its;
+         INSERT INTO moved_{t} VALUES ({m}, {n}, its, repeat('{n}', 2000));
+         INSERT INTO moves SELECT home, id, n FROM moved_{t} WHERE id IN ({k}, {l}, {m});
+     EXCEPTION WHEN undefined_table THEN NULL; END $$",
 ];
 
 /// Only one writer truncates: rows that refer to truncated ones would be refused otherwise.
@@ -207,6 +217,7 @@ fn filled(act: &str, random: &mut Rng, writer: usize, n: u64) -> String {
         .replace("{n}", &n.to_string())
         .replace("{h}", &(a % 50).to_string())
         .replace("{a}", &a.to_string())
+        .replace("{t}", &(a % MOVED).to_string())
         .replace("{k}", &own(a))
         .replace("{l}", &own(b))
         .replace("{m}", &own(c))
