@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::relation::TableName;
+use crate::relation::{RelationId, TableName};
 use crate::table::{Table, TableOrigin};
 
 /// Which log a position belongs to: positions of another server or slot mean nothing.
@@ -27,6 +27,8 @@ pub enum TableSync {
     Copying {
         /// Where it was taken: what an endpoint knows of the table is of then, or of later. Not kept where nobody needs it.
         lsn: Lsn,
+        /// Of which table, which may have another name by now; `None` where nobody noted it.
+        relation: Option<RelationId>,
     },
     /// The target holds a snapshot taken at `lsn`. The stream skips the table's changes of transactions
     /// whose commit record begins below it.

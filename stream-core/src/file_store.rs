@@ -248,17 +248,19 @@ impl OffsetStore for FileStore {
             self.state.tables.drain(..).map(|table| (table.name.clone(), table)).collect();
         let mut again = false;
         for (name, sync) in tables {
-            let (synced, copying) = match sync {
-                TableSync::Copying { lsn } => (None, lsn.get()),
+            let (synced, copying, relation) = match sync {
+                TableSync::Copying { lsn, relation } => {
+                    (None, lsn.get(), relation.map(|relation| relation.0))
+                }
                 TableSync::Synced { lsn, origin } => {
                     let TableOrigin { relation, published_by, columns, published_as } =
                         origin.clone();
                     let (lsn, relation) = (lsn.get(), relation.0);
-                    (Some(Synced { lsn, relation, published_by, columns, published_as }), 0)
+                    (Some(Synced { lsn, relation, published_by, columns, published_as }), 0, None)
                 }
             };
             let copies = synced.is_none();
-            let table = TableState { name: name.clone(), synced, copying };
+            let table = TableState { name: name.clone(), synced, copying, relation };
             let before = known.insert(name.clone(), table).and_then(|table| table.synced);
             again |= before.is_some() && copies;
         }
@@ -342,7 +344,7 @@ mod tests {
     }
 
     fn copying() -> TableSync {
-        TableSync::Copying { lsn: Lsn::new(12) }
+        TableSync::Copying { lsn: Lsn::new(12), relation: Some(RelationId(5)) }
     }
 
     fn synced(lsn: u64) -> TableSync {

@@ -108,8 +108,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         if let Some(until) = begun.settles_until(&self.sink) {
             tracing::info!(%until, "delivering what has become of copied rows, before the tables are copied again");
             let Beginning { start, .. } = begun.beginning;
-            let synced = begun.synced_while_settling();
-            self.source.start(start, synced, self.sink.stream_format(), Some(until)).await?;
+            let counts_from = begun.counts_from_while_settling();
+            self.source.start(start, counts_from, self.sink.stream_format(), Some(until)).await?;
             let started = Started { start, consistent_at: None, complete_at: Some(until) };
             let ended;
             (ended, self, commands) = self.stream(started, commands).await?;
@@ -203,10 +203,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         if let Some((first, _)) = stale.first() {
             // A transaction that it has written in part may keep what is saved now.
             drop(sink);
-            let copying =
-                stale.iter().map(|(table, lsn)| (table.clone(), TableSync::Copying { lsn: *lsn }));
             // The next look may find nothing that is wrong with them.
-            offsets.save_tables(&copying.collect::<Vec<_>>()).await?;
+            offsets.save_tables(&stale).await?;
             return Err(stand_for_others(first, stale.len() - 1));
         }
         let this = Self { source, sink, offsets, batch_bytes, stats };
@@ -241,7 +239,7 @@ enum End<S, K, O> {
 struct ReadEnd<S> {
     outcome: Outcome,
     position: Lsn,
-    stale: Vec<(TableName, Lsn)>,
+    stale: Vec<(TableName, TableSync)>,
     source: S,
     commands: Commands,
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::change::{Change, Transaction};
-use crate::checkpoint::{Checkpoint, SourceIdentity};
+use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::{Chunk, CopyFormat, CopyStream};
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::relation::TableName;
+use crate::relation::{RelationId, TableName};
 
 use crate::stats::Stats;
 use crate::table::Table;
@@ -92,7 +92,7 @@ pub enum SourceEvent {
     },
     /// From here on the log's changes of these tables do not make the target's rows those of the source: only a copy does, and there must be
     /// one before the next event. Each with where its last copy was taken.
-    Stale(Vec<(TableName, Lsn)>),
+    Stale(Vec<(TableName, TableSync)>),
     /// Nothing to send below this position.
     Heartbeat {
         /// The end of the log that the source has looked through.
@@ -103,6 +103,15 @@ pub enum SourceEvent {
     /// The source has ended for good: the stream is complete, and will be removed. A server that shuts down is
     /// an error instead.
     End,
+}
+
+/// From which position changes count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountsFrom {
+    /// Those of the table that has the name now; where none has, of the one that had it.
+    pub names: BTreeMap<TableName, Lsn>,
+    /// Those of tables for which another position holds than for what had their name before.
+    pub relations: BTreeMap<RelationId, Lsn>,
 }
 
 /// Reads chunks of a snapshot, one at a time.
@@ -154,7 +163,7 @@ pub trait Source: Send + 'static {
     /// When the snapshot cannot be reached.
     fn reader(&mut self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
 
-    /// Begins the stream at `position`. `synced` says for each table from which position its changes
+    /// Begins the stream at `position`. `counts_from` says for each table from which position its changes
     /// count; changes of tables that are not in it are left out. `format` is the form in which the sink wants
     /// values, as far as the types have it.
     ///
@@ -166,7 +175,7 @@ pub trait Source: Send + 'static {
     fn start(
         &mut self,
         position: Lsn,
-        synced: BTreeMap<TableName, Lsn>,
+        counts_from: CountsFrom,
         format: CopyFormat,
         until: Option<Lsn>,
     ) -> impl Future<Output = Result<(), Error>> + Send;

@@ -9,7 +9,6 @@ use stream_core::checkpoint::{Checkpoint, Completion, TableSync};
 use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
-use stream_core::relation::RelationId;
 use stream_core::sink::Sink;
 use stream_core::table::TableOrigin;
 use stream_core::testing::faults::{Fault, Gate};
@@ -853,9 +852,9 @@ async fn a_table_is_complete_with_its_last_chunk() {
     scene.source.reads.every(Fault::Delay(SECOND));
     let looks = async {
         sleep(20 * SECOND).await;
-        let synced = Some(synced_at(START));
-        assert_eq!(scene.table("a"), Some(TableSync::Copying { lsn: START }));
-        assert_eq!((scene.table("b"), scene.table("c")), (synced.clone(), synced));
+        assert_eq!(scene.table("a"), copying("a"));
+        let synced = ["b", "c"].map(|name| Some(synced_at(name, START)));
+        assert_eq!([scene.table("b"), scene.table("c")], synced);
     };
     let (ended, ()) = tokio::join!(scene.complete(), looks);
     scene.assert_completed(ended);
@@ -879,9 +878,8 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     assert_failed(ended, ErrorKind::Transient, "table `public.c`");
     assert!(begun.elapsed() < MINUTE, "the failure waits for other chunks: {:?}", begun.elapsed());
     scene.ledger.assert_kept();
-    let copying = Some(TableSync::Copying { lsn: START });
-    assert_eq!((scene.table("a"), scene.table("c")), (copying.clone(), copying));
-    assert_eq!(scene.table("b"), Some(synced_at(START)));
+    assert_eq!((scene.table("a"), scene.table("c")), (copying("a"), copying("c")));
+    assert_eq!(scene.table("b"), Some(synced_at("b", START)));
 
     let before = scene.sink.rows();
     scene.source.snapshot_lsn = Lsn::new(300);
@@ -889,7 +887,7 @@ async fn a_failing_chunk_leaves_its_table_copying_and_only_that_is_copied_again(
     scene.assert_completed(ended);
     let b_rows = |rows: &[String]| rows.iter().filter(|row| row.starts_with('b')).count();
     assert_eq!((b_rows(&before), b_rows(&scene.sink.rows())), (4, 4));
-    assert_eq!(scene.table("a"), Some(synced_at(Lsn::new(300))));
+    assert_eq!(scene.table("a"), Some(synced_at("a", Lsn::new(300))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -920,8 +918,8 @@ async fn a_table_that_is_complete_is_recorded_though_the_next_one_fails_meanwhil
     scene.source.reads.at(1, Fault::Fail(ErrorKind::Transient));
     let ended = scene.complete().await;
     assert_failed(ended, ErrorKind::Transient, "table `public.b`");
-    assert_eq!(scene.table("a"), Some(synced_at(START)));
-    assert_eq!(scene.table("b"), Some(TableSync::Copying { lsn: START }));
+    assert_eq!(scene.table("a"), Some(synced_at("a", START)));
+    assert_eq!(scene.table("b"), copying("b"));
     scene.ledger.assert_kept();
 }
 
@@ -943,7 +941,7 @@ async fn a_table_without_a_chunk_is_not_taken_for_complete() {
     scene.source.tables = vec![("a", vec![1]), ("b", vec![])];
     let ended = scene.complete().await;
     assert_failed(ended, ErrorKind::Permanent, "table `public.b` is not complete");
-    assert_eq!(scene.table("b"), Some(TableSync::Copying { lsn: START }));
+    assert_eq!(scene.table("b"), copying("b"));
     scene.ledger.assert_kept();
 }
 
@@ -1175,10 +1173,14 @@ const _: fn() = || {
     is_send(|pipeline, control| pipeline.run(control));
 };
 
-fn synced_at(lsn: Lsn) -> TableSync {
+fn copying(name: &str) -> Option<TableSync> {
+    Some(TableSync::Copying { lsn: START, relation: Some(ScriptedSource::relation_id(name)) })
+}
+
+fn synced_at(name: &str, lsn: Lsn) -> TableSync {
     let numbers = [("name".to_owned(), 1)].into();
     let columns = ColumnNumbers { numbers, ..ColumnNumbers::default() };
-    let origin =
-        TableOrigin { relation: RelationId(1), published_by: 0, columns, published_as: None };
+    let relation = ScriptedSource::relation_id(name);
+    let origin = TableOrigin { relation, published_by: 0, columns, published_as: None };
     TableSync::Synced { lsn, origin }
 }

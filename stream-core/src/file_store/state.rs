@@ -56,6 +56,9 @@ pub(super) struct TableState {
     /// Where the snapshot was taken that is copied then; 0 in files of older programs.
     #[serde(default)]
     pub(super) copying: u64,
+    /// The table that is copied then; absent in files of older programs.
+    #[serde(default)]
+    pub(super) relation: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +124,10 @@ impl State {
                     let origin = TableOrigin { relation, published_by, columns, published_as };
                     TableSync::Synced { lsn: Lsn::new(lsn), origin }
                 }
-                None => TableSync::Copying { lsn: Lsn::new(table.copying) },
+                None => TableSync::Copying {
+                    lsn: Lsn::new(table.copying),
+                    relation: table.relation.map(RelationId),
+                },
             };
             (table.name.clone(), sync)
         });

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::batch::{Batch, Batcher};
+use crate::checkpoint::TableSync;
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
@@ -32,7 +33,7 @@ pub(super) struct ReadHalf<S> {
     pub(super) complete_at: Option<Lsn>,
     pub(super) stopping: bool,
     /// Why it stops, if the source has said so: tables that are to be copied again.
-    pub(super) stale: Vec<(TableName, Lsn)>,
+    pub(super) stale: Vec<(TableName, TableSync)>,
     pub(super) stats: Stats,
 }
 

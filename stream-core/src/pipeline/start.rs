@@ -10,9 +10,9 @@ use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::sink::Sink;
 use crate::snapshot;
-use crate::source::{Beginning, Inspected, Source};
+use crate::source::{Beginning, CountsFrom, Inspected, Source};
 use crate::stats::Phase;
-use crate::table::TableOrigin;
+use crate::table::{Table, TableOrigin};
 
 impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
     /// Everything before the copy.
@@ -38,7 +38,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
         let mut noted = noted(&inspected, &checkpoint);
-        noted.extend(renamed(&self.sink, &inspected, &checkpoint));
+        noted.extend(renamed(&inspected, &checkpoint));
         if !noted.is_empty() {
             self.offsets.save_tables(&noted).await?;
             checkpoint.tables.extend(noted);
@@ -94,7 +94,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         if beginning.snapshot_only && complete_at.is_none() {
             return Ok(None);
         }
-        self.source.start(beginning.start, synced, self.sink.stream_format(), None).await?;
+        let counts_from = CountsFrom { names: synced, ..CountsFrom::default() };
+        self.source.start(beginning.start, counts_from, self.sink.stream_format(), None).await?;
         reached(Step::Started);
         Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
     }
@@ -121,7 +122,7 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
             return None;
         };
         let sync = if inspected.to_copy.contains(&table.name) {
-            TableSync::Copying { lsn: *lsn }
+            TableSync::Copying { lsn: *lsn, relation: Some(origin.relation) }
         } else {
             let now = table.origin();
             let columns = origin.columns.with_new(&now.columns, &table.attributes.dropped);
@@ -137,32 +138,25 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
         Some((table.name.clone(), sync))
     });
     let unlogged = inspected.unlogged.iter().filter_map(|name| {
-        let TableSync::Synced { lsn, .. } = checkpoint.tables.get(name)? else { return None };
-        Some((name.clone(), TableSync::Copying { lsn: *lsn }))
+        let TableSync::Synced { lsn, origin } = checkpoint.tables.get(name)? else { return None };
+        let relation = Some(origin.relation);
+        Some((name.clone(), TableSync::Copying { lsn: *lsn, relation }))
     });
     noted.chain(unlogged).collect()
 }
 
 /// Tables that were copied under a name that no table has now. What was copied under it is worthless if the name is
-/// given back. Where rows stay, what the log has under it comes before the table is copied under its new name.
-fn renamed(
-    sink: &impl Sink,
-    inspected: &Inspected,
-    checkpoint: &Checkpoint,
-) -> Vec<(TableName, TableSync)> {
-    let names: HashMap<_, _> =
-        inspected.tables.iter().map(|table| (table.id, &table.name)).collect();
-    let there: HashSet<_> = inspected.tables.iter().map(|table| &table.name).collect();
-    let mut renamed = Vec::new();
-    for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
-        let TableSync::Synced { lsn, origin } = sync else { continue };
-        let Some(&now) = names.get(&origin.relation) else { continue };
-        renamed.push((name.clone(), TableSync::Copying { lsn: *lsn }));
-        if sink.keeps_copied_rows() && !checkpoint.tables.contains_key(now) {
-            renamed.push((now.clone(), TableSync::Copying { lsn: *lsn }));
-        }
-    }
-    renamed
+/// given back.
+fn renamed(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
+    let names: HashSet<_> = inspected.tables.iter().map(|table| &table.name).collect();
+    let relations: HashSet<_> = inspected.tables.iter().map(|table| table.id).collect();
+    let gone = checkpoint.tables.iter().filter(|(name, _)| !names.contains(name));
+    let renamed = gone.filter_map(|(name, sync)| {
+        let TableSync::Synced { lsn, origin } = sync else { return None };
+        let relation = Some(origin.relation).filter(|relation| relations.contains(relation))?;
+        Some((name.clone(), TableSync::Copying { lsn: *lsn, relation: Some(relation) }))
+    });
+    renamed.collect()
 }
 
 /// Tables of which the endpoint may know more than the checkpoint does: this slot was there before, and nobody knows what was delivered. Their log
@@ -177,8 +171,8 @@ fn unsettled(
     }
     let tables = beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
     let unknown = tables.filter(|table| !checkpoint.tables.contains_key(&table.name));
-    let copying = TableSync::Copying { lsn: beginning.start };
-    unknown.map(|table| (table.name.clone(), copying.clone())).collect()
+    let copying = |relation| TableSync::Copying { lsn: beginning.start, relation: Some(relation) };
+    unknown.map(|table| (table.name.clone(), copying(table.id))).collect()
 }
 
 /// Up to where the log can be delivered before the copy. A slot that was made with the snapshot begins there.
@@ -227,12 +221,23 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Tables whose copy began before and was not completed, each with the position of that.
-    fn interrupted(&self) -> impl Iterator<Item = (&TableName, Lsn)> {
+    /// Tables whose copy began before and was not completed, under their name or an older one, each with the position of
+    /// the last.
+    fn interrupted(&self) -> impl Iterator<Item = (&Table, Lsn)> {
+        let mut relations = HashMap::new();
+        for sync in self.checkpoint.tables.values() {
+            if let TableSync::Copying { lsn, relation: Some(relation) } = sync {
+                let last = relations.entry(*relation).or_insert(*lsn);
+                *last = (*last).max(*lsn);
+            }
+        }
         let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
-        tables.filter_map(|table| match self.checkpoint.tables.get(&table.name)? {
-            TableSync::Copying { lsn } => Some((&table.name, *lsn)),
-            TableSync::Synced { .. } => None,
+        tables.filter_map(move |table| {
+            let of_name = || match self.checkpoint.tables.get(&table.name)? {
+                TableSync::Copying { lsn, .. } => Some(*lsn),
+                TableSync::Synced { .. } => None,
+            };
+            Some((&**table, relations.get(&table.id).copied().or_else(of_name)?))
         })
     }
 
@@ -243,11 +248,16 @@ impl Begun {
         self.interrupted().next().is_some().then_some(until)
     }
 
-    pub(super) fn synced_while_settling(&self) -> BTreeMap<TableName, Lsn> {
-        let mut synced = synced(&self.checkpoint);
-        // What comes before that copy is in it: told after it, it would be older than what was told.
-        synced.extend(self.interrupted().map(|(name, lsn)| (name.clone(), lsn)));
-        synced
+    /// What comes before the copy that was interrupted is in it: told after it, it would be older than what was told.
+    pub(super) fn counts_from_while_settling(&self) -> CountsFrom {
+        let mut names = synced(&self.checkpoint);
+        for (name, sync) in &self.checkpoint.tables {
+            if let TableSync::Copying { lsn, .. } = sync {
+                names.insert(name.clone(), *lsn);
+            }
+        }
+        let relations = self.interrupted().map(|(table, lsn)| (table.id, lsn)).collect();
+        CountsFrom { names, relations }
     }
 }
 
@@ -290,28 +300,24 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::relation::RelationId;
     use crate::source::Snapshot;
     use crate::testing::reader::table;
 
-    /// The stream may begin long before the copy that was interrupted: an endpoint that has rows as of that copy is told nothing older.
-    #[test]
-    fn what_came_before_an_interrupted_copy_is_not_told_after_it() {
-        let (copied, kept) = (Arc::new(table("copied")), table("kept"));
-        let synced = TableSync::Synced { lsn: Lsn::new(20), origin: TableOrigin::default() };
-        let tables = [
-            (copied.name.clone(), TableSync::Copying { lsn: Lsn::new(50) }),
-            (kept.name.clone(), synced),
-        ];
+    fn begun(tables: Vec<(TableName, TableSync)>, copied: &str) -> Begun {
         let snapshot = Snapshot {
             lsn: Lsn::new(90),
-            tables: vec![Arc::clone(&copied)],
+            tables: vec![Arc::new(table(copied))],
             chunks: Vec::new(),
             last: None,
             taken_at: UNIX_EPOCH,
             readers: 1,
         };
-        let begun = Begun {
-            checkpoint: Checkpoint { tables: tables.into(), ..Checkpoint::default() },
+        Begun {
+            checkpoint: Checkpoint {
+                tables: tables.into_iter().collect(),
+                ..Checkpoint::default()
+            },
             beginning: Beginning {
                 start: Lsn::new(10),
                 snapshot: Some(snapshot),
@@ -319,8 +325,41 @@ mod tests {
                 republished: Vec::new(),
                 snapshot_only: false,
             },
+        }
+    }
+
+    fn copying(name: &str, lsn: u64, relation: Option<RelationId>) -> (TableName, TableSync) {
+        (table(name).name, TableSync::Copying { lsn: Lsn::new(lsn), relation })
+    }
+
+    /// The stream may begin long before the copy that was interrupted: an endpoint that has rows as of that copy is told nothing older.
+    #[test]
+    fn what_came_before_an_interrupted_copy_is_not_told_after_it() {
+        let kept = table("kept").name;
+        let synced = TableSync::Synced { lsn: Lsn::new(20), origin: TableOrigin::default() };
+        let begun = begun(vec![copying("copied", 50, None), (kept.clone(), synced)], "copied");
+        let copied = table("copied");
+        let expected = CountsFrom {
+            names: [(copied.name, Lsn::new(50)), (kept, Lsn::new(20))].into(),
+            relations: [(copied.id, Lsn::new(50))].into(),
         };
-        let expected = [(copied.name.clone(), Lsn::new(50)), (kept.name, Lsn::new(20))];
-        assert_eq!(begun.synced_while_settling(), expected.into());
+        assert_eq!(begun.counts_from_while_settling(), expected);
+    }
+
+    /// Its rows are told of from its own copy on, whatever had its name before.
+    #[test]
+    fn an_interrupted_copy_is_known_under_the_next_name_of_its_table() {
+        let copied = table("copied");
+        let (this, other) = (Some(copied.id), Some(table("other").id));
+        for (tables, from) in [
+            (vec![copying("older", 30, this), copying("old", 50, this)], Some(50)),
+            (vec![copying("copied", 70, other), copying("old", 50, this)], Some(50)),
+            // Another one had the name.
+            (vec![copying("copied", 70, other)], Some(70)),
+            (vec![copying("old", 70, other), copying("unknown", 60, None)], None),
+        ] {
+            let counts_from = begun(tables, "copied").counts_from_while_settling();
+            assert_eq!(counts_from.relations.get(&copied.id).copied(), from.map(Lsn::new));
+        }
     }
 }

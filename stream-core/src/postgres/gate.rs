@@ -4,17 +4,18 @@
 //! change of a captured table is left out without a word: a table that is new, or has another name, is an
 //! error that makes the stream look at the catalogue again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::capture::Captured;
 use super::{PostgresSourceOptions, SnapshotMode};
 use crate::change::{Change, Transaction};
+use crate::checkpoint::TableSync;
 use crate::error::{Error, ErrorKind};
 use crate::filter::{ColumnDef, Selection, TableFilter};
 use crate::lsn::Lsn;
 use crate::relation::{Relation, RelationId, TableName};
-use crate::source::SourceEvent;
+use crate::source::{CountsFrom, SourceEvent};
 use crate::table::Table;
 
 /// A received buffer is at most about this large, apart from long messages: what a small change pins.
@@ -23,7 +24,7 @@ const PINNED_BYTES: usize = 256 << 10;
 /// Decides about each change.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    synced: BTreeMap<TableName, Lsn>,
+    synced: CountsFrom,
     tables: HashMap<RelationId, Arc<Table>>,
     /// Partitions that come under their root's name. The log describes them too.
     parts: BTreeSet<RelationId>,
@@ -50,7 +51,7 @@ impl Gate {
     pub(super) fn new(
         tables: &[Arc<Table>],
         captured: &Captured,
-        synced: BTreeMap<TableName, Lsn>,
+        synced: CountsFrom,
         options: &PostgresSourceOptions,
         looked_at: Lsn,
     ) -> Self {
@@ -86,7 +87,8 @@ impl Gate {
         let table = self.tables.get(&relation.id);
         let known = table.map(|table| &table.name);
         let name = known.unwrap_or(&relation.name);
-        let mut counts_from = self.synced.get(name).copied();
+        let of_name = || self.synced.names.get(name);
+        let mut counts_from = self.synced.relations.get(&relation.id).or_else(of_name).copied();
         if self.settling.contains(name) && known != Some(&relation.name) {
             // Renamed or dropped since: what became of its rows is told under the name of its time.
             self.counts_from.insert(relation.id, counts_from);
@@ -137,14 +139,17 @@ impl Gate {
         Ok(stale)
     }
 
-    /// A table, and the other partitions of its root: what is said of columns of one is true of all. Each with the position of its copy.
-    fn family(&self, table: &Table) -> Vec<(TableName, Lsn)> {
+    /// A table, and the other partitions of its root: what is said of columns of one is true of all. Each is copied again.
+    fn family(&self, table: &Table) -> Vec<(TableName, TableSync)> {
         let is_other = |other: &&Arc<Table>| {
             other.id != table.id && other.root.is_some() && other.root == table.root
         };
-        let others = self.tables.values().filter(is_other).map(|other| &other.name);
-        let names = std::iter::once(&table.name).chain(others);
-        names.filter_map(|name| Some((name.clone(), *self.synced.get(name)?))).collect()
+        let others = self.tables.values().filter(is_other).map(|other| &**other);
+        let copying = |table: &Table| {
+            let lsn = *self.synced.names.get(&table.name)?;
+            Some((table.name.clone(), TableSync::Copying { lsn, relation: Some(table.id) }))
+        };
+        std::iter::once(table).chain(others).filter_map(copying).collect()
     }
 
     fn is_wanted(&self, relation: &Relation) -> bool {
@@ -275,6 +280,8 @@ fn new(name: &TableName) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::relation::ReplicaIdentity;
 
@@ -287,7 +294,10 @@ mod tests {
             columns: Vec::new(),
         };
         let mut gate = Gate {
-            synced: BTreeMap::from([(relation.name.clone(), Lsn::new(100))]),
+            synced: CountsFrom {
+                names: BTreeMap::from([(relation.name.clone(), Lsn::new(100))]),
+                ..CountsFrom::default()
+            },
             ..Gate::default()
         };
         gate.relation(&relation).unwrap();

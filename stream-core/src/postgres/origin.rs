@@ -169,12 +169,11 @@ pub(super) fn say_what_is_gone(captured: &Captured, checkpoint: &Checkpoint) {
     let there = captured.all().map(|table| &table.name).chain(captured.unlogged());
     let there: BTreeSet<_> = there.collect();
     for (name, sync) in checkpoint.tables.iter().filter(|(name, _)| !there.contains(name)) {
-        let renamed = match sync {
-            TableSync::Synced { origin, .. } => {
-                captured.all().find(|table| table.id == origin.relation)
-            }
-            TableSync::Copying { .. } => None,
+        let relation = match sync {
+            TableSync::Synced { origin, .. } => Some(origin.relation),
+            TableSync::Copying { relation, .. } => *relation,
         };
+        let renamed = captured.all().find(|table| Some(table.id) == relation);
         let now = renamed.map_or_else(
             || "not among the source's captured tables any more".to_owned(),
             |table| {

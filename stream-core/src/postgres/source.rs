@@ -6,7 +6,7 @@
 //!  preflight   snapshot               decoded and assembled
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::snapshot::plan::plan;
-use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::source::{Beginning, CountsFrom, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -266,7 +266,7 @@ impl Source for PostgresSource {
     async fn start(
         &mut self,
         position: Lsn,
-        synced: BTreeMap<TableName, Lsn>,
+        counts_from: CountsFrom,
         format: CopyFormat,
         until: Option<Lsn>,
     ) -> Result<(), Error> {
@@ -282,7 +282,7 @@ impl Source for PostgresSource {
         self.until = until;
         self.assembler = Assembler::new();
         let (tables, captured) = (&self.tables, &self.captured);
-        self.gate = Gate::new(tables, captured, synced, &self.options, self.looked_at);
+        self.gate = Gate::new(tables, captured, counts_from, &self.options, self.looked_at);
         if until.is_some() {
             self.gate.settle(self.to_copy.clone());
         }

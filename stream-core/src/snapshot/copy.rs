@@ -32,9 +32,11 @@ pub async fn run<S: Source, K: Sink, O: OffsetStore>(
     snapshot: &Snapshot,
     stats: &Stats,
 ) -> Result<(), Error> {
-    let copying = TableSync::Copying { lsn: snapshot.lsn };
-    let copying: Vec<_> =
-        snapshot.tables.iter().map(|table| (table.name.clone(), copying.clone())).collect();
+    let copying = snapshot.tables.iter().map(|table| {
+        let relation = Some(table.id);
+        (table.name.clone(), TableSync::Copying { lsn: snapshot.lsn, relation })
+    });
+    let copying: Vec<_> = copying.collect();
     offsets.save_tables(&copying).await?;
     sink.begin_copy(snapshot).await?;
     stats.update(|stats| {

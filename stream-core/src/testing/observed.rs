@@ -1,6 +1,5 @@
 //! Watches a source, a sink or a store for the ledger.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::batch::Batch;
@@ -10,7 +9,7 @@ use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::relation::TableName;
 use crate::sink::Sink;
-use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::source::{Beginning, CountsFrom, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::testing::ledger::{Call, Ledger};
@@ -53,12 +52,12 @@ impl<S: Source> Source for Observed<S> {
     async fn start(
         &mut self,
         position: Lsn,
-        synced: BTreeMap<TableName, Lsn>,
+        counts_from: CountsFrom,
         format: CopyFormat,
         until: Option<Lsn>,
     ) -> Result<(), Error> {
-        self.ledger.starts(position, &synced, until.is_some())?;
-        self.inner.start(position, synced, format, until).await
+        self.ledger.starts(position, &counts_from.names, until.is_some())?;
+        self.inner.start(position, counts_from, format, until).await
     }
 
     async fn next(&mut self) -> Result<SourceEvent, Error> {

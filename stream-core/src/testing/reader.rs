@@ -75,10 +75,16 @@ pub(super) fn chunks(table: &str, parts: &[usize]) -> Vec<Chunk> {
         .collect()
 }
 
+/// The identifier of a scripted table: each name has its own.
+pub(crate) fn relation_id(name: &str) -> RelationId {
+    let number = |number: u32, byte| number.wrapping_mul(31).wrapping_add(u32::from(byte));
+    RelationId(name.bytes().fold(0, number))
+}
+
 /// A scripted table: one text column, `name`.
 pub(crate) fn table(name: &str) -> Table {
     Table {
-        id: RelationId(1),
+        id: relation_id(name),
         name: table_name(name),
         root: None,
         columns: vec![TableColumn {

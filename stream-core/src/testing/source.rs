@@ -11,11 +11,13 @@ use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::CopyFormat;
 use crate::error::{Error, ErrorKind};
 use crate::lsn::Lsn;
-use crate::relation::TableName;
-use crate::source::{Beginning, Inspected, Snapshot, Source, SourceEvent};
+use crate::relation::{RelationId, TableName};
+use crate::source::{Beginning, CountsFrom, Inspected, Snapshot, Source, SourceEvent};
 use crate::stats::Stats;
 use crate::testing::faults::Faults;
-use crate::testing::reader::{Parts, ScriptedReader, chunks, row_name, table, table_name};
+use crate::testing::reader::{
+    Parts, ScriptedReader, chunks, relation_id, row_name, table, table_name,
+};
 use crate::testing::script::{START, Script, Step};
 
 /// A [`Source`] that follows a [`Script`]. Clones are further sessions with the same server: each sends
@@ -108,6 +110,12 @@ impl ScriptedSource {
     #[must_use]
     pub fn table_name(name: &str) -> TableName {
         table_name(name)
+    }
+
+    /// The identifier of the table `name`.
+    #[must_use]
+    pub fn relation_id(name: &str) -> RelationId {
+        relation_id(name)
     }
 
     /// Where the commit record of the script's transaction `index` begins.
@@ -288,7 +296,7 @@ impl Source for ScriptedSource {
     async fn start(
         &mut self,
         position: Lsn,
-        _synced: BTreeMap<TableName, Lsn>,
+        _counts_from: CountsFrom,
         _format: CopyFormat,
         until: Option<Lsn>,
     ) -> Result<(), Error> {

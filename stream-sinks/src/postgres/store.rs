@@ -58,7 +58,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
                 TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
             }
             // Rows that were copied are removed here before the next copy.
-            None => TableSync::Copying { lsn: Lsn::default() },
+            None => TableSync::Copying { lsn: Lsn::default(), relation: None },
         };
         tables.insert(name, sync);
     }

@@ -234,6 +234,44 @@ async fn what_becomes_of_rows_before_their_table_is_renamed_or_made_anew_arrives
     assert_eq!(lines[3..], ["c a 3", "d a 2", "d a 3", "d b 1", "r b 2", "r c 1"], "{output}");
 }
 
+/// Under each of its names the copy was interrupted.
+#[tokio::test]
+async fn what_becomes_of_rows_arrives_when_their_table_is_renamed_between_copies() {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    for (name, next) in [("t", "u"), ("u", "v")] {
+        let mut worker = bench.start(&[]);
+        receiver.until(|event| {
+            event["subject"] == format!("public.{name}") && event["data"]["after"]["id"] == 200
+        });
+        worker.kill();
+        let sql = format!(
+            "DELETE FROM {name} WHERE id = (SELECT min(id) FROM {name}); ALTER TABLE {name} RENAME TO {next};
+             DELETE FROM {next} WHERE id = (SELECT min(id) FROM {next})"
+        );
+        bench.source.execute(&sql).await.unwrap();
+    }
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let events = receiver.events();
+    let removed = events.iter().filter(|event| event["data"]["op"] == "d");
+    let removed: Vec<_> = removed
+        .map(|event| format!("{} {}", event["subject"], event["data"]["before"]["id"]))
+        .collect();
+    assert_eq!(
+        removed,
+        [r#""public.t" 1"#, r#""public.u" 2"#, r#""public.u" 3"#, r#""public.v" 4"#],
+        "{output}"
+    );
+    let copied =
+        events.iter().filter(|event| event["subject"] == "public.v" && event["data"]["op"] == "r");
+    assert_eq!(copied.count(), 2996);
+}
+
 #[tokio::test]
 async fn initial_only_and_complete_end_well_and_leave_no_slot() {
     for (properties, more) in [("snapshotMode: initial_only", &[][..]), ("", &["--complete"])] {
