@@ -49,6 +49,8 @@ pub struct StreamStats {
     pub tables: BTreeMap<TableName, TableProgress>,
     /// All below was received.
     pub received: Lsn,
+    /// All below is durable at the target, and was noted as such by this process: a restart does not deliver it again.
+    pub saved: Lsn,
     /// All below was confirmed to the source.
     pub confirmed: Lsn,
     /// The end of the source's log, as it last said.

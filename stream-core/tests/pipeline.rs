@@ -10,6 +10,7 @@ use stream_core::columns::ColumnNumbers;
 use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome, Pipeline};
 use stream_core::sink::Sink;
+use stream_core::stats::Stats;
 use stream_core::table::TableOrigin;
 use stream_core::testing::faults::{Fault, Gate};
 use stream_core::testing::ledger::{Call, Ledger};
@@ -35,6 +36,7 @@ struct Scene {
     source: ScriptedSource,
     sink: RecordingSink,
     store: SharedStore,
+    stats: Stats,
     batch_bytes: usize,
 }
 
@@ -47,6 +49,7 @@ impl Scene {
             source: ScriptedSource::new(script),
             sink: RecordingSink::default(),
             store: SharedStore::default(),
+            stats: Stats::default(),
             batch_bytes: 2_000,
         }
     }
@@ -58,6 +61,7 @@ impl Scene {
             self.ledger.observe(self.store.clone()),
         );
         pipeline.batch_bytes = self.batch_bytes;
+        pipeline.stats = self.stats.clone();
         pipeline
     }
 
@@ -152,8 +156,12 @@ async fn a_failed_save_confirms_nothing() {
     assert_failed(ended, ErrorKind::Transient, "planned failure of save_position 0");
     assert_eq!(scene.source.confirmed(), START);
     scene.ledger.assert_kept();
+    // What comes again is no progress.
+    let stats = scene.stats.subscribe().borrow().clone();
+    assert_eq!((stats.transactions, stats.saved), (1, Lsn::default()));
     let ended = scene.complete().await;
     scene.assert_completed(ended);
+    assert!(scene.stats.subscribe().borrow().saved > START);
 }
 
 #[tokio::test(start_paused = true)]

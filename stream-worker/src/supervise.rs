@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use stream_core::lsn::Lsn;
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::retry::Backoff;
 use stream_core::stats::{Phase, Stats};
@@ -31,7 +32,7 @@ const TERMINATED: u8 = 143;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// A run that lasted so long, or delivered a transaction, was well: the next failure is a new one.
+/// A run that lasted so long, or came further, was well: the next failure is a new one.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Ctrl-C reaches child processes too, and their end can be noticed before the signal is.
 const SIGNAL_DELAY: Duration = Duration::from_millis(200);
@@ -172,7 +173,7 @@ pub(crate) async fn run(
             stats.phase = Phase::Starting;
             stats.waiting_for = None;
         });
-        let (started, before) = (Instant::now(), delivered(stats));
+        let (started, before) = (Instant::now(), saved(stats));
         let error = match attempt(composition, plan.complete, stats, signals).await {
             Ok(ending) => return Ok(ending),
             Err(error) => error,
@@ -187,7 +188,7 @@ pub(crate) async fn run(
                 () = sleep(FIRST_DELAY) => continue,
             }
         }
-        if started.elapsed() >= HEALTHY || delivered(stats) > before {
+        if started.elapsed() >= HEALTHY || saved(stats) > before {
             backoff.reset();
         }
         if plan.max_retries.is_some_and(|most| backoff.attempts() >= most) {
@@ -211,9 +212,9 @@ pub(crate) async fn run(
     }
 }
 
-/// Transactions that are durable at the target.
-fn delivered(stats: &Stats) -> u64 {
-    stats.subscribe().borrow().transactions
+/// How far the stream is for good. What was delivered and could not be noted comes again: at an endpoint that would be a flood.
+fn saved(stats: &Stats) -> Lsn {
+    stats.subscribe().borrow().saved
 }
 
 /// Seconds for people, with one decimal place.

@@ -41,7 +41,7 @@ impl<K: Sink, O: OffsetStore> WriteHalf<K, O> {
             }
             Ok(())
         };
-        tokio::try_join!(write, save(&mut offsets, unsaved, &flushed))?;
+        tokio::try_join!(write, save(&mut offsets, unsaved, &flushed, &stats))?;
         Ok((sink, offsets))
     }
 }
@@ -51,6 +51,7 @@ async fn save<O: OffsetStore>(
     offsets: &mut O,
     mut written: watch::Receiver<Flushed>,
     flushed: &watch::Sender<Flushed>,
+    stats: &Stats,
 ) -> Result<(), Error> {
     let mut saved = flushed.borrow().position;
     while written.changed().await.is_ok() {
@@ -60,6 +61,7 @@ async fn save<O: OffsetStore>(
             offsets.save_position(newest.position).await?;
             reached(Step::Saved);
             saved = newest.position;
+            stats.update(|stats| stats.saved = saved);
         }
         flushed.send_replace(newest);
         let interval = offsets.save_interval();
