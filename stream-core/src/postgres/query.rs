@@ -31,6 +31,17 @@ pub enum QueryError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// A name in the database is not UTF-8, which only a database in `SQL_ASCII` can have.
+    ///
+    /// Remedy: give it another name. `SELECT oid::regclass FROM pg_class WHERE relname::text ~ '[^ -~]'` and `SELECT attrelid::regclass, attname
+    /// FROM pg_attribute WHERE attname::text ~ '[^ -~]'` find all tables and columns whose names are more than ASCII.
+    #[error(
+        "could not {what}: a name there is not UTF-8 (a database in `SQL_ASCII` may hold such names): give it another one"
+    )]
+    Name {
+        /// What was being done.
+        what: &'static str,
+    },
 }
 
 impl QueryError {
@@ -57,7 +68,7 @@ impl QueryError {
     pub fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Failed { source, .. } => source.code(),
-            Self::Answer { .. } => None,
+            Self::Answer { .. } | Self::Name { .. } => None,
         }
     }
 }
@@ -76,8 +87,11 @@ pub(super) async fn json_rows<T: DeserializeOwned>(
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<T>, QueryError> {
-    let rows =
-        client.query(sql, params).await.map_err(|source| QueryError::Failed { what, source })?;
+    let rows = client.query(sql, params).await.map_err(|source| match source.code() {
+        // All that a catalogue has of text are names.
+        Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE) => QueryError::Name { what },
+        _ => QueryError::Failed { what, source },
+    })?;
     let parse = |row: &tokio_postgres::Row| {
         let text: &str = row.try_get(0).map_err(|source| QueryError::Failed { what, source })?;
         serde_json::from_str(text)

@@ -245,6 +245,18 @@ async fn bytes_of_no_encoding_stay_as_they_are_between_databases_without_one() {
     }
 }
 
+/// No other attempt helps.
+#[tokio::test]
+async fn a_name_of_no_encoding_is_an_error_with_a_remedy() {
+    let server = testing::server(15);
+    let (from, to) = (database(server, SQL_ASCII).await, database(server, "").await);
+    let sql = r#"DO $$ BEGIN EXECUTE format('CREATE TABLE t (id int, %I int)', convert_from('\xe4', 'SQL_ASCII')); END $$"#;
+    from.execute(sql).await.unwrap();
+    let error = Stream::new(&from, &to).complete().await.unwrap_err();
+    let text = error.to_string();
+    assert!(!error.is_retryable() && text.contains("a name there is not UTF-8"), "{text}");
+}
+
 #[tokio::test]
 async fn bytes_that_the_target_cannot_have_stop_the_stream_at_their_row() {
     for major in testing::majors() {
