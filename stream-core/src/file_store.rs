@@ -82,8 +82,8 @@ pub enum FileStoreError {
     },
     /// The system refuses to read or write the file that keeps the position. Nothing is confirmed to the source that is not in the file.
     ///
-    /// Remedy: mend what the message says: rights of the directory, a volume that is read-only. Then start the stream again. While a disk is full, it
-    /// is tried again.
+    /// Remedy: mend what the message says: rights of the directory, a volume that is read-only. Then start the stream again. While a disk is full,
+    /// or fails, it is tried again.
     #[error("cannot {doing} `{}`: {source}; check its rights and the space left", path.display())]
     Io {
         /// What was tried.
@@ -101,7 +101,7 @@ impl FileStoreError {
     pub fn into_error(self) -> Error {
         let kind = match &self {
             Self::Locked(_) => ErrorKind::Fenced,
-            Self::Io { source, .. } if may_pass(source) => ErrorKind::Transient,
+            Self::Io { source, .. } if !is_of_setup(source) => ErrorKind::Transient,
             Self::OtherStream { .. } | Self::Newer { .. } | Self::Io { .. } => {
                 ErrorKind::Configuration
             }
@@ -110,10 +110,23 @@ impl FileStoreError {
     }
 }
 
-/// Whether somebody who makes room, or a disk that comes back, ends it.
-fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, QuotaExceeded, ResourceBusy, StorageFull, TimedOut};
-    matches!(error.kind(), StorageFull | QuotaExceeded | ResourceBusy | TimedOut | Interrupted)
+/// Whether it stays until somebody sets the directory up in another way. Room can be made, and a disk can come back.
+fn is_of_setup(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+        ReadOnlyFilesystem, Unsupported,
+    };
+    matches!(
+        error.kind(),
+        PermissionDenied
+            | ReadOnlyFilesystem
+            | NotFound
+            | NotADirectory
+            | IsADirectory
+            | InvalidFilename
+            | InvalidInput
+            | Unsupported
+    )
 }
 
 /// Keeps a checkpoint in a directory, which is its own as long as it lives.
@@ -470,6 +483,19 @@ mod tests {
         let (directory, saved) = saved().await;
         fs::write(directory.path().join("offsets.new"), "half").unwrap();
         assert_eq!(load(directory.path()).await, saved);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_or_fails_is_tried_again_and_a_wrong_directory_is_not() {
+        let kind = |number| {
+            let error = io::Error::from_raw_os_error(number);
+            failed("write", Path::new("offsets"))(error).into_error().kind()
+        };
+        // ENOSPC, EDQUOT, EIO, ESTALE.
+        assert!([28, 122, 5, 116].into_iter().all(|number| kind(number) == ErrorKind::Transient));
+        // EACCES, EPERM, EROFS, ENOENT, ENOTDIR.
+        let wrong = [13, 1, 30, 2, 20];
+        assert!(wrong.into_iter().all(|number| kind(number) == ErrorKind::Configuration));
     }
 
     #[tokio::test]
