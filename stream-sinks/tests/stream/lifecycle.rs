@@ -79,7 +79,7 @@ async fn a_stream_whose_progress_is_removed_begins_anew() {
 #[tokio::test]
 async fn a_commit_that_does_not_wait_for_the_disk_is_there_when_the_stream_is_complete() {
     for major in testing::majors() {
-        let server = testing::private_server(major, &[("wal_writer_delay", "2s")]);
+        let server = testing::private_server(major, &[("wal_writer_delay", "10s")]);
         let (from, to) = databases_of(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
         let stream = Stream::new(&from, &to);
         let insert = "SET synchronous_commit = off;\n--\nINSERT INTO t VALUES (1)";
