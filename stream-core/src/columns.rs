@@ -24,6 +24,9 @@ pub struct ColumnNumbers {
     /// Those of generated columns that the stream leaves out; absent where an older version noted it.
     #[serde(default)]
     pub computed: BTreeMap<String, i16>,
+    /// Those of other columns that the stream leaves out; absent where an older version noted it.
+    #[serde(default)]
+    pub excluded: BTreeMap<String, i16>,
 }
 
 /// The numbers of a table's columns, captured or not, of now and of before.
@@ -79,15 +82,17 @@ impl ColumnNumbers {
         given.into_iter().find(|(name, number)| was_computed(name, *number)).map(|(name, _)| name)
     }
 
+    /// A captured column that was left out before: nobody has brought what it had.
+    #[must_use]
+    pub fn included<'a>(&self, given: impl IntoIterator<Item = (&'a str, i16)>) -> Option<&'a str> {
+        let was_excluded = |number: i16| self.excluded.values().any(|one| *one == number);
+        given.into_iter().find(|(_, number)| was_excluded(*number)).map(|(name, _)| name)
+    }
+
     /// The generated columns that are left out `now`, or were and are not among the captured ones.
     #[must_use]
     pub fn still_computed(&self, now: &Self) -> BTreeMap<String, i16> {
-        let is_captured = |name: &String, number: i16| {
-            now.numbers.contains_key(name) || now.numbers.values().any(|one| *one == number)
-        };
-        let before = self.computed.iter().filter(|(name, number)| !is_captured(name, **number));
-        let before = before.map(|(name, number)| (name.clone(), *number));
-        now.computed.clone().into_iter().chain(before).collect()
+        still_left_out(&self.computed, &now.computed, now)
     }
 
     /// With the columns that came since; `None`: none came. `dropped` are the numbers of columns that are gone: one of them that nobody has
@@ -101,9 +106,25 @@ impl ColumnNumbers {
         let highest = if is_complete { self.highest.max(now.highest) } else { self.highest };
         let mut numbers = now.numbers.clone();
         numbers.extend(self.numbers.clone());
-        let all = Self { numbers, highest, computed: self.still_computed(now) };
+        let computed = self.still_computed(now);
+        let excluded = still_left_out(&self.excluded, &now.excluded, now);
+        let all = Self { numbers, highest, computed, excluded };
         (all != *self).then_some(all)
     }
+}
+
+/// Columns that are `left_out`, or were `before` and are not captured `now`.
+fn still_left_out(
+    before: &BTreeMap<String, i16>,
+    left_out: &BTreeMap<String, i16>,
+    now: &ColumnNumbers,
+) -> BTreeMap<String, i16> {
+    let is_captured = |name: &String, number: i16| {
+        now.numbers.contains_key(name) || now.numbers.values().any(|one| *one == number)
+    };
+    let before = before.iter().filter(|(name, number)| !is_captured(name, **number));
+    let before = before.map(|(name, number)| (name.clone(), *number));
+    left_out.clone().into_iter().chain(before).collect()
 }
 
 #[cfg(test)]
@@ -158,6 +179,18 @@ mod tests {
         ] {
             assert!(!now.fits(other.iter().copied()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_column_that_was_left_out_is_found_by_its_number() {
+        let before =
+            ColumnNumbers { excluded: columns(&[("n", 2)], 0).numbers, ..columns(&[("id", 1)], 3) };
+        assert_eq!(before.included([("id", 1), ("v", 3)]), None);
+        assert_eq!(before.included([("id", 1), ("renamed", 2)]), Some("renamed"));
+        // Another one under its name has its own values in the log.
+        assert_eq!(before.included([("n", 4)]), None);
+        let now = columns(&[("id", 1), ("m", 3)], 3);
+        assert_eq!(before.with_new(&now, &[]).unwrap().excluded, before.excluded);
     }
 
     #[test]

@@ -362,8 +362,9 @@ mod tests {
 
     fn synced(lsn: u64) -> TableSync {
         let numbers = BTreeMap::from([("id".to_owned(), 1), ("v".to_owned(), 3)]);
+        let one = |name: &str, number| BTreeMap::from([(name.to_owned(), number)]);
         let columns =
-            ColumnNumbers { numbers, highest: 4, computed: BTreeMap::from([("g".to_owned(), 4)]) };
+            ColumnNumbers { numbers, highest: 4, computed: one("g", 4), excluded: one("x", 2) };
         let operations = vec!["insert".to_owned()];
         let published_as =
             Some(PublishedAs { version: 5, operations, restricted_by: 6, generated: true });

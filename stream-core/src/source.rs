@@ -112,6 +112,8 @@ pub struct CountsFrom {
     pub names: BTreeMap<TableName, Lsn>,
     /// Those of tables for which another position holds than for what had their name before.
     pub relations: BTreeMap<RelationId, Lsn>,
+    /// Tables of which everything is known under the name that they have now, whatever the log calls them.
+    pub as_called_now: BTreeSet<RelationId>,
 }
 
 /// Reads chunks of a snapshot, one at a time.

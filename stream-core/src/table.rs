@@ -51,12 +51,23 @@ pub struct TableColumn {
 pub struct TableOrigin {
     /// The table's identifier on the source.
     pub relation: RelationId,
-    /// The first of what publishes it: see [`Table::published_by`].
+    /// The first of what publishes it: see [`Table::published_by`]; [`TableOrigin::LEFT`] once it was not captured for a while.
     pub published_by: u32,
     /// What its columns' names stood for.
     pub columns: ColumnNumbers,
     /// How it was published; `None` where nothing published it yet, or nobody noted it.
     pub published_as: Option<PublishedAs>,
+}
+
+impl TableOrigin {
+    /// What publishes a table that was not captured for a while: nothing has its changes of that time.
+    pub const LEFT: u32 = u32::MAX;
+
+    /// Whether the table was not captured for a while.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.published_by == Self::LEFT
+    }
 }
 
 /// How a publication publishes a table. One that was altered may have left changes out, also where it is as before by now.
@@ -146,8 +157,11 @@ impl Table {
         let numbers = self.columns.iter().map(|column| (column.name.clone(), column.number));
         let mut computed = self.computed.clone();
         computed.retain(|name, _| self.columns.iter().all(|column| column.name != *name));
+        let excluded = self.left_out.iter().filter(|name| !computed.contains_key(*name));
+        let excluded = excluded.filter_map(|name| self.attributes.numbers.get_key_value(name));
+        let excluded = excluded.map(|(name, number)| (name.clone(), *number)).collect();
         let highest = self.attributes.highest;
-        let columns = ColumnNumbers { numbers: numbers.collect(), highest, computed };
+        let columns = ColumnNumbers { numbers: numbers.collect(), highest, computed, excluded };
         let published_as = self.published_as.clone();
         TableOrigin { relation: self.id, published_by, columns, published_as }
     }

@@ -38,7 +38,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
         let mut noted = noted(&inspected, &checkpoint);
-        noted.extend(renamed(&inspected, &checkpoint));
+        noted.extend(gone(&inspected, &checkpoint));
         if !noted.is_empty() {
             self.offsets.save_tables(&noted).await?;
             checkpoint.tables.extend(noted);
@@ -94,7 +94,12 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         if beginning.snapshot_only && complete_at.is_none() {
             return Ok(None);
         }
-        let counts_from = CountsFrom { names: synced, ..CountsFrom::default() };
+        let mut names = synced;
+        if self.sink.keeps_copied_rows() {
+            // Whose copy was interrupted, and which are not captured any more: what the log has of them until then.
+            names.extend(copying(&checkpoint));
+        }
+        let counts_from = CountsFrom { names, ..CountsFrom::default() };
         self.source.start(beginning.start, counts_from, self.sink.stream_format(), None).await?;
         reached(Step::Started);
         Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
@@ -145,18 +150,31 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
     noted.chain(unlogged).collect()
 }
 
-/// Tables that were copied under a name that no table has now. What was copied under it is worthless if the name is
-/// given back.
-fn renamed(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
+/// Tables that were copied under a name that no captured table has now. Where the table is captured under another one, what was copied is
+/// worthless if the name is given back. Otherwise it was dropped, called something that nobody captures, or excluded: what becomes of its rows
+/// from now on, nobody tells.
+fn gone(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
     let names: HashSet<_> = inspected.tables.iter().map(|table| &table.name).collect();
     let relations: HashSet<_> = inspected.tables.iter().map(|table| table.id).collect();
-    let gone = checkpoint.tables.iter().filter(|(name, _)| !names.contains(name));
-    let renamed = gone.filter_map(|(name, sync)| {
+    let is_followed = |name: &TableName| {
+        names.contains(name)
+            || inspected.parts.contains_key(name)
+            || inspected.unlogged.contains(name)
+    };
+    let gone = checkpoint.tables.iter().filter(|(name, _)| !is_followed(name));
+    let noted = gone.filter_map(|(name, sync)| {
         let TableSync::Synced { lsn, origin } = sync else { return None };
-        let relation = Some(origin.relation).filter(|relation| relations.contains(relation))?;
-        Some((name.clone(), TableSync::Copying { lsn: *lsn, relation: Some(relation) }))
+        let sync = if relations.contains(&origin.relation) {
+            TableSync::Copying { lsn: *lsn, relation: Some(origin.relation) }
+        } else if origin.has_left() {
+            return None;
+        } else {
+            let origin = TableOrigin { published_by: TableOrigin::LEFT, ..origin.clone() };
+            TableSync::Synced { lsn: *lsn, origin }
+        };
+        Some((name.clone(), sync))
     });
-    renamed.collect()
+    noted.collect()
 }
 
 /// Tables of which the endpoint may know more than the checkpoint does: this slot was there before, and nobody knows what was delivered. Their log
@@ -220,22 +238,29 @@ pub(super) struct Begun {
     pub(super) beginning: Beginning,
 }
 
+/// Where the last copy of a table was taken that was not completed, and what the table was called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Copied<'a> {
+    lsn: Lsn,
+    name: &'a TableName,
+}
+
 impl Begun {
-    /// Tables whose copy began before and was not completed, under their name or an older one, each with the position of
-    /// the last.
-    fn interrupted(&self) -> impl Iterator<Item = (&Table, Lsn)> {
+    /// Tables whose copy began before and was not completed, under their name or an older one, each with the last.
+    fn interrupted(&self) -> impl Iterator<Item = (&Table, Copied<'_>)> {
         let mut relations = HashMap::new();
-        for sync in self.checkpoint.tables.values() {
+        for (name, sync) in &self.checkpoint.tables {
             if let TableSync::Copying { lsn, relation: Some(relation) } = sync {
-                let last = relations.entry(*relation).or_insert(*lsn);
-                *last = (*last).max(*lsn);
+                let copied = Copied { lsn: *lsn, name };
+                let last = relations.entry(*relation).or_insert(copied);
+                *last = copied.max(*last);
             }
         }
         let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
         tables.filter_map(move |table| {
-            let of_name = || match self.checkpoint.tables.get(&table.name)? {
-                TableSync::Copying { lsn, .. } => Some(*lsn),
-                TableSync::Synced { .. } => None,
+            let of_name = || match self.checkpoint.tables.get_key_value(&table.name)? {
+                (name, TableSync::Copying { lsn, .. }) => Some(Copied { lsn: *lsn, name }),
+                (_, TableSync::Synced { .. }) => None,
             };
             Some((&**table, relations.get(&table.id).copied().or_else(of_name)?))
         })
@@ -251,13 +276,11 @@ impl Begun {
     /// What comes before the copy that was interrupted is in it: told after it, it would be older than what was told.
     pub(super) fn counts_from_while_settling(&self) -> CountsFrom {
         let mut names = synced(&self.checkpoint);
-        for (name, sync) in &self.checkpoint.tables {
-            if let TableSync::Copying { lsn, .. } = sync {
-                names.insert(name.clone(), *lsn);
-            }
-        }
-        let relations = self.interrupted().map(|(table, lsn)| (table.id, lsn)).collect();
-        CountsFrom { names, relations }
+        names.extend(copying(&self.checkpoint));
+        let relations = self.interrupted().map(|(table, last)| (table.id, last.lsn)).collect();
+        let last_names = self.interrupted().filter(|(table, last)| last.name == &table.name);
+        let as_called_now = last_names.map(|(table, _)| table.id).collect();
+        CountsFrom { names, relations, as_called_now }
     }
 }
 
@@ -292,6 +315,13 @@ fn synced(checkpoint: &Checkpoint) -> BTreeMap<TableName, Lsn> {
             TableSync::Copying { .. } => None,
         })
         .collect()
+}
+
+fn copying(checkpoint: &Checkpoint) -> impl Iterator<Item = (TableName, Lsn)> {
+    checkpoint.tables.iter().filter_map(|(name, sync)| match sync {
+        TableSync::Copying { lsn, .. } => Some((name.clone(), *lsn)),
+        TableSync::Synced { .. } => None,
+    })
 }
 
 #[cfg(test)]
@@ -342,6 +372,7 @@ mod tests {
         let expected = CountsFrom {
             names: [(copied.name, Lsn::new(50)), (kept, Lsn::new(20))].into(),
             relations: [(copied.id, Lsn::new(50))].into(),
+            as_called_now: [copied.id].into(),
         };
         assert_eq!(begun.counts_from_while_settling(), expected);
     }
@@ -351,15 +382,19 @@ mod tests {
     fn an_interrupted_copy_is_known_under_the_next_name_of_its_table() {
         let copied = table("copied");
         let (this, other) = (Some(copied.id), Some(table("other").id));
-        for (tables, from) in [
-            (vec![copying("older", 30, this), copying("old", 50, this)], Some(50)),
-            (vec![copying("copied", 70, other), copying("old", 50, this)], Some(50)),
+        for (tables, from, as_called_now) in [
+            (vec![copying("older", 30, this), copying("old", 50, this)], Some(50), false),
+            (vec![copying("copied", 70, other), copying("old", 50, this)], Some(50), false),
+            // Back under the name of an older copy, and of the last.
+            (vec![copying("copied", 30, this), copying("old", 50, this)], Some(50), false),
+            (vec![copying("copied", 50, this), copying("old", 30, this)], Some(50), true),
             // Another one had the name.
-            (vec![copying("copied", 70, other)], Some(70)),
-            (vec![copying("old", 70, other), copying("unknown", 60, None)], None),
+            (vec![copying("copied", 70, other)], Some(70), true),
+            (vec![copying("old", 70, other), copying("unknown", 60, None)], None, false),
         ] {
             let counts_from = begun(tables, "copied").counts_from_while_settling();
             assert_eq!(counts_from.relations.get(&copied.id).copied(), from.map(Lsn::new));
+            assert_eq!(counts_from.as_called_now.contains(&copied.id), as_called_now);
         }
     }
 }

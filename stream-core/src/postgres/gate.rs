@@ -82,6 +82,9 @@ impl Gate {
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<Option<SourceEvent>, Error> {
         self.as_called_now.remove(&relation.id);
         if self.parts.contains(&relation.id) {
+            // Before it was attached it had changes of its own. A target that is emptied for the copy gets them with that.
+            let own = self.synced.names.get(&relation.name).filter(|_| !self.settling.is_empty());
+            self.counts_from.insert(relation.id, own.copied());
             return Ok(None);
         }
         let table = self.tables.get(&relation.id);
@@ -89,14 +92,24 @@ impl Gate {
         let name = known.unwrap_or(&relation.name);
         let of_name = || self.synced.names.get(name);
         let mut counts_from = self.synced.relations.get(&relation.id).or_else(of_name).copied();
-        if self.settling.contains(name) && known != Some(&relation.name) {
+        // The look knows what became of an older one.
+        let is_seen = self.commit_lsn() < self.looked_at;
+        let is_known_by_now =
+            known == Some(&relation.name) || self.synced.as_called_now.contains(&relation.id);
+        if self.settling.contains(name) && !is_known_by_now {
             // Renamed or dropped since: what became of its rows is told under the name of its time.
+            let counts_from = counts_from.filter(|_| self.is_wanted(relation));
             self.counts_from.insert(relation.id, counts_from);
             return Ok(None);
         }
         let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
-        // The look knows what became of an older one.
-        let is_seen = self.commit_lsn() < self.looked_at;
+        if known.is_none() && !self.is_wanted(relation) {
+            if counts {
+                tracing::warn!(table = %relation.name, "changes are left out: the table is not captured any more");
+            }
+            self.counts_from.insert(relation.id, None);
+            return Ok(None);
+        }
         // The log shows the name of its time. Before the table's snapshot that does not matter.
         if let Some(name) = known.filter(|name| counts && **name != relation.name) {
             if !is_seen {
@@ -119,6 +132,10 @@ impl Gate {
                 return Err(new(&relation.name));
             }
             tracing::info!(table = %relation.name, "a table came and went before it could be taken up");
+        }
+        if known.is_none() && !is_seen {
+            // Its name was that of one that is gone.
+            return Err(new(&relation.name));
         }
         // One that the look did not find although it is older is gone.
         if counts
@@ -298,6 +315,8 @@ mod tests {
                 names: BTreeMap::from([(relation.name.clone(), Lsn::new(100))]),
                 ..CountsFrom::default()
             },
+            filter: Some(TableFilter::new(&[], &[]).unwrap()),
+            looked_at: Lsn::new(1_000),
             ..Gate::default()
         };
         gate.relation(&relation).unwrap();

@@ -158,7 +158,8 @@ impl Known {
 fn numbers(table: &CapturedTable) -> ColumnNumbers {
     let numbers = numbers_of(table.columns.iter().chain(&table.generated));
     let computed = numbers_of(&table.generated);
-    ColumnNumbers { numbers, highest: table.attributes.highest, computed }
+    let highest = table.attributes.highest;
+    ColumnNumbers { numbers, highest, computed, ..ColumnNumbers::default() }
 }
 
 fn key(table: &CapturedTable) -> &[String] {

@@ -64,6 +64,12 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
         // Of no interest: no log is read.
         return None;
     }
+    if origin.has_left() {
+        return Some(
+            "had another name for a while, or was excluded: no event tells of rows that were removed then"
+                .to_owned(),
+        );
+    }
     if !table.published_by.contains(&origin.published_by) {
         return Some("was, or is, taken out of the publication".to_owned());
     }
@@ -87,10 +93,13 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     let given = given.map(|column| (column.name.as_str(), column.number));
     let reason = match origin.columns.renumbered(&now, &table.attributes.dropped) {
         Some(column) => format!("has another column under the name `{column}` than it had"),
-        None => {
-            let column = origin.columns.freed(given)?;
-            format!("has values of its own in column `{column}`, which was generated")
-        }
+        None => match (origin.columns.freed(given.clone()), origin.columns.included(given)) {
+            (Some(column), _) => {
+                format!("has values of its own in column `{column}`, which was generated")
+            }
+            (None, Some(column)) => format!("was followed without its column `{column}`"),
+            (None, None) => return None,
+        },
     };
     if mode == SnapshotMode::Never {
         // The log has all of its changes.

@@ -11,6 +11,7 @@ mod handover;
 mod in_progress;
 mod keys;
 mod large;
+mod left;
 mod lifecycle;
 mod locks;
 mod long_life;

@@ -5,6 +5,7 @@
 mod fixture;
 mod kill;
 mod large;
+mod left;
 mod receiver;
 mod runs;
 mod trouble;

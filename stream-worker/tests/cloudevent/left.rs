@@ -1,0 +1,121 @@
+//! Tables that are not captured any more, or not as they were: what the log has of them until then.
+
+use crate::fixture::Bench;
+use crate::receiver::{Faults, Receiver};
+
+/// Operation, table and key of each event about an existing row's end, in their order.
+fn removed(receiver: &Receiver) -> Vec<String> {
+    let events = receiver.events();
+    let removed = events.iter().filter(|event| event["data"]["op"] == "d");
+    let line = |event: &serde_json::Value| {
+        let subject = event["subject"].as_str().unwrap_or_default();
+        format!("{} {}", subject.trim_start_matches("public."), event["data"]["before"]["id"])
+    };
+    removed.map(line).collect()
+}
+
+/// A copy that is interrupted in `t`, whose first 200 rows came; then `sql`.
+async fn interrupted(sql: &str, properties: &str) -> (Bench, Receiver) {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 3000); CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    bench.edit(|text| text.replace("debeziumProperties", properties));
+    let mut worker = bench.start(&[]);
+    receiver.until(|event| event["data"]["after"]["id"] == 200);
+    worker.kill();
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    (bench, receiver)
+}
+
+#[tokio::test]
+async fn a_table_that_is_called_as_before_is_told_of_under_that_name() {
+    let sql = "DELETE FROM t WHERE id = 1; ALTER TABLE t RENAME TO x; DELETE FROM x WHERE id = 2; ALTER TABLE x RENAME TO t; DELETE FROM t WHERE id = 3";
+    let (_bench, receiver) = interrupted(sql, "debeziumProperties").await;
+    assert_eq!(removed(&receiver), ["t 1", "t 2", "t 3"]);
+}
+
+/// With a copy that was complete, too, where another is taken for another reason.
+#[tokio::test]
+async fn a_table_that_is_copied_again_is_told_of_under_the_name_that_it_has() {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT generate_series(1, 9), 1",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    let sql = "ALTER TABLE t RENAME TO x; DELETE FROM x WHERE id = 2; ALTER TABLE x RENAME TO t; ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int";
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(removed(&receiver), ["t 2"], "{output}");
+}
+
+/// What it had under the captured name is told, and nothing of what came after.
+#[tokio::test]
+async fn a_table_that_is_called_what_nobody_captures_is_told_of_up_to_there() {
+    let sql = "DELETE FROM t WHERE id = 1;
+        ALTER TABLE t RENAME TO x; DELETE FROM x WHERE id = 2";
+    let (_bench, receiver) =
+        interrupted(sql, "includes: ['public\\.(t|beside)'], debeziumProperties").await;
+    assert_eq!(removed(&receiver), ["t 1"]);
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_a_table_that_is_excluded() {
+    let bench = Bench::new("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE beside (id int PRIMARY KEY)").await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    receiver.lines(2);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    bench.edit(|text| {
+        text.replace("debeziumProperties", "excludes: ['public\\.t'], debeziumProperties")
+    });
+    bench
+        .source
+        .execute(
+            "INSERT INTO t VALUES (3); DELETE FROM t WHERE id = 1; INSERT INTO beside VALUES (1)",
+        )
+        .await
+        .unwrap();
+    let worker = bench.start(&[]);
+    assert_eq!(receiver.lines(3)[2..], ["c beside 1"]);
+    worker.stops();
+    bench.edit(|text| text.replace("excludes: ['public\\.t'], ", ""));
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let mut lines = receiver.lines(5);
+    lines[3..].sort();
+    assert_eq!(lines[3..], ["r t 2", "r t 3"], "{output}");
+    assert!(output.contains("no event tells of rows that were removed then"), "{output}");
+}
+
+/// Its changes were its own before it was attached.
+#[tokio::test]
+async fn what_becomes_of_rows_before_their_table_is_attached_arrives() {
+    let bench = Bench::new(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); INSERT INTO p VALUES (11), (12)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "publishViaPartitionRoot: true");
+    let mut worker = bench.start(&[]);
+    receiver.lines(4);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    let sql = "DELETE FROM t WHERE id = 1; ALTER TABLE p ATTACH PARTITION t FOR VALUES FROM (0) TO (10); DELETE FROM p WHERE id = 11";
+    bench.source.execute(sql).await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(removed(&receiver), ["t 1", "p 11"], "{output}");
+}
