@@ -1,10 +1,15 @@
 //! How a stream begins, ends, and begins anew.
 
+use std::time::Duration;
+
 use stream_core::ErrorKind;
 use stream_core::pipeline::Outcome;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Stream, databases, databases_of, execute, rows};
+use crate::fixture::{Stream, databases, databases_of, execute, rows, until};
+
+/// Longer than anything that is waited for takes.
+const HANGS: Duration = Duration::from_secs(90);
 
 /// Slots and publications of the stream at its source.
 async fn kept_at_source(stream: &Stream) -> usize {
@@ -79,12 +84,19 @@ async fn a_stream_whose_progress_is_removed_begins_anew() {
 #[tokio::test]
 async fn a_commit_that_does_not_wait_for_the_disk_is_there_when_the_stream_is_complete() {
     for major in testing::majors() {
-        let server = testing::private_server(major, &[("wal_writer_delay", "10s")]);
+        let server = testing::private_server(major, &[("wal_writer_delay", "6s")]);
         let (from, to) = databases_of(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
         let stream = Stream::new(&from, &to);
-        let insert = "SET synchronous_commit = off;\n--\nINSERT INTO t VALUES (1)";
-        let work = execute(&stream.source, insert);
+        let insert = |id| format!("SET synchronous_commit = off;\n--\nINSERT INTO t VALUES ({id})");
+        let work = async {
+            execute(&stream.source, &insert(1)).await;
+            // The server has just written, and does so again only after its delay.
+            let written = "SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()";
+            until(&stream.source, written, HANGS).await;
+            execute(&stream.source, &insert(2)).await;
+        };
         assert_eq!(stream.run_with(work).await.unwrap(), Outcome::Completed);
-        assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(1)"], "PostgreSQL {major}");
+        let there = rows(&stream.target, "SELECT id FROM t").await;
+        assert_eq!(there, ["(1)", "(2)"], "PostgreSQL {major}");
     }
 }
