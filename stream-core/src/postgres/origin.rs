@@ -66,7 +66,7 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     }
     if origin.has_left() {
         return Some(
-            "had another name for a while, or was excluded: no event tells of rows that were removed then"
+            "was not captured for a while: no event tells of rows that were removed then"
                 .to_owned(),
         );
     }

@@ -80,7 +80,7 @@ async fn with_never_a_table_that_was_not_captured_for_a_while_is_an_error() {
     let error = stream.complete().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
     let text = error.to_string();
-    assert!(text.contains("had another name for a while") && text.contains("initial"), "{text}");
+    assert!(text.contains("was not captured for a while") && text.contains("initial"), "{text}");
 }
 
 #[tokio::test]
