@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use stream_core::ErrorKind;
-use stream_core::pipeline::Outcome;
+use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::SnapshotMode;
+use stream_core::stats::Phase;
 use tokio::time::timeout;
 
-use crate::fixture::{Stream, assert_same_rows, databases, execute, rows};
+use crate::fixture::{Stream, assert_same_rows, databases, execute, rows, until};
 
 const SCHEMA: &str = "CREATE SCHEMA aside; CREATE TABLE t (id int PRIMARY KEY, v text, w text);
     INSERT INTO t SELECT i, 'v' || i, 'w' || i FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)";
@@ -39,7 +40,15 @@ async fn a_table_with_a_name_that_nobody_captures_for_a_while_is_copied_again() 
             "UPDATE t SET v = 'before' WHERE id = 3;\n--\n{away}; DELETE FROM {name} WHERE id = 1"
         );
         execute(&stream.source, &changes).await;
-        stream.copy_and_stop().await;
+        // The stream passes what was done under the other name.
+        let passing = async {
+            execute(&stream.source, "INSERT INTO beside VALUES (1)").await;
+            until(&stream.target, "SELECT count(*) = 1 FROM beside", HANGS).await;
+        };
+        let outcome = stream.run_once(Phase::Streaming, passing, Control::Stop).await;
+        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+        let before = rows(&stream.target, "SELECT v FROM t WHERE id IN (1, 3) ORDER BY id").await;
+        assert_eq!(before, ["(before)", "(v1)"]);
         let changes = format!(
             "INSERT INTO {name} VALUES (20, 'away', 'away'); UPDATE {name} SET v = 'away' WHERE id = 2;\n--\n{back}"
         );
@@ -57,7 +66,7 @@ async fn a_table_with_another_name_for_a_while_under_way_is_copied_again() {
     stream.includes = public_alone();
     let work = async {
         execute(&stream.source, "ALTER TABLE t RENAME TO x;\n--\nDELETE FROM x WHERE id = 1; INSERT INTO beside VALUES (1)").await;
-        crate::fixture::until(&stream.target, "SELECT count(*) = 1 FROM beside", HANGS).await;
+        until(&stream.target, "SELECT count(*) = 1 FROM beside", HANGS).await;
         execute(&stream.source, "DELETE FROM x WHERE id = 2;\n--\nALTER TABLE x RENAME TO t;\n--\nUPDATE t SET v = 'back' WHERE id = 3").await;
     };
     let outcome = timeout(HANGS, stream.run_with(work)).await;
