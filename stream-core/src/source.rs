@@ -91,7 +91,7 @@ pub enum SourceEvent {
         end: Lsn,
     },
     /// From here on the log's changes of these tables do not make the target's rows those of the source: only a copy does, and there must be
-    /// one before the next event. Each with where its last copy was taken.
+    /// one before the next event. Each with what is to be saved of it.
     Stale(Vec<(TableName, TableSync)>),
     /// Nothing to send below this position.
     Heartbeat {

@@ -14,6 +14,17 @@ fn removed(receiver: &Receiver) -> Vec<String> {
     removed.map(line).collect()
 }
 
+/// A stream that has copied the tables of `schema`, and was stopped.
+async fn copied(schema: &str, properties: &str) -> (Bench, Receiver) {
+    let bench = Bench::new(schema).await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", properties);
+    let mut worker = bench.start(&[]);
+    worker.says("\"phase\":\"streaming\"");
+    worker.stops();
+    (bench, receiver)
+}
+
 /// A copy that is interrupted in `t`, whose first 200 rows came; then `sql`.
 async fn interrupted(sql: &str, properties: &str) -> (Bench, Receiver) {
     let bench = Bench::new(
@@ -42,15 +53,11 @@ async fn a_table_that_is_called_as_before_is_told_of_under_that_name() {
 /// With a copy that was complete, too, where another is taken for another reason.
 #[tokio::test]
 async fn a_table_that_is_copied_again_is_told_of_under_the_name_that_it_has() {
-    let bench = Bench::new(
+    let (bench, receiver) = copied(
         "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT generate_series(1, 9), 1",
+        "",
     )
     .await;
-    let receiver = Receiver::start(Faults::default());
-    bench.write(&receiver.url(), "", "");
-    let mut worker = bench.start(&[]);
-    worker.says("\"phase\":\"streaming\"");
-    worker.stops();
     let sql = "ALTER TABLE t RENAME TO x; DELETE FROM x WHERE id = 2; ALTER TABLE x RENAME TO t; ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int";
     bench.source.execute(sql).await.unwrap();
     let (code, output) = bench.start(&["--complete"]).ends();
@@ -70,13 +77,7 @@ async fn a_table_that_is_called_what_nobody_captures_is_told_of_up_to_there() {
 
 #[tokio::test]
 async fn nothing_is_told_of_a_table_that_is_excluded() {
-    let bench = Bench::new("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE beside (id int PRIMARY KEY)").await;
-    let receiver = Receiver::start(Faults::default());
-    bench.write(&receiver.url(), "", "");
-    let mut worker = bench.start(&[]);
-    receiver.lines(2);
-    worker.says("\"phase\":\"streaming\"");
-    worker.stops();
+    let (bench, receiver) = copied("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE beside (id int PRIMARY KEY)", "").await;
     bench.edit(|text| {
         text.replace("debeziumProperties", "excludes: ['public\\.t'], debeziumProperties")
     });
@@ -102,17 +103,8 @@ async fn nothing_is_told_of_a_table_that_is_excluded() {
 /// Its changes were its own before it was attached.
 #[tokio::test]
 async fn what_becomes_of_rows_before_their_table_is_attached_arrives() {
-    let bench = Bench::new(
-        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
-         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); INSERT INTO p VALUES (11), (12)",
-    )
-    .await;
-    let receiver = Receiver::start(Faults::default());
-    bench.write(&receiver.url(), "", "publishViaPartitionRoot: true");
-    let mut worker = bench.start(&[]);
-    receiver.lines(4);
-    worker.says("\"phase\":\"streaming\"");
-    worker.stops();
+    let (bench, receiver) = copied("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); INSERT INTO p VALUES (11), (12)", "publishViaPartitionRoot: true").await;
     let sql = "DELETE FROM t WHERE id = 1; ALTER TABLE p ATTACH PARTITION t FOR VALUES FROM (0) TO (10); DELETE FROM p WHERE id = 11";
     bench.source.execute(sql).await.unwrap();
     let (code, output) = bench.start(&["--complete"]).ends();
