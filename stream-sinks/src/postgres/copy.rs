@@ -14,6 +14,7 @@ use stream_core::{Error, ErrorKind};
 
 use super::catalog::unaltered_sql;
 use super::error::{altered, fenced, from_sql, from_wire, refused};
+use super::frozen;
 use super::plan::{TargetTable, copy_in_sql};
 use super::tables::Tables;
 use super::{Shared, at_target};
@@ -96,7 +97,7 @@ pub(super) async fn run(
     tables: &Tables,
     copy: TableCopy<'_>,
 ) -> Result<u64, Error> {
-    let TableCopy { table, format, data, .. } = copy;
+    let TableCopy { table, chunk, format, data } = copy;
     let place = tables.place(&table.name).ok_or_else(|| tables.not_there(&table.name))?;
     let columns = list(table.columns.iter().map(|column| Ident(&column.name)));
     let binary = format == CopyFormat::Binary;
@@ -104,7 +105,8 @@ pub(super) async fn run(
     if wire.simple_query(&begin).await.map_err(from_wire)?.is_empty() {
         return Err(fenced());
     }
-    let sql = copy_in_sql(&place.name, &columns, binary);
+    let frozen = tables.is_all_of(&chunk, &place) && frozen::begin(wire, &place).await?;
+    let sql = copy_in_sql(&place.name, &columns, binary, frozen);
     let mut sent = 0;
     let rows = match send(wire, &sql, data, &mut sent).await? {
         Ok(rows) => rows,

@@ -22,6 +22,7 @@ mod encode;
 mod error;
 mod finish;
 mod fit;
+mod frozen;
 mod import;
 mod lacking;
 mod makeup;
@@ -222,6 +223,7 @@ impl PostgresSink {
             check::refuse(&check::problems(&client, &tables, source, options, known, true).await?)?;
             Box::pin(import::run(&self.shared, import, source, &missing, checkpoint)).await?;
             tables = Tables::find(Arc::clone(&client), source).await?.0;
+            tables.made = missing.into_iter().collect();
         }
         let known = &self.known;
         check::refuse(&check::problems(&client, &tables, source, options, known, false).await?)?;

@@ -178,7 +178,7 @@ impl Plan {
 
     pub(super) fn copy_sql(&self, binary: bool) -> String {
         let columns = list(self.written().map(|(_, column)| Ident(&column.name)));
-        copy_in_sql(&self.table.name, &columns, binary)
+        copy_in_sql(&self.table.name, &columns, binary, false)
     }
 
     /// `INSERT` of all written columns, in their order.
@@ -368,10 +368,11 @@ impl Plan {
 }
 
 /// `COPY … FROM STDIN`.
-pub(super) fn copy_in_sql(table: &TableName, columns: &str, binary: bool) -> String {
-    let format = if binary { " WITH (FORMAT binary)" } else { "" };
+pub(super) fn copy_in_sql(table: &TableName, columns: &str, binary: bool, frozen: bool) -> String {
     let columns = if columns.is_empty() { String::new() } else { format!(" ({columns})") };
-    format!("COPY {}{columns} FROM STDIN{format}", table.quoted())
+    let format = if binary { "binary" } else { "text" };
+    let frozen = if frozen { ", FREEZE" } else { "" };
+    format!("COPY {}{columns} FROM STDIN WITH (FORMAT {format}{frozen})", table.quoted())
 }
 
 /// Where `names` stand in the relation; `None` when one is missing or there are none.

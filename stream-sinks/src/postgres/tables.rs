@@ -1,9 +1,9 @@
 //! The stream's tables as they are at the target.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use stream_core::copy::CopyFormat;
+use stream_core::copy::{Chunk, CopyFormat};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
@@ -33,6 +33,8 @@ pub(super) struct Tables {
     /// Whether a trigger of the target sees every change, even under `session_replication_role = replica`.
     pub(super) watched: bool,
     pub(super) divergence: Divergence,
+    /// Those that the import of this start has made: nobody counts on them yet.
+    pub(super) made: HashSet<TableName>,
 }
 
 impl Tables {
@@ -84,6 +86,7 @@ impl Tables {
             target: RwLock::new(found),
             watched,
             divergence,
+            made: HashSet::new(),
         };
         Ok((tables, missing))
     }
@@ -131,6 +134,14 @@ impl Tables {
             .iter()
             .filter(move |(other, table)| *other != name && is_there(table))
             .map(|(other, _)| other)
+    }
+
+    /// Whether the copy of `chunk` brings all rows that are ever in `place` before the log's, and nobody has a use for the table before.
+    pub(super) fn is_all_of(&self, chunk: &Chunk, place: &TargetTable) -> bool {
+        chunk.of == 1
+            && !place.partitioned
+            && self.made.contains(&place.name)
+            && self.others_at(&place.name, &chunk.table).next().is_none()
     }
 
     /// How rows of `relation` go to the target, of a transaction that was committed at `commit`.

@@ -7,6 +7,7 @@ mod divergence;
 mod exchanged;
 mod fit;
 mod fixture;
+mod frozen;
 mod handover;
 mod in_progress;
 mod keys;
