@@ -3,7 +3,10 @@
 //! All values are read before the first is set, and each transaction that sets some holds the stream: a worker
 //! that takes it over waits for its end, and what this one sets after that is refused.
 
+mod missing;
 mod pairs;
+
+use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
 use stream_core::Error;
@@ -15,6 +18,7 @@ use stream_core::sql::{Literal, list};
 use super::Shared;
 use super::error::from_sql;
 use super::tables::Tables;
+use missing::{Missing, Rest};
 use pairs::{Sequence, pair, read};
 
 /// How many values are asked for at once.
@@ -29,30 +33,54 @@ struct Value {
     is_called: bool,
 }
 
-/// Gives the target's sequences the source's values: those of captured tables, and those of no table.
+/// Gives the target's sequences the source's values: those of captured tables, and those of no table. Says which of the source's it has not found.
 pub(super) async fn synchronise(shared: &Shared, tables: &Tables) -> Result<(), Error> {
     let source = SqlClient::connect(&shared.options.source)
         .await
         .map_err(|error| problem::from_connect(error).context("source"))?;
-    let mut wanted = read(&source).await.map_err(unread)?;
-    wanted.retain(|sequence| sequence.owner.as_ref().is_none_or(|owner| tables.has(&owner.0)));
+    let (wanted, others): (Vec<_>, Vec<_>) = read(&source)
+        .await
+        .map_err(unread)?
+        .into_iter()
+        .partition(|sequence| sequence.owner.as_ref().is_none_or(|owner| tables.has(&owner.0)));
     let values = values(&source, &wanted).await?;
     source.close().await;
     let there =
         read(&shared.client).await.map_err(|error| from_sql("look for the sequences", &error))?;
-    let mut due = Vec::new();
-    for ((sequence, found), value) in wanted.iter().zip(pair(&wanted, &there)).zip(values) {
-        match (found, value) {
-            (Some(name), Some(value)) => due.push((name, value)),
-            (None, Some(value)) if sequence.columns().any(|column| tables.has(&column.0)) => {
-                tracing::warn!("{}", not_found(sequence, value));
-            }
-            _ => {}
+    let pairs = pair(&wanted, &there);
+    let (mut due, mut missing) = (Vec::new(), Vec::new());
+    for ((sequence, found), value) in wanted.iter().zip(&pairs).zip(values) {
+        match found {
+            Some(name) => due.extend(value.map(|value| (*name, value))),
+            None => missing.push(Missing { sequence, value }),
         }
     }
     set(shared, &due).await?;
     tracing::info!(count = due.len(), "sequences have the source's values");
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let known: BTreeSet<_> = wanted.iter().chain(&others).map(|one| &one.name).collect();
+    let taken: BTreeSet<_> = pairs.iter().flatten().copied().collect();
+    let is_spare = |one: &&Sequence| {
+        !known.contains(&one.name) && !taken.contains(&one.name) && !one.of_extension
+    };
+    let rest = Rest {
+        spare: there.iter().filter(is_spare).collect(),
+        schemas: schemas(shared).await?,
+        is_whole: shared.options.import.as_ref().is_some_and(|import| import.everything),
+    };
+    for line in missing::said(&missing, &rest, |(table, column)| tables.has_column(table, column)) {
+        tracing::warn!("{line}");
+    }
     Ok(())
+}
+
+/// The names of the target's schemas.
+async fn schemas(shared: &Shared) -> Result<BTreeSet<String>, Error> {
+    let rows = shared.client.query("SELECT nspname::text FROM pg_namespace", &[]).await;
+    let rows = rows.map_err(|error| from_sql("look for the schemas", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 fn unread(source: tokio_postgres::Error) -> Error {
@@ -107,15 +135,4 @@ async fn set(shared: &Shared, due: &[(&TableName, Value)]) -> Result<(), Error> 
         done.map_err(|error| from_sql("set the sequences", &error))?;
     }
     Ok(())
-}
-
-/// What it means that the target has no sequence of that name, and none at the column that the source's is for.
-fn not_found(sequence: &Sequence, value: Value) -> String {
-    let columns = list(sequence.columns().map(|(table, column)| format!("`{table}.{column}`")));
-    let Value { last_value, is_called } = value;
-    format!(
-        "sequence `{}` of the source is not at the target, neither by its name nor at column {columns}: if another one stands in for it \
-         there, run `SELECT setval('…', {last_value}, {is_called})` there, with that one's name",
-        sequence.name
-    )
 }

@@ -211,6 +211,14 @@ impl Tables {
             || self.captured.values().any(|table| table.root.as_ref() == Some(name))
     }
 
+    /// Whether values of a column come to the target.
+    pub(super) fn has_column(&self, table: &TableName, column: &str) -> bool {
+        self.captured.values().any(|one| {
+            (one.name == *table || one.root.as_ref() == Some(table))
+                && !one.left_out.iter().any(|name| name == column)
+        })
+    }
+
     /// The tables of the target that get rows.
     pub(super) fn places(&self) -> BTreeSet<TableName> {
         self.captured.keys().filter_map(|name| Some(self.place(name)?.name.clone())).collect()

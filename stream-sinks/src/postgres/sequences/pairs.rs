@@ -9,9 +9,13 @@ use stream_core::relation::TableName;
 /// Every sequence of a user, with each column that owns it or has its default from it. Lateral, so that indexes are used whatever the statistics:
 /// a catalogue that was just filled has none.
 const SEQUENCES: &str = "
-SELECT n.nspname, c.relname, tn.nspname, t.relname, a.attname, used.owns, used.gives
+SELECT n.nspname, c.relname, tn.nspname, t.relname, a.attname, used.owns, used.gives,
+    format('AS %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s', format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin,
+           s.seqmax, s.seqstart, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END),
+    EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_sequence s ON s.seqrelid = c.oid
 LEFT JOIN LATERAL (
     SELECT refobjid AS relation, refobjsubid AS attribute, true AS owns, deptype = 'i' AS gives
     FROM pg_depend
@@ -36,7 +40,11 @@ pub(super) struct Sequence {
     /// The column it is dropped with.
     pub(super) owner: Option<Column>,
     /// The columns that it gives values.
-    users: BTreeSet<Column>,
+    pub(super) users: BTreeSet<Column>,
+    /// What follows its name in the statement that makes it.
+    pub(super) definition: String,
+    /// Whether it comes with an extension, and not with the schema.
+    pub(super) of_extension: bool,
 }
 
 impl Sequence {
@@ -66,6 +74,8 @@ pub(super) async fn read(client: &SqlClient) -> Result<Vec<Sequence>, tokio_post
             name,
             owner: None,
             users: BTreeSet::new(),
+            definition: row.get(7),
+            of_extension: row.get(8),
         });
         let table = row.get::<_, Option<String>>(2).zip(row.get::<_, Option<String>>(3));
         let Some(((schema, table), column)) = table.zip(row.get::<_, Option<String>>(4)) else {
