@@ -1,5 +1,5 @@
 //! A session that changes the schema while others write: columns come, go and change their types, tables and
-//! partitions are made, detached and dropped. As the manual asks, the target has a new column before the source.
+//! partitions are made, detached and dropped, tables are not captured for a while. As the manual asks, the target has a new column before the source.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use stream_core::postgres::{ConnectOptions, SqlClient};
 use tokio::sync::watch;
 
 use super::lab::session;
-use super::workload::MOVED;
+use super::workload::{HIDDEN, NAMES};
 
 /// One seed of so many has its schema changed; not those with a native subscription, which does not follow.
 const SEEDS: u64 = 3;
@@ -95,20 +95,21 @@ impl Migration {
             n += 1;
             tokio::time::sleep(REST * self.random.u32(1..6)).await;
         }
-        Ok(())
+        // All tables are captured at the end.
+        run(&self.source, &back()).await
     }
 
     /// Two different names of tables that are renamed.
-    fn two_names(&mut self) -> [String; 2] {
-        let one = self.random.usize(0..MOVED);
-        let other = (one + self.random.usize(1..MOVED)) % MOVED;
-        [one, other].map(|name| format!("moved_{name}"))
+    fn two_names(&mut self) -> [&'static str; 2] {
+        let one = self.random.usize(0..NAMES.len());
+        let other = (one + self.random.usize(1..NAMES.len())) % NAMES.len();
+        [one, other].map(|name| NAMES.get(name).copied().unwrap_or_default())
     }
 
     /// The change `n`; each can be run again after it has been committed.
     fn change(&mut self, n: u64) -> Change {
         let before = if n == 0 { 0 } else { self.random.u64(0..n) };
-        match self.random.u8(0..18) {
+        match self.random.u8(0..20) {
             0..3 => Change::both(format!("ALTER TABLE altered ADD COLUMN IF NOT EXISTS c{n} text")),
             3 => Change::both(format!(
                 "ALTER TABLE altered ADD COLUMN IF NOT EXISTS e{n} int NOT NULL DEFAULT {n}, \
@@ -155,15 +156,26 @@ impl Migration {
             ),
             13..16 => {
                 let [one, other] = self.two_names();
-                Change::source(renamed(&one, &other))
+                Change::source(renamed(one, other))
             }
             // Back again, in the same transaction or in the next.
             16 => {
                 let [one, other] = self.two_names();
                 let between = if self.random.bool() { "" } else { "COMMIT; BEGIN" };
-                let (there, written) = (renamed(&one, &other), written(&other, n));
+                let (there, written) = (renamed(one, other), written(other, n));
                 Change::source(format!("BEGIN; {there}; {written}; {between}; {there}; COMMIT"))
             }
+            17 => Change::source(back()),
+            // Rows that no writer writes to. An endpoint is not told of their end.
+            18 => match (self.random.bool(), &self.target) {
+                (_, None) => Change::source(written(HIDDEN, n)),
+                (true, _) => Change::source(where_there(&format!(
+                    "DELETE FROM {HIDDEN} WHERE id = {n} % 20; UPDATE {HIDDEN} SET id = -1 - id WHERE id = 20 + {n} % 20;"
+                ))),
+                (false, _) => Change::source(where_there(&format!(
+                    "CREATE TEMP TABLE kept AS TABLE {HIDDEN}; TRUNCATE {HIDDEN}; INSERT INTO {HIDDEN} TABLE kept;"
+                ))),
+            },
             _ => Change::source(format!(
                 "DO $$ BEGIN IF (SELECT relispartition FROM pg_class WHERE oid = to_regclass('events_{before}')) THEN
                      ALTER TABLE events DETACH PARTITION events_{before};
@@ -174,8 +186,8 @@ impl Migration {
     }
 }
 
-/// Gives a table of one of two names the other; exchanges them where both are there. Keys go with their tables: the
-/// target still has the one of the old name.
+/// Gives a table of one of two names the other; exchanges them where both are there, and notes what is not captured
+/// then. Keys go with their tables: the target still has the one of the old name.
 fn renamed(one: &str, other: &str) -> String {
     let rename = |from: &str, to: &str| {
         format!("ALTER TABLE {from} RENAME TO {to}; ALTER INDEX {from}_pkey RENAME TO {to}_pkey;")
@@ -185,6 +197,9 @@ fn renamed(one: &str, other: &str) -> String {
              IF one IS NOT NULL THEN {} END IF;
              IF other IS NOT NULL THEN {} END IF;
              IF one IS NOT NULL THEN {} END IF;
+             IF to_regclass('{HIDDEN}') IS NOT NULL THEN
+                 INSERT INTO moves SELECT home, -1, -1 FROM {HIDDEN} LIMIT 1;
+             END IF;
          END $$",
         rename(one, "passing"),
         rename(other, one),
@@ -192,11 +207,25 @@ fn renamed(one: &str, other: &str) -> String {
     )
 }
 
+/// Gives the table that nobody captures, if there is one, the first name that is free.
+fn back() -> String {
+    format!(
+        "DO $$ DECLARE free text; BEGIN IF to_regclass('{HIDDEN}') IS NOT NULL THEN
+             SELECT min(name) INTO free FROM unnest('{{{}}}'::text[]) name WHERE to_regclass(name) IS NULL;
+             EXECUTE format('ALTER TABLE {HIDDEN} RENAME TO %I; ALTER INDEX {HIDDEN}_pkey RENAME TO %I', free, free || '_pkey');
+         END IF; END $$",
+        NAMES.join(",")
+    )
+}
+
 /// Writes to a table, if it is there.
 fn written(table: &str, n: u64) -> String {
-    format!(
-        "DO $$ BEGIN UPDATE {table} SET body = '{n}' WHERE id < 40; EXCEPTION WHEN undefined_table THEN NULL; END $$"
-    )
+    where_there(&format!("UPDATE {table} SET body = '{n}' WHERE id < 40;"))
+}
+
+/// Does what its tables have to be there for.
+fn where_there(sql: &str) -> String {
+    format!("DO $$ BEGIN {sql} EXCEPTION WHEN undefined_table THEN NULL; END $$")
 }
 
 /// Removes from the target what is dropped at the source; the stream leaves it there.
@@ -250,8 +279,14 @@ mod tests {
     #[test]
     fn every_change_comes_up() {
         let source: ConnectOptions = "postgresql://me@localhost/app".parse().unwrap();
-        let mut migration = Migration::new(&source, None, 1);
-        let all: String = (0..400).map(|n| migration.change(n).source).collect();
+        let all = |target| -> String {
+            let mut migration = Migration::new(&source, target, 1);
+            (0..400).map(|n| migration.change(n).source).collect()
+        };
+        let to_an_endpoint = all(None);
+        assert!(to_an_endpoint.contains("UPDATE hidden_0 SET body"));
+        assert!(!to_an_endpoint.contains("DELETE FROM hidden_0"));
+        let all = all(Some(&source));
         let kinds = [
             "ADD COLUMN IF NOT EXISTS c",
             "ADD COLUMN IF NOT EXISTS e",
@@ -267,6 +302,11 @@ mod tests {
             "DETACH",
             "ALTER TABLE moved_0 RENAME TO passing",
             "COMMIT; BEGIN; DO",
+            "ALTER TABLE moved_0 RENAME TO hidden_0",
+            "ALTER TABLE hidden_0 RENAME TO passing",
+            "ALTER TABLE hidden_0 RENAME TO %I",
+            "DELETE FROM hidden_0",
+            "TRUNCATE hidden_0",
         ];
         for kind in kinds {
             assert!(all.contains(kind), "{kind}");

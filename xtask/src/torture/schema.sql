@@ -71,7 +71,8 @@ CREATE INDEX ON orders (writer, id);
 CREATE INDEX ON events (value);
 CREATE INDEX ON journal (writer, n);
 
--- Renamed while they are written to, in migrations; `home` tells which one it was. What is written to them is noted.
+-- Renamed while they are written to, in migrations; `home` tells which one it was. What is written to them while they are captured is
+-- noted, and with a negative number that one was not captured for a while.
 CREATE TABLE moved_0 (id int PRIMARY KEY, n bigint NOT NULL, home int NOT NULL, body text);
 CREATE TABLE moved_1 (id int PRIMARY KEY, n bigint NOT NULL, home int NOT NULL, body text);
 ALTER TABLE moved_1 REPLICA IDENTITY FULL;

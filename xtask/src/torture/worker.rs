@@ -69,12 +69,9 @@ impl Launch {
     pub(super) fn write_stream(&self) -> Result<()> {
         // An event a row is too much for the large tables.
         let (more, target) = match &self.receiver {
-            None => (
-                String::new(),
-                "type: SGCluster, sgCluster: {name: there, database: app}".to_owned(),
-            ),
+            None => ("", "type: SGCluster, sgCluster: {name: there, database: app}".to_owned()),
             Some(receiver) => (
-                ", excludes: ['public.heap', 'public.files']".to_owned(),
+                ", 'public.heap', 'public.files'",
                 format!(
                     "type: CloudEvent, cloudEvent: {{http: {{url: '{}', mode: batched, batchSize: 50, maxInFlight: 8, \
                      readTimeout: 1s, retryBackoffDelay: 1}}}}",
@@ -85,7 +82,8 @@ impl Launch {
         let plugin = if self.in_progress { ", slotStreamParams: {streaming: 'on'}" } else { "" };
         let yaml = format!(
             "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: torture}}\nspec:\n  source: {{type: \
-             SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2{plugin}}}{more}}}}}\n  \
+             SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2{plugin}}}, \
+             excludes: ['public.hidden_.*'{more}]}}}}\n  \
              target: {{{target}}}\n  pods: {{persistentVolume: {{size: 1Gi}}}}\n"
         );
         Ok(std::fs::write(self.directory.join("stream.yaml"), yaml)?)
