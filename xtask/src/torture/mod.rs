@@ -230,6 +230,7 @@ impl Torture {
                 variables: [("SOURCE", lab.url(End::Source)), ("TARGET", lab.url(End::Target))],
                 receiver,
                 in_progress: seed.is_multiple_of(IN_PROGRESS),
+                migrated: migration::has(seed),
                 programs: self.programs.clone(),
             };
             launch.write_stream()?;

@@ -27,6 +27,8 @@ pub(super) struct Launch {
     pub(super) receiver: Option<Arc<Receiver>>,
     /// Whether transactions are received while they run.
     pub(super) in_progress: bool,
+    /// Whether the schema changes, and tables get names that are excluded.
+    pub(super) migrated: bool,
     /// Where PostgreSQL's programs are.
     pub(super) programs: Vec<PathBuf>,
 }
@@ -67,23 +69,25 @@ impl Launch {
 
     /// Writes the stream's document.
     pub(super) fn write_stream(&self) -> Result<()> {
-        // An event a row is too much for the large tables.
-        let (more, target) = match &self.receiver {
-            None => ("", "type: SGCluster, sgCluster: {name: there, database: app}".to_owned()),
-            Some(receiver) => (
-                ", 'public.heap', 'public.files'",
+        let mut excludes = if self.migrated { vec!["'public.hidden_.*'"] } else { Vec::new() };
+        let target = match &self.receiver {
+            None => "type: SGCluster, sgCluster: {name: there, database: app}".to_owned(),
+            Some(receiver) => {
+                // An event a row is too much for the large tables.
+                excludes.extend(["'public.heap'", "'public.files'"]);
                 format!(
                     "type: CloudEvent, cloudEvent: {{http: {{url: '{}', mode: batched, batchSize: 50, maxInFlight: 8, \
                      readTimeout: 1s, retryBackoffDelay: 1}}}}",
                     receiver.url()
-                ),
-            ),
+                )
+            }
         };
+        let excludes = excludes.join(", ");
         let plugin = if self.in_progress { ", slotStreamParams: {streaming: 'on'}" } else { "" };
         let yaml = format!(
             "apiVersion: stackgres.io/v1alpha1\nkind: SGStream\nmetadata: {{name: torture}}\nspec:\n  source: {{type: \
              SGCluster, sgCluster: {{name: here, database: app, debeziumProperties: {{snapshotMaxThreads: 2{plugin}}}, \
-             excludes: ['public.hidden_.*'{more}]}}}}\n  \
+             excludes: [{excludes}]}}}}\n  \
              target: {{{target}}}\n  pods: {{persistentVolume: {{size: 1Gi}}}}\n"
         );
         Ok(std::fs::write(self.directory.join("stream.yaml"), yaml)?)

@@ -5,12 +5,17 @@
 
 use fastrand::Rng;
 
+use super::migration;
+
 /// How many sessions write.
 pub(super) const WRITERS: usize = 4;
 /// The tables.
 const SCHEMA: &str = include_str!("schema.sql");
 /// A column whose type holds identifiers of objects, so that values travel as text, those of all tables.
 const NOT_BINARY: &str = " p pair,";
+/// With a filter, sequences arrive only with tables that use them.
+const USED: &str =
+    "CREATE TABLE numbers (a bigint DEFAULT nextval('loose'), b bigint DEFAULT nextval('down'))";
 /// What is in them before the stream.
 pub(super) const ROWS: &str = include_str!("rows.sql");
 /// What all accounts hold together, at any time.
@@ -118,7 +123,12 @@ const TRUNCATES: [&str; 4] = [
 
 /// The tables of a seed. With an odd one all values can travel in binary form, in which many rows share a statement.
 pub(super) fn schema(seed: u64) -> String {
-    if seed.is_multiple_of(2) { SCHEMA.to_owned() } else { SCHEMA.replace(NOT_BINARY, " p text,") }
+    let schema = if seed.is_multiple_of(2) {
+        SCHEMA.to_owned()
+    } else {
+        SCHEMA.replace(NOT_BINARY, " p text,")
+    };
+    if migration::has(seed) { schema + USED } else { schema }
 }
 
 /// Transaction `n` of a writer, from `BEGIN` to `COMMIT`.
