@@ -124,7 +124,8 @@ fn still_left_out(
     };
     let before = before.iter().filter(|(name, number)| !is_captured(name, **number));
     let before = before.map(|(name, number)| (name.clone(), *number));
-    left_out.clone().into_iter().chain(before).collect()
+    // A name that another column has by now is that one's: it is the one that may be captured again.
+    before.chain(left_out.clone()).collect()
 }
 
 #[cfg(test)]
@@ -191,6 +192,10 @@ mod tests {
         assert_eq!(before.included([("n", 4)]), None);
         let now = columns(&[("id", 1), ("m", 3)], 3);
         assert_eq!(before.with_new(&now, &[]).unwrap().excluded, before.excluded);
+        // Made anew, and left out still.
+        let anew = ColumnNumbers { excluded: columns(&[("n", 4)], 0).numbers, ..now };
+        let all = before.with_new(&anew, &[2]).unwrap();
+        assert_eq!(all.included([("n", 4)]), Some("n"));
     }
 
     #[test]

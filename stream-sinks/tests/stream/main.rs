@@ -1,6 +1,7 @@
 //! PostgreSQL to PostgreSQL, between real servers.
 
 mod alter;
+mod away;
 mod columns;
 mod corners;
 mod divergence;
