@@ -10,7 +10,7 @@
 //!     └── orders_2025_01       copied and streamed
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::catalog::{Catalog, CatalogColumn, CatalogTable, Generated, Obstacle, TableKind};
 use crate::columns::Attributes;
@@ -135,6 +135,8 @@ pub struct Captured {
     pub partitioned: Vec<CapturedTable>,
     /// What the filter asks for and cannot have.
     pub left_out: Vec<LeftOut>,
+    /// The partitioned tables that each partition of the database is part of, captured or not: parent first, root last.
+    pub ancestors: BTreeMap<RelationId, Vec<TableName>>,
     /// Patterns that match nothing of the database.
     pub unmatched: Vec<Unmatched>,
     /// Whether the database has large objects; they are never captured.
@@ -211,6 +213,10 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
     for (table, columns) in &defs {
         let lineage: Vec<&CatalogTable> = lineage(table, &by_id);
         let names: Vec<&TableName> = lineage.iter().map(|table| &table.name).collect();
+        let ancestors: Vec<_> = names.iter().skip(1).map(|&name| name.clone()).collect();
+        if !ancestors.is_empty() {
+            captured.ancestors.insert(table.id, ancestors);
+        }
         let selection = filter.select(&names, columns);
         let obstacle = table.obstacle().filter(|_| selection != Selection::NotCaptured);
         if selection == Selection::NotCaptured || obstacle.is_some() {

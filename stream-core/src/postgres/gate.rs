@@ -4,7 +4,7 @@
 //! change of a captured table is left out without a word: a table that is new, or has another name, is an
 //! error that makes the stream look at the catalogue again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::capture::Captured;
@@ -39,6 +39,10 @@ pub(super) struct Gate {
     copies: bool,
     /// Tables that the filter asks for and that cannot be captured; said at the start.
     impossible: BTreeSet<TableName>,
+    /// The partitioned tables above each partition: a pattern for one of them is one for the partition.
+    ancestors: BTreeMap<RelationId, Vec<TableName>>,
+    /// The captured partitioned tables: what is no partition now may have been one of theirs.
+    roots: BTreeSet<TableName>,
     /// For each table that the log has described: from which position its changes count.
     counts_from: HashMap<RelationId, Option<Lsn>>,
     transaction: Option<Transaction>,
@@ -59,9 +63,22 @@ impl Gate {
         let parts = parts.map(|part| part.origin.relation).collect();
         let tables = tables.iter().map(|table| (table.id, Arc::clone(table))).collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
+        let ancestors = captured.ancestors.clone();
+        let roots = captured.partitioned.iter().map(|root| root.name.clone()).collect();
         let filter = Some(options.filter.clone());
         let copies = options.snapshot != SnapshotMode::Never;
-        Self { synced, tables, parts, looked_at, impossible, filter, copies, ..Self::default() }
+        Self {
+            synced,
+            tables,
+            parts,
+            looked_at,
+            impossible,
+            ancestors,
+            roots,
+            filter,
+            copies,
+            ..Self::default()
+        }
     }
 
     /// The log is read before these tables are copied.
@@ -82,9 +99,7 @@ impl Gate {
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<Option<SourceEvent>, Error> {
         self.as_called_now.remove(&relation.id);
         if self.parts.contains(&relation.id) {
-            // Before it was attached it had changes of its own. A target that is emptied for the copy gets them with that.
-            let own = self.synced.names.get(&relation.name).filter(|_| !self.settling.is_empty());
-            self.counts_from.insert(relation.id, own.copied());
+            self.counts_from.insert(relation.id, self.own_from(relation));
             return Ok(None);
         }
         let table = self.tables.get(&relation.id);
@@ -98,16 +113,18 @@ impl Gate {
             known == Some(&relation.name) || self.synced.as_called_now.contains(&relation.id);
         if self.settling.contains(name) && !is_known_by_now {
             // Renamed or dropped since: what became of its rows is told under the name of its time.
-            let counts_from = counts_from.filter(|_| self.is_wanted(relation));
+            let is_told = self.is_wanted(relation) || self.was_wanted(relation);
+            let counts_from = counts_from.filter(|_| is_told);
             self.counts_from.insert(relation.id, counts_from);
             return Ok(None);
         }
         let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
         if known.is_none() && !self.is_wanted(relation) {
-            if counts {
+            let is_followed = counts && is_seen && self.was_wanted(relation);
+            if counts && !is_followed {
                 tracing::warn!(table = %relation.name, "changes are left out: the table is not captured any more");
             }
-            self.counts_from.insert(relation.id, None);
+            self.counts_from.insert(relation.id, counts_from.filter(|_| is_followed));
             return Ok(None);
         }
         // The log shows the name of its time. Before the table's snapshot that does not matter.
@@ -118,9 +135,7 @@ impl Gate {
             let called = Relation { name: name.clone(), ..relation.clone() };
             self.as_called_now.insert(relation.id, Arc::new(called));
         }
-        let is_other =
-            known.is_none() && self.tables.values().any(|table| table.name == relation.name);
-        if is_other && counts {
+        if self.is_other(relation) && counts {
             if !is_seen {
                 return Err(made_anew(&relation.name));
             }
@@ -146,14 +161,29 @@ impl Gate {
         }
         let settles = self.settling.contains(name);
         let stale = table.filter(|table| counts && !settles && stand_for_others(relation, table));
-        let stale = stale.and_then(|table| {
-            if !self.copies {
-                say_what_stays_wrong(&table.name);
-            }
-            self.copies.then(|| SourceEvent::Stale(self.family(table)))
-        });
+        let stale = stale.and_then(|table| self.stale(table));
         self.counts_from.insert(relation.id, counts_from);
         Ok(stale)
+    }
+
+    fn stale(&self, table: &Table) -> Option<SourceEvent> {
+        if !self.copies {
+            say_what_stays_wrong(&table.name);
+        }
+        self.copies.then(|| SourceEvent::Stale(self.family(table)))
+    }
+
+    /// From where a partition's own changes count, which it had before it was attached. A target that is emptied for the copy gets them with
+    /// that.
+    fn own_from(&self, relation: &Relation) -> Option<Lsn> {
+        let tells = !self.settling.is_empty() && self.selects(relation, []);
+        self.synced.names.get(&relation.name).filter(|_| tells).copied()
+    }
+
+    /// Whether another table has the name now.
+    fn is_other(&self, relation: &Relation) -> bool {
+        !self.tables.contains_key(&relation.id)
+            && self.tables.values().any(|table| table.name == relation.name)
     }
 
     /// A table, and the other partitions of its root: what is said of columns of one is true of all. Each is copied again.
@@ -170,15 +200,33 @@ impl Gate {
     }
 
     fn is_wanted(&self, relation: &Relation) -> bool {
+        let ancestors = self.ancestors.get(&relation.id).into_iter().flatten();
+        self.selects(relation, ancestors)
+    }
+
+    /// Whether it may have been captured as a partition, which it is not any more.
+    fn was_wanted(&self, relation: &Relation) -> bool {
+        !self.ancestors.contains_key(&relation.id)
+            && self.synced.names.contains_key(&relation.name)
+            && self.roots.iter().any(|root| self.selects(relation, [root]))
+    }
+
+    fn selects<'a>(
+        &self,
+        relation: &'a Relation,
+        ancestors: impl IntoIterator<Item = &'a TableName>,
+    ) -> bool {
+        let names: Vec<_> = std::iter::once(&relation.name).chain(ancestors).collect();
         let columns: Vec<_> = relation
             .columns
             .iter()
             .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
             .collect();
         !self.impossible.contains(&relation.name)
-            && self.filter.as_ref().is_some_and(|filter| {
-                filter.select(&[&relation.name], &columns) != Selection::NotCaptured
-            })
+            && self
+                .filter
+                .as_ref()
+                .is_some_and(|filter| filter.select(&names, &columns) != Selection::NotCaptured)
     }
 
     /// Lets a change through, or not.
@@ -297,8 +345,6 @@ fn new(name: &TableName) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::relation::ReplicaIdentity;
 

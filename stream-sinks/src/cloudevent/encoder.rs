@@ -107,6 +107,7 @@ pub struct EventEncoder {
     unavailable: Unavailable,
     tables: HashMap<RelationId, Arc<Table>>,
     types: Arc<Types>,
+    roots: Vec<TableName>,
     plans: HashMap<RelationId, Arc<TablePlan>>,
     /// Tables that have another key than their last event had: their rows have other names now, and the next event waits for all before it.
     rekeyed: HashSet<RelationId>,
@@ -128,6 +129,7 @@ impl EventEncoder {
             unavailable: Unavailable::new(&options.values),
             tables: source.tables.iter().map(|table| (table.id, Arc::clone(table))).collect(),
             types: Arc::clone(&source.types),
+            roots: source.partitioned.clone(),
             plans: HashMap::new(),
             rekeyed: HashSet::new(),
             now_ns: 0,
@@ -374,6 +376,7 @@ impl EventEncoder {
             columns: &self.options.columns,
             keys: &self.options.keys,
             filter: &self.options.filter,
+            roots: &self.roots,
             types: &self.types,
         };
         let table = self.tables.get(&relation.id).map(Arc::as_ref);

@@ -28,7 +28,20 @@ pub(crate) struct Rules<'a> {
     pub(crate) columns: &'a ColumnRules,
     pub(crate) keys: &'a MessageKeys,
     pub(crate) filter: &'a TableFilter,
+    /// The captured partitioned tables.
+    pub(crate) roots: &'a [TableName],
     pub(crate) types: &'a Types,
+}
+
+impl Rules<'_> {
+    /// Of which partitioned table one that is gone was a partition, where it was captured for that.
+    fn former_root(&self, relation: &Relation) -> Option<&TableName> {
+        let captures = |names: &[&TableName]| {
+            self.filter.select(names, &defs(relation)) != Selection::NotCaptured
+        };
+        let mut roots = self.roots.iter().filter(|_| !captures(&[&relation.name]));
+        roots.find(|root| captures(&[&relation.name, root]))
+    }
 }
 
 /// How the rows of a table are written.
@@ -78,7 +91,11 @@ pub(crate) enum KeyValue<'a> {
 impl TablePlan {
     /// Decides. `table` is what the catalogue says of it, if it still has it.
     pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
-        let names = names(&relation.name, table.and_then(|table| table.root.as_ref()));
+        let root = match table {
+            Some(table) => table.root.as_ref(),
+            None => rules.former_root(relation),
+        };
+        let names = names(&relation.name, root);
         let shown = shown(relation, table, &names, rules.filter);
         let columns = relation
             .columns
@@ -325,6 +342,11 @@ fn unique_name(name: &TableName) -> String {
     format!("{}.{}", part(&name.schema), part(&name.name))
 }
 
+fn defs(relation: &Relation) -> Vec<ColumnDef<'_>> {
+    let columns = relation.columns.iter();
+    columns.map(|column| ColumnDef { name: &column.name, is_key: column.is_key }).collect()
+}
+
 /// Which columns are shown: those that are captured. One that the catalogue did not have when it was read is judged as
 /// it would be there.
 fn shown(
@@ -333,12 +355,7 @@ fn shown(
     names: &[&TableName],
     filter: &TableFilter,
 ) -> Vec<bool> {
-    let defs: Vec<_> = relation
-        .columns
-        .iter()
-        .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
-        .collect();
-    let selection = filter.select(names, &defs);
+    let selection = filter.select(names, &defs(relation));
     let is_selected = |at: usize| match &selection {
         Selection::Whole => true,
         Selection::NotCaptured => false,

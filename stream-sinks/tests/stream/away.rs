@@ -10,6 +10,8 @@ use crate::fixture::{Stream, assert_same_rows, databases, execute, rows, until};
 
 /// Longer than any of them takes.
 const HANGS: Duration = Duration::from_secs(90);
+const DIVIDED: &str = "CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10);
+    CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (10) TO (20); INSERT INTO m SELECT i, 'v' FROM generate_series(1, 15) i; CREATE TABLE beside (id int PRIMARY KEY)";
 
 async fn complete(stream: &Stream) {
     let outcome = timeout(HANGS, stream.complete()).await;
@@ -38,4 +40,48 @@ async fn an_excluded_column_that_was_made_anew_comes_with_a_copy() {
     execute(&stream.target, "ALTER TABLE t ADD COLUMN v text").await;
     complete(&stream).await;
     assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
+}
+
+/// Its rows were captured under the pattern for its root. What it had until it was detached is followed.
+#[tokio::test]
+async fn what_a_partition_had_before_it_was_detached_or_dropped_is_followed() {
+    for change in ["ALTER TABLE m DETACH PARTITION m1", "DROP TABLE m1"] {
+        let (from, to) = databases(DIVIDED).await;
+        let mut stream = Stream::new(&from, &to);
+        stream.includes = vec![r"public\.(m|beside)".to_owned()];
+        stream.copy_and_stop().await;
+        let changes = format!("UPDATE m SET id = 19 WHERE id = 5;\n--\n{change}");
+        execute(&stream.source, &changes).await;
+        complete(&stream).await;
+        let moved = rows(&stream.target, "SELECT id FROM m WHERE id IN (5, 19)").await;
+        assert_eq!(moved, ["(19)"], "{change}");
+    }
+}
+
+/// A pattern for the root excludes its partitions.
+#[tokio::test]
+async fn partitions_of_an_excluded_root_are_left_alone() {
+    for via_root in [false, true] {
+        let (from, to) = databases(DIVIDED).await;
+        let mut stream = Stream::new(&from, &to);
+        stream.via_root = via_root;
+        stream.copy_and_stop().await;
+        stream.excludes = vec![r"public\.m".to_owned()];
+        execute(
+            &stream.source,
+            "INSERT INTO m VALUES (16, 'excluded'); DELETE FROM m WHERE id = 1",
+        )
+        .await;
+        let passing = async {
+            execute(&stream.source, "INSERT INTO m VALUES (17, 'excluded')").await;
+            execute(&stream.source, "INSERT INTO beside VALUES (1)").await;
+            until(&stream.target, "SELECT count(*) = 1 FROM beside", HANGS).await;
+        };
+        let outcome = stream.run_once(Phase::Streaming, passing, Control::Stop).await;
+        assert_eq!(outcome.map_err(|error| error.to_string()), Ok(Outcome::Stopped), "{via_root}");
+        assert_eq!(rows(&stream.target, "SELECT count(*) FROM m").await, ["(15)"], "{via_root}");
+        stream.excludes.clear();
+        complete(&stream).await;
+        assert_same_rows(&stream, "SELECT id, v FROM m").await;
+    }
 }

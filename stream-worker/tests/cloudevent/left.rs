@@ -4,7 +4,7 @@ use crate::fixture::Bench;
 use crate::receiver::{Faults, Receiver};
 
 /// Operation, table and key of each event about an existing row's end, in their order.
-fn removed(receiver: &Receiver) -> Vec<String> {
+pub(crate) fn removed(receiver: &Receiver) -> Vec<String> {
     let events = receiver.events();
     let removed = events.iter().filter(|event| event["data"]["op"] == "d");
     let line = |event: &serde_json::Value| {
@@ -15,7 +15,7 @@ fn removed(receiver: &Receiver) -> Vec<String> {
 }
 
 /// A stream that has copied the tables of `schema`, and was stopped.
-async fn copied(schema: &str, properties: &str) -> (Bench, Receiver) {
+pub(crate) async fn copied(schema: &str, properties: &str) -> (Bench, Receiver) {
     let bench = Bench::new(schema).await;
     let receiver = Receiver::start(Faults::default());
     bench.write(&receiver.url(), "", properties);
