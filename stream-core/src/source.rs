@@ -110,6 +110,8 @@ pub enum SourceEvent {
 pub struct CountsFrom {
     /// Those of the table that has the name now; where none has, of the one that had it.
     pub names: BTreeMap<TableName, Lsn>,
+    /// What had a name when it was copied, where that is known: of another one, which had it only for a while, nobody knows a row.
+    pub owners: BTreeMap<TableName, RelationId>,
     /// Those of tables for which another position holds than for what had their name before.
     pub relations: BTreeMap<RelationId, Lsn>,
     /// Tables of which everything is known under the name that they have now, whatever the log calls them.

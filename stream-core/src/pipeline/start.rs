@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, Completion, OffsetStore, SourceIdentity, Tab
 use crate::error::{Error, ErrorKind};
 use crate::failpoint::{Step, reached};
 use crate::lsn::Lsn;
-use crate::relation::TableName;
+use crate::relation::{RelationId, TableName};
 use crate::sink::Sink;
 use crate::snapshot;
 use crate::source::{Beginning, CountsFrom, Inspected, Source};
@@ -99,7 +99,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             // Whose copy was interrupted, and which are not captured any more: what the log has of them until then.
             names.extend(copying(&checkpoint));
         }
-        let counts_from = CountsFrom { names, ..CountsFrom::default() };
+        let owners = owners(&checkpoint);
+        let counts_from = CountsFrom { names, owners, ..CountsFrom::default() };
         self.source.start(beginning.start, counts_from, self.sink.stream_format(), None).await?;
         reached(Step::Started);
         Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
@@ -243,6 +244,8 @@ pub(super) struct Begun {
 struct Copied<'a> {
     lsn: Lsn,
     name: &'a TableName,
+    /// Whether it was of this table, and not of one that had its name before.
+    is_its_own: bool,
 }
 
 impl Begun {
@@ -251,7 +254,7 @@ impl Begun {
         let mut relations = HashMap::new();
         for (name, sync) in &self.checkpoint.tables {
             if let TableSync::Copying { lsn, relation: Some(relation) } = sync {
-                let copied = Copied { lsn: *lsn, name };
+                let copied = Copied { lsn: *lsn, name, is_its_own: true };
                 let last = relations.entry(*relation).or_insert(copied);
                 *last = copied.max(*last);
             }
@@ -259,7 +262,9 @@ impl Begun {
         let tables = self.beginning.snapshot.iter().flat_map(|snapshot| &snapshot.tables);
         tables.filter_map(move |table| {
             let of_name = || match self.checkpoint.tables.get_key_value(&table.name)? {
-                (name, TableSync::Copying { lsn, .. }) => Some(Copied { lsn: *lsn, name }),
+                (name, TableSync::Copying { lsn, relation }) => {
+                    Some(Copied { lsn: *lsn, name, is_its_own: relation.is_none() })
+                }
                 (_, TableSync::Synced { .. }) => None,
             };
             Some((&**table, relations.get(&table.id).copied().or_else(of_name)?))
@@ -278,9 +283,11 @@ impl Begun {
         let mut names = synced(&self.checkpoint);
         names.extend(copying(&self.checkpoint));
         let relations = self.interrupted().map(|(table, last)| (table.id, last.lsn)).collect();
-        let last_names = self.interrupted().filter(|(table, last)| last.name == &table.name);
+        let last_names =
+            self.interrupted().filter(|(table, last)| last.is_its_own && last.name == &table.name);
         let as_called_now = last_names.map(|(table, _)| table.id).collect();
-        CountsFrom { names, relations, as_called_now }
+        let owners = owners(&self.checkpoint);
+        CountsFrom { names, owners, relations, as_called_now }
     }
 }
 
@@ -324,13 +331,25 @@ fn copying(checkpoint: &Checkpoint) -> impl Iterator<Item = (TableName, Lsn)> {
     })
 }
 
+/// What was copied under each name. An older version did not always note it.
+fn owners(checkpoint: &Checkpoint) -> BTreeMap<TableName, RelationId> {
+    let owner = |sync: &TableSync| match sync {
+        TableSync::Synced { origin, .. } => Some(origin.relation),
+        TableSync::Copying { relation, .. } => *relation,
+    };
+    let owners = checkpoint.tables.iter().filter_map(|(name, sync)| {
+        let relation = owner(sync).filter(|relation| *relation != RelationId::default())?;
+        Some((name.clone(), relation))
+    });
+    owners.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::relation::RelationId;
     use crate::source::Snapshot;
     use crate::testing::reader::table;
 
@@ -371,6 +390,7 @@ mod tests {
         let copied = table("copied");
         let expected = CountsFrom {
             names: [(copied.name, Lsn::new(50)), (kept, Lsn::new(20))].into(),
+            owners: BTreeMap::new(),
             relations: [(copied.id, Lsn::new(50))].into(),
             as_called_now: [copied.id].into(),
         };
@@ -389,7 +409,8 @@ mod tests {
             (vec![copying("copied", 30, this), copying("old", 50, this)], Some(50), false),
             (vec![copying("copied", 50, this), copying("old", 30, this)], Some(50), true),
             // Another one had the name.
-            (vec![copying("copied", 70, other)], Some(70), true),
+            (vec![copying("copied", 70, other)], Some(70), false),
+            (vec![copying("copied", 70, None)], Some(70), true),
             (vec![copying("old", 70, other), copying("unknown", 60, None)], None, false),
         ] {
             let counts_from = begun(tables, "copied").counts_from_while_settling();

@@ -111,16 +111,22 @@ impl Gate {
         let is_seen = self.commit_lsn() < self.looked_at;
         let is_known_by_now =
             known == Some(&relation.name) || self.synced.as_called_now.contains(&relation.id);
+        let owner = self.synced.owners.get(&relation.name);
+        let is_passing = known.is_none() && owner.is_some_and(|owner| *owner != relation.id);
         if self.settling.contains(name) && !is_known_by_now {
             // Renamed or dropped since: what became of its rows is told under the name of its time.
             let is_told = self.is_wanted(relation) || self.was_wanted(relation);
-            let counts_from = counts_from.filter(|_| is_told);
+            let counts_from = counts_from.filter(|_| is_told && !is_passing);
             self.counts_from.insert(relation.id, counts_from);
             return Ok(None);
         }
         let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
+        if counts && known == Some(&relation.name) && self.settling.contains(name) {
+            // From here on something is told of it under that name.
+            self.synced.as_called_now.insert(relation.id);
+        }
         if known.is_none() && !self.is_wanted(relation) {
-            let is_followed = counts && is_seen && self.was_wanted(relation);
+            let is_followed = counts && is_seen && !is_passing && self.was_wanted(relation);
             if counts && !is_followed {
                 tracing::warn!(table = %relation.name, "changes are left out: the table is not captured any more");
             }
@@ -141,6 +147,7 @@ impl Gate {
             }
             counts_from = None;
         }
+        counts_from = counts_from.filter(|_| !is_passing);
         if counts_from.is_none() && self.is_wanted(relation) {
             // One that is there after all is found by the next look, and copied.
             if !is_seen {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stream_core::pipeline::{Control, Outcome};
+use stream_core::postgres::publication::AutoCreate;
 use stream_core::stats::Phase;
 use tokio::time::timeout;
 
@@ -83,5 +84,29 @@ async fn partitions_of_an_excluded_root_are_left_alone() {
         stream.excludes.clear();
         complete(&stream).await;
         assert_same_rows(&stream, "SELECT id, v FROM m").await;
+    }
+}
+
+/// Nobody has looked while the name was another table's: what was copied is not that table.
+#[tokio::test]
+async fn a_table_that_came_and_went_under_the_name_of_one_that_is_gone() {
+    let again = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'other'), (77, 'other')";
+    for changes in [
+        format!("DROP TABLE t; {again}; DROP TABLE t"),
+        format!("ALTER TABLE t RENAME TO x; {again}; DROP TABLE t"),
+    ] {
+        let (from, to) = databases(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i;
+             CREATE TABLE beside (id int PRIMARY KEY)",
+        )
+        .await;
+        let mut stream = Stream::new(&from, &to);
+        stream.includes = vec![r"public\.(t|beside)".to_owned()];
+        stream.publication = AutoCreate::AllTables;
+        stream.copy_and_stop().await;
+        execute(&stream.source, &changes.replace("; ", ";\n--\n")).await;
+        complete(&stream).await;
+        let kept = rows(&stream.target, "SELECT count(*) FILTER (WHERE v = 'v'), count(*) FROM t");
+        assert_eq!(kept.await, ["(9,9)"], "{changes}");
     }
 }

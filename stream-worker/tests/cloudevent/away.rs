@@ -1,7 +1,57 @@
-//! Partitions that were captured under the pattern for their root.
+//! Tables that had the name of others for a while, and partitions that were captured under the pattern for their root.
 
-use crate::left::{copied, removed};
+use crate::left::{copied, interrupted, removed};
 use crate::receiver::Receiver;
+
+const ALL_TABLES: &str = "publicationAutocreateMode: all_tables";
+
+fn of(receiver: &Receiver, id: i64) -> Vec<String> {
+    let events = receiver.events();
+    let is_it =
+        |data: &serde_json::Value| ["before", "after"].iter().any(|image| data[image]["id"] == id);
+    let line = |event: &serde_json::Value| format!("{} {}", event["data"]["op"], event["subject"]);
+    events.iter().filter(|event| is_it(&event["data"])).map(line).collect()
+}
+
+/// One that came and went has no row in the copy, and none of it was known.
+#[tokio::test]
+async fn nothing_is_told_of_a_table_that_had_the_name_of_one_that_is_copied_again() {
+    let (bench, receiver) = copied(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT generate_series(1, 9), 1",
+        ALL_TABLES,
+    )
+    .await;
+    let sql = "ALTER TABLE t RENAME TO x; CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (77, 1); DROP TABLE t;
+        ALTER TABLE x RENAME TO t; ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int";
+    for statement in sql.split("; ") {
+        bench.source.execute(statement).await.unwrap();
+    }
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(of(&receiver, 77), [""; 0], "{output}");
+}
+
+/// Under its earlier name, which nobody captures, it is another table than the one that has the name.
+#[tokio::test]
+async fn nothing_is_told_of_what_a_table_had_before_it_took_the_name_of_another() {
+    let (bench, receiver) = copied(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9); CREATE TABLE beside (id int PRIMARY KEY)",
+        ALL_TABLES,
+    )
+    .await;
+    bench.edit(|text| {
+        text.replace("debeziumProperties", "includes: ['public\\.(t|beside)'], debeziumProperties")
+    });
+    let sql = "CREATE TABLE t_new (id int PRIMARY KEY); INSERT INTO t_new VALUES (9), (50), (51); DELETE FROM t_new WHERE id IN (9, 50); UPDATE t SET id = id;
+        ALTER TABLE t RENAME TO t_old; ALTER TABLE t_new RENAME TO t";
+    for statement in sql.split("; ") {
+        bench.source.execute(statement).await.unwrap();
+    }
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(removed(&receiver), [""; 0], "{output}");
+    assert_eq!(of(&receiver, 50), [""; 0], "{output}");
+}
 
 /// It was captured under the pattern for its root.
 #[tokio::test]
@@ -22,6 +72,15 @@ async fn what_becomes_of_rows_of_a_partition_before_it_is_dropped_arrives() {
     let (code, output) = bench.start(&["--complete"]).ends();
     assert_eq!(code, Some(0), "{output}");
     assert_eq!(removed(&receiver), ["p1 1"], "{output}");
+}
+
+/// Its copy was interrupted under yet another name.
+#[tokio::test]
+async fn a_row_that_is_told_of_under_the_present_name_is_removed_under_it() {
+    let sql = "ALTER TABLE t RENAME TO u;\n INSERT INTO u VALUES (-100);\n ALTER TABLE u RENAME TO x;\n DELETE FROM x WHERE id = -100;\n ALTER TABLE x RENAME TO u";
+    let (_bench, receiver) = interrupted(sql, "debeziumProperties").await;
+    let told = of(&receiver, -100);
+    assert_eq!(told, [r#""c" "public.u""#, r#""d" "public.u""#]);
 }
 
 /// By its own name nobody captures it, and what it has as a partition is told under its root's.

@@ -26,7 +26,7 @@ pub(crate) async fn copied(schema: &str, properties: &str) -> (Bench, Receiver) 
 }
 
 /// A copy that is interrupted in `t`, whose first 200 rows came; then `sql`.
-async fn interrupted(sql: &str, properties: &str) -> (Bench, Receiver) {
+pub(crate) async fn interrupted(sql: &str, properties: &str) -> (Bench, Receiver) {
     let bench = Bench::new(
         "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 3000); CREATE TABLE beside (id int PRIMARY KEY)",
     )
