@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::publication::AutoCreate;
+use stream_core::sql::Ident;
 use stream_core::stats::Phase;
+use stream_core::throwaway::testing;
 use tokio::time::timeout;
 
-use crate::fixture::{Stream, assert_same_rows, databases, execute, rows, until};
+use crate::fixture::{Stream, assert_same_rows, databases, databases_of, execute, rows, until};
 
 /// Longer than any of them takes.
 const HANGS: Duration = Duration::from_secs(90);
@@ -87,6 +89,23 @@ async fn partitions_of_an_excluded_root_are_left_alone() {
     }
 }
 
+/// The target has both, with the constraint between them.
+#[tokio::test]
+async fn a_table_is_truncated_to_which_an_excluded_one_refers() {
+    let (from, to) = databases(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);
+         CREATE TABLE child (id int PRIMARY KEY REFERENCES t); INSERT INTO child VALUES (1)",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    stream.excludes = vec![r"public\.child".to_owned()];
+    execute(&stream.source, "TRUNCATE t, child; INSERT INTO t VALUES (3)").await;
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id FROM t").await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM child").await, ["(1)"]);
+}
+
 /// Nobody has looked while the name was another table's: what was copied is not that table.
 #[tokio::test]
 async fn a_table_that_came_and_went_under_the_name_of_one_that_is_gone() {
@@ -108,5 +127,36 @@ async fn a_table_that_came_and_went_under_the_name_of_one_that_is_gone() {
         complete(&stream).await;
         let kept = rows(&stream.target, "SELECT count(*) FILTER (WHERE v = 'v'), count(*) FROM t");
         assert_eq!(kept.await, ["(9,9)"], "{changes}");
+    }
+}
+
+/// Such a publication does not follow it there.
+#[tokio::test]
+async fn a_table_that_was_in_another_schema_for_a_while_than_the_published_one() {
+    for stopped in [true, false] {
+        let (from, to) = databases_of(
+            testing::server(15),
+            "CREATE SCHEMA aside; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i;
+             CREATE TABLE beside (id int PRIMARY KEY)",
+        )
+        .await;
+        let mut stream = Stream::new(&from, &to);
+        stream.publication = AutoCreate::Disabled;
+        stream.includes = vec!["public".to_owned()];
+        let publication = Ident(&stream.name);
+        let create = format!("CREATE PUBLICATION {publication} FOR TABLES IN SCHEMA public");
+        execute(&stream.source, &create).await;
+        let changes = async {
+            execute(
+                &stream.source,
+                "ALTER TABLE t SET SCHEMA aside;\n--\nUPDATE aside.t SET v = 'away' WHERE id = 2; DELETE FROM aside.t WHERE id = 1",
+            )
+            .await;
+            // A few looks.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            execute(&stream.source, "ALTER TABLE aside.t SET SCHEMA public").await;
+        };
+        assert_eq!(stream.meet(changes, stopped).await.unwrap(), Outcome::Completed);
+        assert_same_rows(&stream, "SELECT id, v FROM t").await;
     }
 }
