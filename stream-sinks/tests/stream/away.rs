@@ -160,3 +160,28 @@ async fn a_table_that_was_in_another_schema_for_a_while_than_the_published_one()
         assert_same_rows(&stream, "SELECT id, v FROM t").await;
     }
 }
+
+#[tokio::test]
+async fn an_older_version_s_notes_have_nothing_copied_again() {
+    let (from, to) = databases(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT i, 'v', 'w' FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.excludes = vec![r"public\.t\.v".to_owned()];
+    stream.copy_and_stop().await;
+    execute(
+        &stream.target,
+        "UPDATE sgstream.table_sync SET source_columns = source_columns - 'excluded'; INSERT INTO t VALUES (-1); INSERT INTO beside VALUES (-1)",
+    )
+    .await;
+    stream.copy_and_stop().await;
+    stream.copy_and_stop().await;
+    let kept = "SELECT (SELECT count(*) FROM t WHERE id < 0), (SELECT count(*) FROM beside)";
+    assert_eq!(rows(&stream.target, kept).await, ["(1,1)"]);
+    execute(&stream.target, "ALTER TABLE t ADD COLUMN v text").await;
+    stream.excludes.clear();
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM beside").await, ["(-1)"]);
+}
