@@ -161,6 +161,44 @@ async fn a_table_that_was_in_another_schema_for_a_while_than_the_published_one()
     }
 }
 
+/// Under its other name it is excluded.
+#[tokio::test]
+async fn a_column_that_had_an_excluded_name_for_a_while() {
+    let (from, to) = databases(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT i, 'v', 'w' FROM generate_series(1, 9) i",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.excludes = vec![r"public\.t\.secret".to_owned()];
+    stream.copy_and_stop().await;
+    execute(
+        &stream.source,
+        "ALTER TABLE t RENAME v TO secret;\n--\nUPDATE t SET secret = 'away', w = 'u' WHERE id = 2; INSERT INTO t VALUES (10, 'away', 'w');\n--\nALTER TABLE t RENAME secret TO v",
+    )
+    .await;
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_unlogged_for_a_while_between_two_looks() {
+    let (from, to) = databases_of(
+        testing::server(18),
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.publication = AutoCreate::AllTables;
+    stream.copy_and_stop().await;
+    execute(
+        &stream.source,
+        "ALTER TABLE t SET UNLOGGED;\n--\nUPDATE t SET v = 'away' WHERE id = 2; DELETE FROM t WHERE id = 1;\n--\nALTER TABLE t SET LOGGED",
+    )
+    .await;
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id, v FROM t").await;
+}
+
 #[tokio::test]
 async fn an_older_version_s_notes_have_nothing_copied_again() {
     let (from, to) = databases(

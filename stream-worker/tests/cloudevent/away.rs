@@ -103,3 +103,25 @@ async fn nothing_is_told_of_a_partition_that_is_detached_for_a_while_and_not_cap
     assert_eq!(code, Some(0), "{output}");
     assert_eq!(receiver.lines(3)[2..], ["r p 3"], "{output}");
 }
+
+/// By a pattern for the root.
+#[tokio::test]
+async fn a_column_stays_excluded_of_a_partition_that_is_dropped() {
+    let (bench, receiver) = copied(
+        "CREATE TABLE p (id int PRIMARY KEY, secret text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+         CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 'hidden'), (11, 'hidden')",
+        "",
+    )
+    .await;
+    bench.edit(|text| {
+        text.replace("debeziumProperties", "excludes: ['public\\.p\\.secret'], debeziumProperties")
+    });
+    for statement in ["INSERT INTO p VALUES (2, 'hidden')", "DROP TABLE p1"] {
+        bench.source.execute(statement).await.unwrap();
+    }
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let events = receiver.events();
+    let told = events.iter().find(|event| event["data"]["after"]["id"] == 2).unwrap();
+    assert!(told["data"]["after"].get("secret").is_none(), "{told}");
+}
