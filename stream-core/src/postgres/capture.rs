@@ -41,6 +41,8 @@ pub struct CapturedTable {
     pub ancestors: Vec<TableName>,
     /// The transactions that attached it and its ancestors, each to the next one.
     pub attached_by: Vec<u32>,
+    /// The transactions that put it and its ancestors into their schemas, its own first.
+    pub placed_by: Vec<u32>,
     /// Whether it, or an ancestor, was attached after it was made.
     pub attached_later: bool,
     /// Tables that are part of it and not captured: excluded, or impossible.
@@ -240,6 +242,7 @@ pub fn capture(catalog: &Catalog, filter: &TableFilter) -> Captured {
         one.ancestors = names.iter().skip(1).map(|&name| name.clone()).collect();
         let parts = || lineage.iter().filter(|table| table.is_partition);
         one.attached_by = parts().filter_map(|table| table.attached_by.first().copied()).collect();
+        one.placed_by = lineage.iter().map(|table| table.placed_by).collect();
         one.attached_later = parts().any(|table| table.attached_later);
         one.generated = generated(table, filter, &names);
         if table.kind == TableKind::Partitioned {
@@ -348,6 +351,7 @@ fn captured_table(
         computed: table.columns.iter().filter_map(|column| column.generated).collect(),
         ancestors: Vec::new(),
         attached_by: Vec::new(),
+        placed_by: vec![table.placed_by],
         attached_later: false,
         uncaptured: Vec::new(),
         published_as,

@@ -101,6 +101,8 @@ pub struct CatalogTable {
     pub parents: Vec<RelationId>,
     /// The transactions that made it inherit from each, or attached it: another one when it was detached in between.
     pub attached_by: Vec<u32>,
+    /// The transaction that put it into its schema: another one when it was in another schema in between.
+    pub placed_by: u32,
     /// Whether it was attached after it was made, so that it may have come with rows that are in no log as its parent's.
     pub attached_later: bool,
     /// Whether its parent is a partitioned table.
@@ -284,6 +286,9 @@ SELECT c.oid::bigint AS id,
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
        (SELECT coalesce(json_agg(i.xmin::text::bigint ORDER BY i.inhseqno), '[]')
           FROM pg_inherits i WHERE i.inhrelid = c.oid) AS attached_by,
+       coalesce((SELECT d.xmin::text::bigint FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                    AND d.refclassid = 'pg_namespace'::regclass LIMIT 1), 0) AS placed_by,
        c.relispartition AND NOT EXISTS (
          SELECT FROM pg_inherits i JOIN pg_depend d ON d.xmin = i.xmin AND d.cmin::text::int8 + 2 = i.cmin::text::int8
           WHERE i.inhrelid = c.oid AND d.classid = 'pg_type'::regclass AND d.objid = c.reltype

@@ -66,7 +66,7 @@ fn interruption(table: &Table, checkpoint: &Checkpoint, mode: SnapshotMode) -> O
     }
     if origin.has_left() {
         return Some(
-            "was not captured for a while: no event tells of rows that were removed then"
+            "was not captured for a while (an endpoint is not told of rows that were removed then)"
                 .to_owned(),
         );
     }

@@ -97,7 +97,7 @@ async fn nothing_is_told_of_a_table_that_is_excluded() {
     let mut lines = receiver.lines(5);
     lines[3..].sort();
     assert_eq!(lines[3..], ["r t 2", "r t 3"], "{output}");
-    assert!(output.contains("no event tells of rows that were removed then"), "{output}");
+    assert!(output.contains("an endpoint is not told of rows that were removed then"), "{output}");
 }
 
 /// Its changes were its own before it was attached.

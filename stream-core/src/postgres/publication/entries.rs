@@ -7,7 +7,7 @@ use crate::table::PublishedAs;
 impl Publication {
     /// By what it publishes a table: `oid` of each entry that covers it, or its own where no entry names tables. As long as
     /// one of them stays, no change of the table is missing. An entry of an ancestor covers a partition only while it is one: it
-    /// counts as another entry once the partition was detached and attached again.
+    /// counts as another entry once the partition was detached and attached again, and one of a schema once the table was elsewhere.
     pub(in crate::postgres) fn entries(&self, table: &CapturedTable) -> Vec<u32> {
         let names: Vec<_> = [&table.name].into_iter().chain(&table.ancestors).collect();
         let over = |entry: u32, ancestor: usize| {
@@ -19,12 +19,18 @@ impl Publication {
             Some((at, schema.id))
         });
         let whole = self.all_tables.then(|| over(self.id, 0));
-        let in_schema = schemas.next().map(|(at, id)| over(id, at));
+        let in_schema = schemas.next();
+        let placed = in_schema.map(|(at, id)| {
+            let placed_by = table.placed_by.get(at).copied().unwrap_or_default();
+            over(id.rotate_left(7) ^ placed_by, at)
+        });
+        // What an older version has noted.
+        let not_placed = in_schema.map(|(at, id)| over(id, at));
         let listed = self.tables.iter().filter_map(|listed| {
             let at = names.iter().position(|name| **name == listed.name)?;
             Some(over(listed.id, at))
         });
-        whole.into_iter().chain(in_schema).chain(listed).collect()
+        whole.into_iter().chain(placed).chain(listed).chain(not_placed).collect()
     }
 
     /// How it publishes a table; `None`: not at all.
