@@ -40,6 +40,7 @@ fuzz_target!(|data: &[u8]| {
     let relation = Arc::new(Relation {
         id: RelationId(1),
         name: TableName::new("public", "t"),
+        renamed: false,
         replica_identity: ReplicaIdentity::Default,
         columns: vec![column],
     });

@@ -86,8 +86,10 @@ pub struct Column {
 pub struct Relation {
     /// The table's identifier on the source.
     pub id: RelationId,
-    /// Its name at that moment.
+    /// Its name at that moment; its present one, if it is `renamed`.
     pub name: TableName,
+    /// Whether the log has it under another name, which it had then.
+    pub renamed: bool,
     /// What the log holds of old rows.
     pub replica_identity: ReplicaIdentity,
     /// The published columns, in row order.

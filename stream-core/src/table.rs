@@ -178,6 +178,7 @@ impl Table {
         Relation {
             id: self.id,
             name: self.name.clone(),
+            renamed: false,
             replica_identity: self.replica_identity,
             columns: self.columns.iter().map(column).collect(),
         }

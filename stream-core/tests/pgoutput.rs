@@ -34,6 +34,7 @@ fn relation(columns: &[(&str, u32, i32, bool)]) -> Relation {
     Relation {
         id: ID,
         name: TableName::new("s", "t"),
+        renamed: false,
         replica_identity: ReplicaIdentity::Default,
         columns: columns.iter().map(column).collect(),
     }
@@ -414,7 +415,8 @@ fn message_text(message: &Message) -> String {
     }
     match message {
         Message::Relation { relation, .. } => {
-            let Relation { id: RelationId(id), name, replica_identity, columns } = relation;
+            let Relation { id: RelationId(id), name, renamed: _, replica_identity, columns } =
+                relation;
             write!(text, " {id} {name} {replica_identity:?}").unwrap();
             for Column { name, type_oid, type_modifier, is_key } in columns {
                 let key = if *is_key { " key" } else { "" };

@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let relation = Arc::new(Relation {
         id: RelationId(1),
         name: TableName::new("public", "orders"),
+        renamed: false,
         replica_identity: ReplicaIdentity::Default,
         columns: columns.collect(),
     });

@@ -141,7 +141,10 @@ fn relation(reader: &mut Reader, framing: Framing) -> Result<Message, DecodeErro
     for _ in 0..count {
         columns.push(column(reader)?);
     }
-    Ok(Message::Relation { xid, relation: Relation { id, name, replica_identity, columns } })
+    Ok(Message::Relation {
+        xid,
+        relation: Relation { id, name, renamed: false, replica_identity, columns },
+    })
 }
 
 fn column(reader: &mut Reader) -> Result<Column, DecodeError> {

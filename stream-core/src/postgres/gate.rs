@@ -138,7 +138,7 @@ impl Gate {
             if !is_seen {
                 return Err(renamed(name, &relation.name));
             }
-            let called = Relation { name: name.clone(), ..relation.clone() };
+            let called = Relation { name: name.clone(), renamed: true, ..relation.clone() };
             self.as_called_now.insert(relation.id, Arc::new(called));
         }
         if self.is_other(relation) && counts {
@@ -360,6 +360,7 @@ mod tests {
         let relation = Relation {
             id: RelationId(1),
             name: TableName::new("s", "t"),
+            renamed: false,
             replica_identity: ReplicaIdentity::Default,
             columns: Vec::new(),
         };

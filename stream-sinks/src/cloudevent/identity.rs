@@ -117,6 +117,12 @@ pub(crate) fn put_change_id(
     }
 }
 
+/// Appends to a change's `id` the name under which it is told of, where that is not the log's.
+pub(crate) fn put_name(table: &str, out: &mut BytesMut) {
+    out.put_u8(b':');
+    put_safe(table.as_bytes(), out);
+}
+
 /// Appends the `id` of a message outside of transactions: no other record stands at its position.
 pub(crate) fn put_message_id(stream: &str, lsn: Lsn, out: &mut BytesMut) {
     put_safe(stream.as_bytes(), out);

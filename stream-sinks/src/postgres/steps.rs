@@ -283,6 +283,7 @@ mod tests {
         Arc::new(Relation {
             id: RelationId(name.len().try_into().unwrap()),
             name: TableName::new("public", name),
+            renamed: false,
             replica_identity: ReplicaIdentity::Default,
             columns: vec![column("id", true), column("a", false), column("b", false)],
         })

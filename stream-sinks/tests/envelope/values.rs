@@ -118,6 +118,7 @@ pub(crate) fn relation(columns: &[(&str, &str)], key: usize) -> Arc<Relation> {
     Arc::new(Relation {
         id: RelationId(1),
         name: TableName::new("public", "t"),
+        renamed: false,
         replica_identity: ReplicaIdentity::Default,
         columns: columns.collect(),
     })

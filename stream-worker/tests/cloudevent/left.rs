@@ -111,3 +111,44 @@ async fn what_becomes_of_rows_before_their_table_is_attached_arrives() {
     assert_eq!(code, Some(0), "{output}");
     assert_eq!(removed(&receiver), ["t 1", "p 11"], "{output}");
 }
+
+/// A worker that is killed while it tells what became of rows whose copy was interrupted, and a table that has another name by the next.
+#[tokio::test]
+async fn what_comes_again_after_another_name_says_the_same() {
+    let (bench, receiver) = interrupted_at(
+        "ALTER TABLE t RENAME TO u; DELETE FROM u WHERE id < 1000; ALTER TABLE u RENAME TO v",
+    )
+    .await;
+    let mut worker = bench.start(&[]);
+    receiver.until(|event| event["data"]["op"] == "d");
+    worker.kill();
+    bench.source.execute("ALTER TABLE v RENAME TO t").await.unwrap();
+    let (code, output) = bench.start(&["--complete"]).ends();
+    assert_eq!(code, Some(0), "{output}");
+    let mut known = std::collections::BTreeMap::new();
+    let events = receiver.events();
+    for event in &events {
+        let id = event["id"].as_str().unwrap_or_default();
+        let key = &event["partitionkey"];
+        let before = known.insert(id, key).unwrap_or(key);
+        assert_eq!(before, key, "{id}");
+    }
+    let of_row = |key: &str| {
+        events.iter().any(|event| event["data"]["op"] == "d" && event["partitionkey"] == key)
+    };
+    assert!(of_row("public.u/1") && of_row("public.t/1"), "{output}");
+}
+
+async fn interrupted_at(sql: &str) -> (Bench, Receiver) {
+    let bench = Bench::new(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 3000); CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await;
+    let receiver = Receiver::start(Faults::default());
+    bench.write(&receiver.url(), "", "");
+    let mut worker = bench.start(&[]);
+    receiver.until(|event| event["data"]["after"]["id"] == 200);
+    worker.kill();
+    bench.source.execute(sql).await.unwrap();
+    (bench, receiver)
+}

@@ -10,7 +10,7 @@ use super::{EventEncoder, MESSAGES};
 use crate::cloudevent::attributes::{AttributeWriter, Context, EVENT_TYPE};
 use crate::cloudevent::event::{EncodeError, Event, Logged, Mode, Order, Read};
 use crate::cloudevent::identity::{
-    ReadRow, fingerprint, put_change_id, put_message_id, put_partition_key, put_read_id,
+    ReadRow, fingerprint, put_change_id, put_message_id, put_name, put_partition_key, put_read_id,
 };
 use crate::envelope::codec::put_binary;
 use crate::envelope::facts::Facts;
@@ -128,6 +128,10 @@ impl EventEncoder {
             Source::Log(Logged { transaction, ordinal, lsn }) => {
                 let commit = transaction.map_or(*lsn, |open| open.commit_lsn);
                 put_change_id(&self.origin.name, commit, *ordinal, planned.part, out);
+                if planned.plan.relation.renamed {
+                    // It may have been told of under the name of its time, with another partition key.
+                    put_name(&planned.plan.name, out);
+                }
             }
             Source::Snapshot(read) => {
                 let plan = planned.plan;
