@@ -266,10 +266,14 @@ impl OffsetStore for FileStore {
                     (None, lsn.get(), relation.map(|relation| relation.0))
                 }
                 TableSync::Synced { lsn, origin } => {
-                    let TableOrigin { relation, published_by, columns, published_as } =
+                    let TableOrigin { relation, published_by, columns, published_as, root } =
                         origin.clone();
                     let (lsn, relation) = (lsn.get(), relation.0);
-                    (Some(Synced { lsn, relation, published_by, columns, published_as }), 0, None)
+                    (
+                        Some(Synced { lsn, relation, published_by, columns, published_as, root }),
+                        0,
+                        None,
+                    )
                 }
             };
             let copies = synced.is_none();
@@ -368,8 +372,9 @@ mod tests {
         let operations = vec!["insert".to_owned()];
         let published_as =
             Some(PublishedAs { version: 5, operations, restricted_by: 6, generated: true });
-        let origin =
-            TableOrigin { relation: RelationId(16_384), published_by: 7, columns, published_as };
+        let relation = RelationId(16_384);
+        let root = Some(TableName::new("s", "root"));
+        let origin = TableOrigin { relation, published_by: 7, columns, published_as, root };
         TableSync::Synced { lsn: Lsn::new(lsn), origin }
     }
 

@@ -24,8 +24,8 @@ pub struct Inspected {
     pub tables: Vec<Arc<Table>>,
     /// The types that are not built in. What was committed before they were read is seen in the tables, too.
     pub types: Arc<Types>,
-    /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
-    pub partitioned: Vec<TableName>,
+    /// Captured partitioned tables, with the names of all their columns: they hold no rows themselves, and may have no partition yet.
+    pub partitioned: BTreeMap<TableName, Vec<String>>,
     /// Partitions whose rows come under another name, each with that name: the schema brings them along, and no row does.
     pub parts: BTreeMap<TableName, TableName>,
     /// Tables that were copied, and whose changes are in no log for the time being: what is noted of them is worthless.

@@ -57,6 +57,8 @@ pub struct TableOrigin {
     pub columns: ColumnNumbers,
     /// How it was published; `None` where nothing published it yet, or nobody noted it.
     pub published_as: Option<PublishedAs>,
+    /// For a partition: the table at the top of its tree; of one that is none any more, the last. `None` where nobody noted it.
+    pub root: Option<TableName>,
 }
 
 impl TableOrigin {
@@ -163,7 +165,8 @@ impl Table {
         let highest = self.attributes.highest;
         let columns = ColumnNumbers { numbers: numbers.collect(), highest, computed, excluded };
         let published_as = self.published_as.clone();
-        TableOrigin { relation: self.id, published_by, columns, published_as }
+        let root = self.root.clone();
+        TableOrigin { relation: self.id, published_by, columns, published_as, root }
     }
 
     /// The table in the form in which the log would describe it: what rows of its snapshot belong to.

@@ -1189,6 +1189,6 @@ fn synced_at(name: &str, lsn: Lsn) -> TableSync {
     let numbers = [("name".to_owned(), 1)].into();
     let columns = ColumnNumbers { numbers, ..ColumnNumbers::default() };
     let relation = ScriptedSource::relation_id(name);
-    let origin = TableOrigin { relation, published_by: 0, columns, published_as: None };
+    let origin = TableOrigin { relation, columns, ..TableOrigin::default() };
     TableSync::Synced { lsn, origin }
 }

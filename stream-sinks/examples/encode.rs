@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             tables: Vec::new(),
             types: Arc::default(),
-            partitioned: Vec::new(),
+            partitioned: std::collections::BTreeMap::new(),
             parts: std::collections::BTreeMap::new(),
             unlogged: BTreeSet::new(),
             to_copy: BTreeSet::new(),

@@ -72,6 +72,9 @@ pub(super) struct Synced {
     /// Absent in files of older programs.
     #[serde(default)]
     pub(super) published_as: Option<PublishedAs>,
+    /// Absent in files of older programs.
+    #[serde(default)]
+    pub(super) root: Option<TableName>,
 }
 
 impl State {
@@ -119,9 +122,11 @@ impl State {
         let tables = self.tables.iter().map(|table| {
             let sync = match table.synced.clone() {
                 Some(synced) => {
-                    let Synced { lsn, relation, published_by, columns, published_as } = synced;
+                    let Synced { lsn, relation, published_by, columns, published_as, root } =
+                        synced;
                     let relation = RelationId(relation);
-                    let origin = TableOrigin { relation, published_by, columns, published_as };
+                    let origin =
+                        TableOrigin { relation, published_by, columns, published_as, root };
                     TableSync::Synced { lsn: Lsn::new(lsn), origin }
                 }
                 None => TableSync::Copying {

@@ -37,7 +37,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
-        let mut noted = noted(&inspected, &checkpoint);
+        let mut noted = noted(&inspected, &checkpoint, self.sink.keeps_copied_rows());
         noted.extend(gone(&inspected, &checkpoint));
         if !noted.is_empty() {
             self.offsets.save_tables(&noted).await?;
@@ -122,7 +122,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
 
 /// What the look at the source says of tables that were copied: known as worthless before the source forgets why; or with columns that came,
 /// whose names may stand for others later.
-fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
+fn noted(
+    inspected: &Inspected,
+    checkpoint: &Checkpoint,
+    with_roots: bool,
+) -> Vec<(TableName, TableSync)> {
     let noted = inspected.tables.iter().filter_map(|table| {
         let TableSync::Synced { lsn, origin } = checkpoint.tables.get(&table.name)? else {
             return None;
@@ -135,7 +139,9 @@ fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, Tabl
             let columns = columns.unwrap_or_else(|| origin.columns.clone());
             // Nothing is missing, or it would be copied.
             let published_as = now.published_as.or_else(|| origin.published_as.clone());
-            let noted = TableOrigin { columns, published_as, ..origin.clone() };
+            // Their rules hold for what the log has of a partition that is gone, where it is told.
+            let root = now.root.filter(|_| with_roots).or_else(|| origin.root.clone());
+            let noted = TableOrigin { columns, published_as, root, ..origin.clone() };
             if noted == *origin {
                 return None;
             }

@@ -255,7 +255,7 @@ impl Source for ScriptedSource {
             identity,
             tables,
             types,
-            partitioned: Vec::new(),
+            partitioned: BTreeMap::new(),
             parts: BTreeMap::new(),
             to_copy,
         })

@@ -19,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 use stream_core::batch::Entry;
 use stream_core::change::{Change, OldTuple, Transaction, Tuple};
+use stream_core::checkpoint::Checkpoint;
 use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
 use stream_core::relation::{Relation, RelationId, TableName};
@@ -30,6 +31,7 @@ use self::write::{Planned, Source};
 use super::event::{EncodeError, Event, Logged, Mode, Read};
 use crate::envelope::codec::Scratch;
 use crate::envelope::facts::{Facts, Origin, Place};
+use crate::envelope::former::Roots;
 use crate::envelope::options::ValueOptions;
 use crate::envelope::rules::{ColumnRules, MessageKeys, MessagePrefixes};
 use crate::envelope::table::{Rules, TablePlan};
@@ -107,7 +109,7 @@ pub struct EventEncoder {
     unavailable: Unavailable,
     tables: HashMap<RelationId, Arc<Table>>,
     types: Arc<Types>,
-    roots: Vec<TableName>,
+    roots: Roots,
     plans: HashMap<RelationId, Arc<TablePlan>>,
     /// Tables that have another key than their last event had: their rows have other names now, and the next event waits for all before it.
     rekeyed: HashSet<RelationId>,
@@ -129,7 +131,7 @@ impl EventEncoder {
             unavailable: Unavailable::new(&options.values),
             tables: source.tables.iter().map(|table| (table.id, Arc::clone(table))).collect(),
             types: Arc::clone(&source.types),
-            roots: source.partitioned.clone(),
+            roots: Roots::new(source.partitioned.clone()),
             plans: HashMap::new(),
             rekeyed: HashSet::new(),
             now_ns: 0,
@@ -143,6 +145,11 @@ impl EventEncoder {
         };
         encoder.set_clock(stream_core::clock::now());
         encoder
+    }
+
+    /// Learns what is noted of tables that may be gone, so that the rules for what they were part of hold for them.
+    pub fn note(&mut self, checkpoint: &Checkpoint) {
+        self.roots.note(checkpoint);
     }
 
     /// Sets the time that events tell as that of their making. To be called now and then: once for each batch.

@@ -93,7 +93,9 @@ impl Sink for CloudEventSink {
         for warning in self.events.warnings(&source.tables) {
             tracing::warn!("{warning}");
         }
-        self.encoder = Some(EventEncoder::new(self.events.clone(), source, checkpoint.position));
+        let mut encoder = EventEncoder::new(self.events.clone(), source, checkpoint.position);
+        encoder.note(checkpoint);
+        self.encoder = Some(encoder);
         Ok(())
     }
 

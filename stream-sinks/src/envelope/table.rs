@@ -12,6 +12,7 @@ use twox_hash::XxHash3_64;
 
 use super::codec::{Codec, Scratch, ValueError};
 use super::equality::Equality;
+use super::former::{Roots, selections};
 use super::json::put_string;
 use super::options::ValueOptions;
 use super::rules::{ColumnRules, MessageKeys, Treatment};
@@ -28,20 +29,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) columns: &'a ColumnRules,
     pub(crate) keys: &'a MessageKeys,
     pub(crate) filter: &'a TableFilter,
-    /// The captured partitioned tables.
-    pub(crate) roots: &'a [TableName],
+    pub(crate) roots: &'a Roots,
     pub(crate) types: &'a Types,
-}
-
-impl Rules<'_> {
-    /// Of which partitioned table one that is gone was a partition, where it was captured for that.
-    fn former_root(&self, relation: &Relation) -> Option<&TableName> {
-        let captures = |names: &[&TableName]| {
-            self.filter.select(names, &defs(relation)) != Selection::NotCaptured
-        };
-        let mut roots = self.roots.iter().filter(|_| !captures(&[&relation.name]));
-        roots.find(|root| captures(&[&relation.name, root]))
-    }
 }
 
 /// How the rows of a table are written.
@@ -91,11 +80,10 @@ pub(crate) enum KeyValue<'a> {
 impl TablePlan {
     /// Decides. `table` is what the catalogue says of it, if it still has it.
     pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
-        let root = match table {
-            Some(table) => table.root.as_ref(),
-            None => rules.former_root(relation),
+        let names = match table {
+            Some(table) => names(&relation.name, table.root.as_ref()),
+            None => names(&relation.name, rules.roots.of(relation)),
         };
-        let names = names(&relation.name, root);
         let shown = shown(relation, table, &names, rules.filter);
         let columns = relation
             .columns
@@ -331,9 +319,12 @@ impl ColumnPlan {
     }
 }
 
-/// The names that rules know a table by: its own and, for a partition, that of its root.
-pub(super) fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
-    std::iter::once(own).chain(root).collect()
+/// The names that rules know a table by: its own and, for a partition, that of its root; of one that is gone, those of all that may be it.
+pub(super) fn names<'a>(
+    own: &'a TableName,
+    roots: impl IntoIterator<Item = &'a TableName>,
+) -> Vec<&'a TableName> {
+    std::iter::once(own).chain(roots).collect()
 }
 
 /// `schema.table`, in which the dots of either part are `%2E`, and its percent signs `%25`: `"a.b".c` is not `a."b.c"`.
@@ -355,11 +346,16 @@ fn shown(
     names: &[&TableName],
     filter: &TableFilter,
 ) -> Vec<bool> {
-    let selection = filter.select(names, &defs(relation));
-    let is_selected = |at: usize| match &selection {
-        Selection::Whole => true,
-        Selection::NotCaptured => false,
-        Selection::Columns(kept) => kept.contains(&at),
+    let selections = match table {
+        Some(_) => vec![filter.select(names, &defs(relation))],
+        None => selections(names, &defs(relation), filter),
+    };
+    let is_selected = |at: usize| {
+        selections.iter().all(|selection| match selection {
+            Selection::Whole => true,
+            Selection::NotCaptured => false,
+            Selection::Columns(kept) => kept.contains(&at),
+        })
     };
     let columns = relation.columns.iter().enumerate();
     columns

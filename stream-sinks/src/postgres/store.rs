@@ -54,6 +54,8 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
                     published_by: row.get::<_, Option<u32>>(4).unwrap_or_default(),
                     columns: parsed(row.get(5))?.unwrap_or_default(),
                     published_as: parsed(row.get(6))?,
+                    // Nothing is written here of a table that is gone.
+                    root: None,
                 };
                 TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
             }
@@ -114,7 +116,7 @@ impl OffsetStore for TargetStore {
             let synced = match sync {
                 TableSync::Copying { .. } => "NULL, NULL, NULL, NULL, NULL".to_owned(),
                 TableSync::Synced { lsn, origin } => {
-                    let TableOrigin { relation, published_by, columns, published_as } = origin;
+                    let TableOrigin { relation, published_by, columns, published_as, .. } = origin;
                     let columns = serde_json::json!(columns).to_string();
                     let published_as = published_as.as_ref().map_or_else(
                         || "NULL".to_owned(),

@@ -47,7 +47,7 @@ impl Tables {
         let names: BTreeSet<TableName> = captured
             .iter()
             .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
-            .chain(&source.partitioned)
+            .chain(source.partitioned.keys())
             .chain(source.parts.keys())
             .cloned()
             .collect();
@@ -71,7 +71,7 @@ impl Tables {
                 !found.contains_key(&table.name) && !through_root
             })
             .map(|table| &table.name)
-            .chain(source.partitioned.iter().filter(|root| !found.contains_key(root)))
+            .chain(source.partitioned.keys().filter(|root| !found.contains_key(root)))
             .chain(missing_parts)
             .cloned()
             .collect();

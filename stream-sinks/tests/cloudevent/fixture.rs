@@ -84,7 +84,7 @@ pub(crate) fn inspected() -> Inspected {
         },
         tables: vec![Arc::new(table())],
         types: Arc::new(Types::default()),
-        partitioned: Vec::new(),
+        partitioned: std::collections::BTreeMap::new(),
         parts: std::collections::BTreeMap::new(),
         unlogged: BTreeSet::new(),
         to_copy: BTreeSet::new(),

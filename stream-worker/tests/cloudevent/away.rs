@@ -104,24 +104,57 @@ async fn nothing_is_told_of_a_partition_that_is_detached_for_a_while_and_not_cap
     assert_eq!(receiver.lines(3)[2..], ["r p 3"], "{output}");
 }
 
-/// By a pattern for the root.
-#[tokio::test]
-async fn a_column_stays_excluded_of_a_partition_that_is_dropped() {
+/// What is told of a row that a partition got before `sql`, where `rules` speak of the root alone and came after the copy.
+async fn told_of_a_partition(rules: &str, sql: &[&str]) -> serde_json::Value {
     let (bench, receiver) = copied(
         "CREATE TABLE p (id int PRIMARY KEY, secret text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
          CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 'hidden'), (11, 'hidden')",
         "",
     )
     .await;
-    bench.edit(|text| {
-        text.replace("debeziumProperties", "excludes: ['public\\.p\\.secret'], debeziumProperties")
-    });
-    for statement in ["INSERT INTO p VALUES (2, 'hidden')", "DROP TABLE p1"] {
+    bench.edit(|text| text.replace("debeziumProperties: {", rules));
+    for statement in ["INSERT INTO p VALUES (2, 'hidden')"].iter().chain(sql) {
         bench.source.execute(statement).await.unwrap();
     }
     let (code, output) = bench.start(&["--complete"]).ends();
     assert_eq!(code, Some(0), "{output}");
     let events = receiver.events();
-    let told = events.iter().find(|event| event["data"]["after"]["id"] == 2).unwrap();
-    assert!(told["data"]["after"].get("secret").is_none(), "{told}");
+    let told = events.iter().find(|event| event["data"]["after"]["id"] == 2);
+    told.map(|event| event["data"]["after"].clone()).unwrap_or_default()
+}
+
+const EXCLUDED: &str = r"excludes: ['public\.p\.secret'], debeziumProperties: {";
+const MASKED: &str = r"debeziumProperties: {columnMaskWithLengthChars: ['3:public\.p\.secret'], ";
+
+/// By a pattern for the root.
+#[tokio::test]
+async fn a_column_stays_excluded_of_a_partition_that_is_dropped() {
+    let told = told_of_a_partition(EXCLUDED, &["DROP TABLE p1"]).await;
+    assert_eq!(told, serde_json::json!({"id": 2}));
+}
+
+#[tokio::test]
+async fn a_column_stays_masked_of_a_partition_that_is_dropped() {
+    let told = told_of_a_partition(MASKED, &["DROP TABLE p1"]).await;
+    assert_eq!(told, serde_json::json!({"id": 2, "secret": "***"}));
+}
+
+/// Nothing of the source tells what it was part of, and by its columns it is none of what is there.
+#[tokio::test]
+async fn rules_hold_for_a_partition_whose_root_is_gone_or_altered() {
+    let told =
+        told_of_a_partition(MASKED, &["DROP TABLE p", "CREATE TABLE beside (id int PRIMARY KEY)"])
+            .await;
+    assert_eq!(told, serde_json::json!({"id": 2, "secret": "***"}));
+    let told =
+        told_of_a_partition(EXCLUDED, &["DROP TABLE p1", "ALTER TABLE p DROP COLUMN secret"]).await;
+    assert_eq!(told, serde_json::json!({"id": 2}));
+}
+
+/// It is still there, and captured by no name of its own.
+#[tokio::test]
+async fn a_column_stays_excluded_of_a_partition_that_is_detached() {
+    let rules = EXCLUDED.replace("excludes", r"includes: ['public\.p'], excludes");
+    let told = told_of_a_partition(&rules, &["ALTER TABLE p DETACH PARTITION p1"]).await;
+    assert_eq!(told, serde_json::json!({"id": 2}));
 }
