@@ -214,7 +214,7 @@ impl PostgresSink {
     async fn fit(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.known = checkpoint.tables.keys().cloned().collect();
         let client = Arc::clone(&self.shared.client);
-        let (mut tables, missing) = Tables::find(Arc::clone(&client), source).await?;
+        let (mut tables, missing) = Tables::find(Arc::clone(&client), source, checkpoint).await?;
         let options = &self.shared.options;
         if let (false, Some(import)) = (missing.is_empty(), &options.import) {
             check::refuse(&check::gone(&missing, source, checkpoint))?;
@@ -222,7 +222,7 @@ impl PostgresSink {
             let known = &self.known;
             check::refuse(&check::problems(&client, &tables, source, options, known, true).await?)?;
             Box::pin(import::run(&self.shared, import, source, &missing, checkpoint)).await?;
-            tables = Tables::find(Arc::clone(&client), source).await?.0;
+            tables = Tables::find(Arc::clone(&client), source, checkpoint).await?.0;
             tables.made = missing.into_iter().collect();
         }
         let known = &self.known;

@@ -138,7 +138,7 @@ impl TargetSurvey {
             return Ok(vec![Finding::blocking(same.to_string())]);
         }
         let client = &self.client;
-        let (tables, missing) = Tables::find(Arc::clone(client), source).await?;
+        let (tables, missing) = Tables::find(Arc::clone(client), source, checkpoint).await?;
         let known: BTreeSet<TableName> = checkpoint.tables.keys().cloned().collect();
         let import = options.import.as_ref();
         let problems = check::problems(client, &tables, source, options, &known, import.is_some());

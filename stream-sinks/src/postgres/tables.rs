@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use stream_core::checkpoint::{Checkpoint, TableSync};
 use stream_core::copy::{Chunk, CopyFormat};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
-use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
+use stream_core::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
 use stream_core::sql::list;
 use stream_core::table::Table;
@@ -27,6 +28,8 @@ pub(super) struct Tables {
     /// The target's, as `server_version_num`.
     version: u32,
     captured: HashMap<TableName, Arc<Table>>,
+    /// What was noted of columns that the stream left out of tables, which may be gone by now.
+    left_out: HashMap<RelationId, BTreeSet<String>>,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
@@ -42,6 +45,7 @@ impl Tables {
     pub(super) async fn find(
         client: Arc<SqlClient>,
         source: &Inspected,
+        checkpoint: &Checkpoint,
     ) -> Result<(Self, Vec<TableName>), Error> {
         let captured = &source.tables;
         let names: BTreeSet<TableName> = captured
@@ -82,6 +86,7 @@ impl Tables {
             version: client.server_version_num(),
             client,
             captured,
+            left_out: checkpoint.tables.values().filter_map(left_out).collect(),
             types: Arc::clone(&source.types),
             target: RwLock::new(found),
             watched,
@@ -149,8 +154,9 @@ impl Tables {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
         let apart = tells_apart(relation, &place.primary_key, captured.map(Arc::as_ref));
-        let is_captured = |column: &str| {
-            captured.is_none_or(|table| !table.left_out.iter().any(|name| name == column))
+        let is_captured = |column: &str| match captured {
+            Some(table) => !table.left_out.iter().any(|name| name == column),
+            None => !self.left_out.get(&relation.id).is_some_and(|names| names.contains(column)),
         };
         let (relation, place) = (Arc::clone(relation), Arc::clone(&place));
         match Plan::new(relation, Arc::clone(&place), apart, is_captured, &self.types) {
@@ -289,6 +295,11 @@ impl Tables {
             .filter(|table| table.root.as_ref() == Some(root))
             .all(|table| names.contains(&table.name))
     }
+}
+
+fn left_out(sync: &TableSync) -> Option<(RelationId, BTreeSet<String>)> {
+    let TableSync::Synced { origin, .. } = sync else { return None };
+    Some((origin.relation, origin.columns.excluded.keys().cloned().collect()))
 }
 
 /// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the

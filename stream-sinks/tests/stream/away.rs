@@ -61,6 +61,22 @@ async fn what_a_partition_had_before_it_was_detached_or_dropped_is_followed() {
     }
 }
 
+/// It is the target's, if the target has it at all, also where the source has no such table any more.
+#[tokio::test]
+async fn an_excluded_column_of_a_table_that_is_dropped_is_not_written() {
+    let schema = format!("{DIVIDED}; CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let (from, to) = databases(&schema).await;
+    let mut stream = Stream::new(&from, &to);
+    stream.excludes = vec![r"public\.(m|t)\.v".to_owned()];
+    stream.copy_and_stop().await;
+    execute(&stream.target, "ALTER TABLE m ADD COLUMN v text").await;
+    let changes = "INSERT INTO m VALUES (0, 'hidden'); INSERT INTO t VALUES (0, 'hidden');\n--\nDROP TABLE m1, t";
+    execute(&stream.source, changes).await;
+    complete(&stream).await;
+    assert_eq!(rows(&stream.target, "SELECT id, v FROM m WHERE id = 0").await, ["(0,)"]);
+    assert_eq!(rows(&stream.target, "SELECT id FROM t").await, ["(0)"]);
+}
+
 /// A pattern for the root excludes its partitions.
 #[tokio::test]
 async fn partitions_of_an_excluded_root_are_left_alone() {
