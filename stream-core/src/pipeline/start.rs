@@ -352,6 +352,7 @@ fn owners(checkpoint: &Checkpoint) -> BTreeMap<TableName, RelationId> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
@@ -383,8 +384,49 @@ mod tests {
         }
     }
 
+    fn inspected(table: Table) -> Inspected {
+        let (system_id, slot) = ("7".to_owned(), "s".to_owned());
+        Inspected {
+            identity: SourceIdentity { system_id, slot, timeline: None },
+            tables: vec![Arc::new(table)],
+            types: Arc::default(),
+            partitioned: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            unlogged: BTreeSet::new(),
+            to_copy: BTreeSet::new(),
+        }
+    }
+
     fn copying(name: &str, lsn: u64, relation: Option<RelationId>) -> (TableName, TableSync) {
         (table(name).name, TableSync::Copying { lsn: Lsn::new(lsn), relation })
+    }
+
+    /// Older versions noted none, and a table can be attached later. One that is detached was a partition, which is to be known once it is gone.
+    #[test]
+    fn the_root_of_a_partition_is_noted_where_it_is_of_use() {
+        let root = |name: &str| Some(TableName::new("s", name));
+        for (now, before, with_roots, expected) in [
+            (root("p"), None, true, Some(root("p"))),
+            (root("p"), root("p"), true, None),
+            (root("q"), root("p"), true, Some(root("q"))),
+            (None, root("p"), true, None),
+            (root("p"), None, false, None),
+        ] {
+            let table = Table { root: now, ..table("t") };
+            let origin = TableOrigin { root: before, ..table.origin() };
+            let sync = TableSync::Synced { lsn: Lsn::new(1), origin };
+            let checkpoint =
+                Checkpoint { tables: [(table.name.clone(), sync)].into(), ..Checkpoint::default() };
+            let noted = noted(&inspected(table), &checkpoint, with_roots);
+            let roots: Vec<_> = noted
+                .into_iter()
+                .map(|(_, sync)| match sync {
+                    TableSync::Synced { origin, .. } => origin.root,
+                    TableSync::Copying { .. } => None,
+                })
+                .collect();
+            assert_eq!(roots, Vec::from_iter(expected));
+        }
     }
 
     /// The stream may begin long before the copy that was interrupted: an endpoint that has rows as of that copy is told nothing older.
