@@ -29,10 +29,15 @@ impl Roots {
         self.noted = checkpoint.tables.values().filter_map(root).collect();
     }
 
+    /// What a table was part of when it was copied, as far as that was noted.
+    pub(crate) fn noted(&self, relation: RelationId) -> Option<&TableName> {
+        self.noted.get(&relation)
+    }
+
     /// What a table that is gone was part of, as far as that was noted, and all that it can have been part of by its columns: it may have been
     /// attached since.
     pub(crate) fn of<'a>(&'a self, relation: &Relation) -> impl Iterator<Item = &'a TableName> {
-        let noted = self.noted.get(&relation.id);
+        let noted = self.noted(relation.id);
         let has_all = |columns: &Vec<String>| {
             relation.columns.iter().all(|column| columns.contains(&column.name))
         };
@@ -81,6 +86,7 @@ mod tests {
         Relation {
             id: RelationId(7),
             name: name("p1"),
+            renamed: false,
             replica_identity: ReplicaIdentity::Default,
             columns: columns.iter().map(column).collect(),
         }

@@ -93,8 +93,13 @@ impl TablePlan {
             .collect();
         let own = key(relation, table);
         let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+        // A key is chosen for what the table was known to be part of: by another one its rows would lose their order.
+        let keyed = match table {
+            Some(_) => names,
+            None => self::names(&relation.name, rules.roots.noted(relation.id)),
+        };
         // One that the table does not have all columns of is no key of it.
-        let chosen = rules.keys.of(&names).and_then(|chosen| chosen.iter().map(place).collect());
+        let chosen = rules.keys.of(&keyed).and_then(|chosen| chosen.iter().map(place).collect());
         let (key, identity) = match chosen {
             Some(chosen) => (chosen, Some(own)),
             None => (own, None),
