@@ -89,10 +89,7 @@ fn inspected() -> Inspected {
     }
     Inspected {
         identity: SourceIdentity { system_id: "1".into(), slot: "s".into() },
-        tables: Vec::new(),
         types: Arc::new(Types { by_oid, as_of: Lsn::new(0) }),
-        partitioned: BTreeMap::new(),
-        unlogged: BTreeSet::new(),
-        to_copy: BTreeSet::new(),
+        ..Inspected::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::relation::{RelationId, TableName};
 use crate::table::{Table, TableOrigin};
 
 /// Which log a position belongs to: positions of another server or slot mean nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceIdentity {
     /// The server's `system_identifier`.
     pub system_id: String,

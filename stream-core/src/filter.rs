@@ -5,7 +5,7 @@
 
 use regex::{Regex, RegexSet, RegexSetBuilder};
 
-use crate::relation::TableName;
+use crate::relation::{Relation, TableName};
 
 /// The schema in which streams keep their progress at a PostgreSQL target. Such a target can be the source of another stream, whose
 /// own progress is in the schema of this name at the other end.
@@ -50,6 +50,18 @@ pub enum Selection {
     Whole,
     /// The columns at these places of the list that was given, in its order.
     Columns(Vec<usize>),
+}
+
+impl Selection {
+    /// Whether the column at a place of the list is captured.
+    #[must_use]
+    pub fn has(&self, at: usize) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::NotCaptured => false,
+            Self::Columns(kept) => kept.contains(&at),
+        }
+    }
 }
 
 /// A pattern that matched nothing, which is most often a spelling mistake.
@@ -133,6 +145,16 @@ impl TableFilter {
             (true, true) => Selection::Whole,
             (true, false) => Selection::Columns(kept),
         }
+    }
+
+    /// Which columns of a description of the log are captured, in its order.
+    #[must_use]
+    pub fn takes(&self, names: &[&TableName], relation: &Relation) -> Vec<bool> {
+        let columns = relation.columns.iter();
+        let columns: Vec<_> =
+            columns.map(|column| ColumnDef { name: &column.name, is_key: column.is_key }).collect();
+        let selection = self.select(names, &columns);
+        (0..columns.len()).map(|at| selection.has(at)).collect()
     }
 
     /// The patterns that match nothing of what exists.

@@ -8,6 +8,7 @@ use crate::change::{Change, Transaction};
 use crate::checkpoint::{Checkpoint, SourceIdentity, TableSync};
 use crate::copy::{Chunk, CopyFormat, CopyStream};
 use crate::error::Error;
+use crate::filter::TableFilter;
 use crate::lsn::Lsn;
 use crate::relation::{RelationId, TableName};
 
@@ -16,7 +17,7 @@ use crate::table::Table;
 use crate::types::Types;
 
 /// What a source found when it was looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Inspected {
     /// Whose positions the source speaks of.
     pub identity: SourceIdentity,
@@ -32,6 +33,8 @@ pub struct Inspected {
     pub unlogged: BTreeSet<TableName>,
     /// Those of the tables that will be copied first.
     pub to_copy: BTreeSet<TableName>,
+    /// What is captured: by it a column is judged that the log has, and the table has not any more.
+    pub filter: TableFilter,
 }
 
 /// Where a stream begins.

@@ -1,13 +1,11 @@
 //! Measures the encoder alone: `encode [EVENTS]` prints events a second for inserts of 200-byte rows, in each mode.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
 use stream_core::batch::Entry;
 use stream_core::change::{Change, Transaction, Tuple};
-use stream_core::checkpoint::SourceIdentity;
 use stream_core::lsn::Lsn;
 use stream_core::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
@@ -59,19 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, mode) in
         [("structured", Mode::Structured), ("binary", Mode::Binary), ("batched", Mode::Batched)]
     {
-        let source = Inspected {
-            identity: SourceIdentity {
-                system_id: String::new(),
-                slot: String::new(),
-                timeline: None,
-            },
-            tables: Vec::new(),
-            types: Arc::default(),
-            partitioned: std::collections::BTreeMap::new(),
-            parts: std::collections::BTreeMap::new(),
-            unlogged: BTreeSet::new(),
-            to_copy: BTreeSet::new(),
-        };
+        let source = Inspected::default();
         let options = EventOptions {
             mode,
             name: "demo.orders".into(),

@@ -352,7 +352,6 @@ fn owners(checkpoint: &Checkpoint) -> BTreeMap<TableName, RelationId> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
@@ -389,11 +388,7 @@ mod tests {
         Inspected {
             identity: SourceIdentity { system_id, slot, timeline: None },
             tables: vec![Arc::new(table)],
-            types: Arc::default(),
-            partitioned: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            unlogged: BTreeSet::new(),
-            to_copy: BTreeSet::new(),
+            ..Inspected::default()
         }
     }
 

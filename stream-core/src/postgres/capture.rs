@@ -297,13 +297,8 @@ fn generated(
         .map(|column| ColumnDef { name: &column.name, is_key: false })
         .collect();
     let selection = filter.select(names, &defs);
-    let is_taken = |at: usize| match &selection {
-        Selection::Whole => true,
-        Selection::NotCaptured => false,
-        Selection::Columns(kept) => kept.contains(&at),
-    };
     let columns = table.columns.iter().enumerate();
-    let generated = columns.filter(|(at, column)| column.generated.is_some() && is_taken(*at));
+    let generated = columns.filter(|(at, column)| column.generated.is_some() && selection.has(*at));
     generated.map(|(_, column)| column).cloned().collect()
 }
 
@@ -317,11 +312,7 @@ fn captured_table(
         .iter()
         .filter(|column| column.generated.is_none())
         .enumerate()
-        .filter(|(index, _)| match selection {
-            Selection::Whole => true,
-            Selection::NotCaptured => false,
-            Selection::Columns(kept) => kept.contains(index),
-        })
+        .filter(|(at, _)| selection.has(*at))
         .map(|(_, column)| column.clone())
         .collect();
     let is_captured = |column: &CatalogColumn| columns.iter().any(|one| one.name == column.name);

@@ -11,12 +11,13 @@ use super::capture::Captured;
 use super::{PostgresSourceOptions, SnapshotMode};
 use crate::change::{Change, Transaction};
 use crate::checkpoint::TableSync;
+use crate::columns::Attributes;
 use crate::error::{Error, ErrorKind};
 use crate::filter::{ColumnDef, Selection, TableFilter};
 use crate::lsn::Lsn;
-use crate::relation::{Relation, RelationId, TableName};
+use crate::relation::{Column, Relation, RelationId, TableName};
 use crate::source::{CountsFrom, SourceEvent};
-use crate::table::Table;
+use crate::table::{Table, TableColumn};
 
 /// A received buffer is at most about this large, apart from long messages: what a small change pins.
 const PINNED_BYTES: usize = 256 << 10;
@@ -167,7 +168,9 @@ impl Gate {
             return Err(grown(&relation.name, name));
         }
         let settles = self.settling.contains(name);
-        let stale = table.filter(|table| counts && !settles && stand_for_others(relation, table));
+        let is_stale =
+            |table: &Table| stand_for_others(relation, table) || self.is_hidden(relation, table);
+        let stale = table.filter(|table| counts && !settles && is_stale(table));
         let stale = stale.and_then(|table| self.stale(table));
         self.counts_from.insert(relation.id, counts_from);
         Ok(stale)
@@ -234,6 +237,33 @@ impl Gate {
                 .filter
                 .as_ref()
                 .is_some_and(|filter| filter.select(&names, &columns) != Selection::NotCaptured)
+    }
+
+    /// Whether a captured column had a name under which it is left out: where it has its place now the log has such a name, which the table
+    /// has not any more. One that was dropped there may have been of another type.
+    fn is_hidden(&self, relation: &Relation, table: &Table) -> bool {
+        let ancestors = self.ancestors.get(&table.id).into_iter().flatten();
+        let names: Vec<_> = std::iter::once(&table.name).chain(ancestors).collect();
+        let Some(filter) = &self.filter else { return false };
+        let Attributes { numbers, dropped, .. } = &table.attributes;
+        let columns = relation.columns.iter();
+        let number = |column: &Column| numbers.get(&column.name).copied();
+        let is_lost = |name: &String| columns.clone().all(|column| column.name != *name);
+        let lost: Vec<_> = table.columns.iter().filter(|column| is_lost(&column.name)).collect();
+        let mut below = 0;
+        columns.clone().zip(filter.takes(&names, relation)).enumerate().any(
+            |(at, (column, is_taken))| {
+                if let Some(number) = number(column) {
+                    below = number;
+                    return false;
+                }
+                let above = columns.clone().skip(at).find_map(number).unwrap_or(i16::MAX);
+                let room = below + 1..above;
+                let is_unclear = dropped.iter().any(|gone| room.contains(gone));
+                let can_be = |lost: &&TableColumn| !is_unclear || lost.type_oid == column.type_oid;
+                !is_taken && lost.iter().any(|lost| room.contains(&lost.number) && can_be(lost))
+            },
+        )
     }
 
     /// Lets a change through, or not.

@@ -122,6 +122,7 @@ impl Known {
                 let numbers = numbers_of(&table.columns);
                 let given = ColumnNumbers { numbers, ..columns.clone() };
                 before.computed = before.still_computed(&given);
+                before.excluded = columns.excluded;
                 before.numbers.extend(columns.numbers);
                 columns = before;
             }
@@ -149,7 +150,8 @@ impl Known {
         };
         known.attached_by == table.attached_by
             && known.key == key(table)
-            && (!self.follows_columns || is_same())
+            && (!self.follows_columns
+                || is_same() && known.columns.included(given(table)).is_none())
             && known.columns.freed(given(table)).is_none()
             && known.published.as_ref().is_none_or(is_published)
     }
@@ -159,7 +161,11 @@ fn numbers(table: &CapturedTable) -> ColumnNumbers {
     let numbers = numbers_of(table.columns.iter().chain(&table.generated));
     let computed = numbers_of(&table.generated);
     let highest = table.attributes.highest;
-    ColumnNumbers { numbers, highest, computed, ..ColumnNumbers::default() }
+    let is_excluded =
+        |name: &&String| table.left_out_columns.contains(*name) && !computed.contains_key(*name);
+    let excluded = table.attributes.numbers.iter().filter(|(name, _)| is_excluded(name));
+    let excluded = excluded.map(|(name, number)| (name.clone(), *number)).collect();
+    ColumnNumbers { numbers, highest, computed, excluded }
 }
 
 fn key(table: &CapturedTable) -> &[String] {

@@ -192,9 +192,8 @@ impl Source for PostgresSource {
         origin::say_what_is_gone(&self.captured, checkpoint);
         self.confirm_interval =
             tables::confirm_interval(&client, self.options.confirm_interval).await?;
-        let system = look::system(&self.options.connect, checkpoint)
-            .await
-            .map_err(|error| error.context("source"))?;
+        let system = look::system(&self.options.connect, checkpoint).await;
+        let system = system.map_err(|error| error.context("source"))?;
         let (slot, slot_problem) = look::slot(&client, &self.options, checkpoint, &system).await?;
         slot_problem.map_or(Ok(()), |problem| Err(problem::from_slot(problem)))?;
         if let Some(fork) = &system.fork {
@@ -209,6 +208,7 @@ impl Source for PostgresSource {
             parts: self.log.parts.clone(),
             unlogged,
             to_copy: self.to_copy(checkpoint),
+            filter: self.options.filter.clone(),
         })
     }
 

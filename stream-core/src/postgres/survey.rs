@@ -102,6 +102,7 @@ pub async fn survey(
         to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
         partitioned: captured.roots(),
         parts: log.parts,
+        filter: options.filter.clone(),
         tables,
         types,
     };

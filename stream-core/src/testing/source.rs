@@ -1,6 +1,5 @@
 //! A source that follows a script.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -250,15 +249,7 @@ impl Source for ScriptedSource {
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
         let to_copy = self.unfinished(checkpoint).map(|(name, _)| Self::table_name(name)).collect();
         let types = Arc::default();
-        Ok(Inspected {
-            unlogged: BTreeSet::new(),
-            identity,
-            tables,
-            types,
-            partitioned: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            to_copy,
-        })
+        Ok(Inspected { identity, tables, types, to_copy, ..Inspected::default() })
     }
 
     async fn begin(&mut self, checkpoint: &Checkpoint, _stats: &Stats) -> Result<Beginning, Error> {

@@ -154,13 +154,7 @@ mod tests {
         ] {
             let filter = TableFilter::new(&list(includes), &list(excludes)).unwrap();
             let selections = selections(&[&own, &p, &q], &defs, &filter);
-            let is_left = |at: usize| {
-                selections.iter().all(|selection| match selection {
-                    Selection::Whole => true,
-                    Selection::NotCaptured => false,
-                    Selection::Columns(kept) => kept.contains(&at),
-                })
-            };
+            let is_left = |at: usize| selections.iter().all(|selection| selection.has(at));
             let left: Vec<_> = (0..).zip(columns).filter(|(at, _)| is_left(*at)).collect();
             let left: Vec<_> = left.into_iter().map(|(_, name)| name).collect();
             assert_eq!(left, expected, "{includes:?} {excludes:?}");

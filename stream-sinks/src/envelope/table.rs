@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use stream_core::change::{OldTuple, Tuple, TupleData};
-use stream_core::filter::{ColumnDef, Selection, TableFilter};
+use stream_core::filter::{ColumnDef, TableFilter};
 use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::table::Table;
 use stream_core::types::Types;
@@ -355,19 +355,13 @@ fn shown(
         Some(_) => vec![filter.select(names, &defs(relation))],
         None => selections(names, &defs(relation), filter),
     };
-    let is_selected = |at: usize| {
-        selections.iter().all(|selection| match selection {
-            Selection::Whole => true,
-            Selection::NotCaptured => false,
-            Selection::Columns(kept) => kept.contains(&at),
-        })
-    };
+    let is_taken = |at: usize| selections.iter().all(|selection| selection.has(at));
     let columns = relation.columns.iter().enumerate();
     columns
         .map(|(at, column)| match table {
             Some(table) if table.left_out.contains(&column.name) => false,
             Some(table) if table.columns.iter().any(|known| known.name == column.name) => true,
-            _ => is_selected(at),
+            _ => is_taken(at),
         })
         .collect()
 }

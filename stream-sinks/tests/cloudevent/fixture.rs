@@ -1,6 +1,5 @@
 //! A sink for one table, and batches for it.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,10 +83,7 @@ pub(crate) fn inspected() -> Inspected {
         },
         tables: vec![Arc::new(table())],
         types: Arc::new(Types::default()),
-        partitioned: std::collections::BTreeMap::new(),
-        parts: std::collections::BTreeMap::new(),
-        unlogged: BTreeSet::new(),
-        to_copy: BTreeSet::new(),
+        ..Inspected::default()
     }
 }
 

@@ -86,10 +86,7 @@ pub(crate) fn inspected(tables: Vec<Arc<stream_core::table::Table>>) -> Inspecte
         identity: SourceIdentity { system_id: "1".into(), slot: "s".into(), timeline: None },
         tables,
         types: Arc::new(types()),
-        partitioned: BTreeMap::new(),
-        parts: BTreeMap::new(),
-        unlogged: BTreeSet::new(),
-        to_copy: BTreeSet::new(),
+        ..Inspected::default()
     }
 }
 

@@ -184,20 +184,66 @@ async fn a_table_that_was_in_another_schema_for_a_while_than_the_published_one()
 /// Under its other name it is excluded.
 #[tokio::test]
 async fn a_column_that_had_an_excluded_name_for_a_while() {
-    let (from, to) = databases(
-        "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT i, 'v', 'w' FROM generate_series(1, 9) i",
-    )
-    .await;
-    let mut stream = Stream::new(&from, &to);
-    stream.excludes = vec![r"public\.t\.secret".to_owned()];
-    stream.copy_and_stop().await;
-    execute(
-        &stream.source,
-        "ALTER TABLE t RENAME v TO secret;\n--\nUPDATE t SET secret = 'away', w = 'u' WHERE id = 2; INSERT INTO t VALUES (10, 'away', 'w');\n--\nALTER TABLE t RENAME secret TO v",
-    )
-    .await;
-    complete(&stream).await;
-    assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
+    for (stopped, pause) in [(true, 0), (false, 0), (false, 2)] {
+        let (from, to) = databases(
+            "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT i, 'v', 'w' FROM generate_series(1, 9) i",
+        )
+        .await;
+        let mut stream = Stream::new(&from, &to);
+        stream.excludes = vec![r"public\.t\.secret".to_owned()];
+        let changes = async {
+            execute(
+                &stream.source,
+                "ALTER TABLE t RENAME v TO secret;\n--\nUPDATE t SET secret = 'away', w = 'u' WHERE id = 2; INSERT INTO t VALUES (10, 'away', 'w')",
+            )
+            .await;
+            // A few looks, or none.
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            execute(&stream.source, "ALTER TABLE t RENAME secret TO v").await;
+        };
+        assert_eq!(stream.meet(changes, stopped).await.unwrap(), Outcome::Completed);
+        assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
+    }
+}
+
+/// It came, or was there, and is gone before anybody looks. The column that comes is none that had its name.
+#[tokio::test]
+async fn an_excluded_column_that_is_dropped_has_nothing_copied_again() {
+    let secret = "INSERT INTO t (id, secret) VALUES (10, 'not for everybody')";
+    for (columns, changes) in [
+        ("secret text, v text", format!("{secret};\n--\nALTER TABLE t DROP COLUMN secret")),
+        (
+            "secret text, v text",
+            format!("{secret};\n--\nALTER TABLE t DROP COLUMN secret, ADD COLUMN x text"),
+        ),
+        (
+            "v text, secret int",
+            format!(
+                "{};\n--\nALTER TABLE t DROP COLUMN secret, ADD COLUMN x text",
+                secret.replace("'not for everybody'", "1")
+            ),
+        ),
+        (
+            "v text",
+            format!(
+                "ALTER TABLE t ADD COLUMN secret text;\n--\n{secret};\n--\nALTER TABLE t DROP COLUMN secret"
+            ),
+        ),
+    ] {
+        let (from, to) = databases(&format!("CREATE TABLE t (id int PRIMARY KEY, {columns}); INSERT INTO t (id, v) SELECT i, 'v' FROM generate_series(1, 9) i")).await;
+        let mut stream = Stream::new(&from, &to);
+        stream.excludes = vec![r"public\.t\.secret".to_owned()];
+        stream.copy_and_stop().await;
+        execute(
+            &stream.target,
+            "UPDATE t SET v = 'of the target' WHERE id = 9; ALTER TABLE t ADD COLUMN x text",
+        )
+        .await;
+        execute(&stream.source, &changes).await;
+        complete(&stream).await;
+        let kept = rows(&stream.target, "SELECT id, v FROM t WHERE id > 8").await;
+        assert_eq!(kept, ["(10,)", "(9,\"of the target\")"], "{changes}");
+    }
 }
 
 #[tokio::test]

@@ -158,3 +158,43 @@ async fn a_column_stays_excluded_of_a_partition_that_is_detached() {
     let told = told_of_a_partition(&rules, &["ALTER TABLE p DETACH PARTITION p1"]).await;
     assert_eq!(told, serde_json::json!({"id": 2}));
 }
+
+/// What it had then comes with a copy.
+#[tokio::test]
+async fn a_column_that_had_an_excluded_name_for_a_while_is_told_under_its_own() {
+    for lives in [false, true] {
+        let (bench, receiver) = copied(
+            "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT i, 'v', 'w' FROM generate_series(1, 3) i",
+            "",
+        )
+        .await;
+        bench.edit(|text| {
+            text.replace(
+                "debeziumProperties",
+                "excludes: ['public\\.t\\.secret'], debeziumProperties",
+            )
+        });
+        let mut worker = lives.then(|| bench.start(&[]));
+        if let Some(worker) = &mut worker {
+            worker.says("\"phase\":\"streaming\"");
+        }
+        let sql = "ALTER TABLE t RENAME v TO secret; UPDATE t SET secret = 'away' WHERE id = 2; INSERT INTO t VALUES (10, 'away', 'w'); ALTER TABLE t RENAME secret TO v";
+        for statement in sql.split("; ") {
+            bench.source.execute(statement).await.unwrap();
+        }
+        if let Some(worker) = worker {
+            receiver.until(|event| {
+                event["data"]["after"]["id"] == 10 && event["data"]["after"]["v"] == "away"
+            });
+            worker.stops();
+        }
+        let (code, output) = bench.start(&["--complete"]).ends();
+        assert_eq!(code, Some(0), "{output}");
+        let events = receiver.events();
+        assert!(!serde_json::to_string(&events).unwrap().contains("secret"), "{events:?}");
+        for id in [2, 10] {
+            let last = events.iter().rfind(|event| event["data"]["after"]["id"] == id).unwrap();
+            assert_eq!(last["data"]["after"]["v"], "away", "{events:?}");
+        }
+    }
+}
