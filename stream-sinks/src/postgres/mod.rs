@@ -20,6 +20,7 @@ mod copy;
 mod divergence;
 mod encode;
 mod error;
+mod excluded;
 mod finish;
 mod fit;
 mod frozen;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use stream_core::checkpoint::{Checkpoint, TableSync};
+use stream_core::checkpoint::Checkpoint;
 use stream_core::copy::{Chunk, CopyFormat};
-use stream_core::filter::TableFilter;
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
-use stream_core::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
+use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
 use stream_core::source::Inspected;
 use stream_core::sql::list;
 use stream_core::table::Table;
@@ -17,6 +16,7 @@ use stream_core::{Error, ErrorKind};
 
 use super::divergence::Divergence;
 use super::error::from_sql;
+use super::excluded::Excluded;
 use super::fit::Base;
 use super::lacking::{self, declared_type};
 use super::plan::{Plan, TargetColumn, TargetTable};
@@ -29,9 +29,7 @@ pub(super) struct Tables {
     /// The target's, as `server_version_num`.
     version: u32,
     captured: HashMap<TableName, Arc<Table>>,
-    filter: TableFilter,
-    /// What was noted of columns that the stream left out of tables, which may be gone by now.
-    left_out: HashMap<RelationId, BTreeSet<String>>,
+    excluded: Excluded,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
@@ -88,8 +86,7 @@ impl Tables {
             version: client.server_version_num(),
             client,
             captured,
-            filter: source.filter.clone(),
-            left_out: checkpoint.tables.values().filter_map(left_out).collect(),
+            excluded: Excluded::new(source, checkpoint),
             types: Arc::clone(&source.types),
             target: RwLock::new(found),
             watched,
@@ -157,10 +154,7 @@ impl Tables {
         let place = self.place(&relation.name).ok_or_else(|| self.not_there(&relation.name))?;
         let captured = self.captured.get(&relation.name);
         let apart = tells_apart(relation, &place.primary_key, captured.map(Arc::as_ref));
-        let excluded = match captured {
-            Some(table) => self.excluded(relation, table),
-            None => self.left_out.get(&relation.id).cloned().unwrap_or_default(),
-        };
+        let excluded = self.excluded.of(relation, captured.map(Arc::as_ref));
         let is_captured = |column: &str| !excluded.contains(column);
         let (relation, place) = (Arc::clone(relation), Arc::clone(&place));
         match Plan::new(relation, Arc::clone(&place), apart, is_captured, &self.types) {
@@ -173,20 +167,6 @@ impl Tables {
                 Err(lacking::in_the_log(&relation.name, &place.name, &column.name, declared))
             }
         }
-    }
-
-    /// Columns of the log that are not captured. One that the table has not any more is judged as it would be there.
-    fn excluded(&self, relation: &Relation, table: &Table) -> BTreeSet<String> {
-        let names: Vec<_> = std::iter::once(&table.name).chain(&table.root).collect();
-        let columns = relation.columns.iter().zip(self.filter.takes(&names, relation));
-        let is_known = |name: &String| table.columns.iter().any(|column| column.name == *name);
-        // By what is left out no row is found.
-        let finds =
-            |column: &Column| column.is_key && relation.replica_identity != ReplicaIdentity::Full;
-        let unknown = columns
-            .filter(|(column, is_taken)| !is_taken && !is_known(&column.name) && !finds(column));
-        let unknown = unknown.map(|(column, _)| column.name.clone());
-        unknown.chain(table.left_out.iter().cloned()).collect()
     }
 
     async fn declared(&self, column: &Column) -> Result<Option<String>, Error> {
@@ -313,11 +293,6 @@ impl Tables {
             .filter(|table| table.root.as_ref() == Some(root))
             .all(|table| names.contains(&table.name))
     }
-}
-
-fn left_out(sync: &TableSync) -> Option<(RelationId, BTreeSet<String>)> {
-    let TableSync::Synced { origin, .. } = sync else { return None };
-    Some((origin.relation, origin.columns.excluded.keys().cloned().collect()))
 }
 
 /// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the
