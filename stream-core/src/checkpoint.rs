@@ -77,6 +77,18 @@ pub struct Checkpoint {
     pub completion: Completion,
 }
 
+impl Checkpoint {
+    /// What tables were part of when they were copied.
+    #[must_use]
+    pub fn roots(&self) -> BTreeMap<RelationId, TableName> {
+        let root = |sync: &TableSync| match sync {
+            TableSync::Synced { origin, .. } => Some((origin.relation, origin.root.clone()?)),
+            TableSync::Copying { .. } => None,
+        };
+        self.tables.values().filter_map(root).collect()
+    }
+}
+
 /// Keeps a [`Checkpoint`].
 ///
 /// A sink that commits the position with its data has a store of its own, whose `save_position` has

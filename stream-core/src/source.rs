@@ -25,8 +25,8 @@ pub struct Inspected {
     pub tables: Vec<Arc<Table>>,
     /// The types that are not built in. What was committed before they were read is seen in the tables, too.
     pub types: Arc<Types>,
-    /// Captured partitioned tables, with the names of all their columns: they hold no rows themselves, and may have no partition yet.
-    pub partitioned: BTreeMap<TableName, Vec<String>>,
+    /// Captured partitioned tables: they hold no rows themselves, and may have no partition yet.
+    pub partitioned: Vec<TableName>,
     /// Partitions whose rows come under another name, each with that name: the schema brings them along, and no row does.
     pub parts: BTreeMap<TableName, TableName>,
     /// Tables that were copied, and whose changes are in no log for the time being: what is noted of them is worthless.
@@ -115,6 +115,8 @@ pub struct CountsFrom {
     pub names: BTreeMap<TableName, Lsn>,
     /// What had a name when it was copied, where that is known: of another one, which had it only for a while, nobody knows a row.
     pub owners: BTreeMap<TableName, RelationId>,
+    /// What tables were part of when they were copied, where that is known: a pattern for it was one for them.
+    pub roots: BTreeMap<RelationId, TableName>,
     /// Those of tables for which another position holds than for what had their name before.
     pub relations: BTreeMap<RelationId, Lsn>,
     /// Tables of which everything is known under the name that they have now, whatever the log calls them.

@@ -37,7 +37,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         check_identity(&checkpoint, &inspected.identity)?;
         self.sink.prepare(&inspected, &checkpoint).await?;
         reached(Step::Prepared);
-        let mut noted = noted(&inspected, &checkpoint, self.sink.keeps_copied_rows());
+        let mut noted = noted(&inspected, &checkpoint);
         noted.extend(gone(&inspected, &checkpoint));
         if !noted.is_empty() {
             self.offsets.save_tables(&noted).await?;
@@ -99,8 +99,8 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             // Whose copy was interrupted, and which are not captured any more: what the log has of them until then.
             names.extend(copying(&checkpoint));
         }
-        let owners = owners(&checkpoint);
-        let counts_from = CountsFrom { names, owners, ..CountsFrom::default() };
+        let (owners, roots) = (owners(&checkpoint), checkpoint.roots());
+        let counts_from = CountsFrom { names, owners, roots, ..CountsFrom::default() };
         self.source.start(beginning.start, counts_from, self.sink.stream_format(), None).await?;
         reached(Step::Started);
         Ok(Some(Started { start: beginning.start, consistent_at, complete_at }))
@@ -122,11 +122,7 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
 
 /// What the look at the source says of tables that were copied: known as worthless before the source forgets why; or with columns that came,
 /// whose names may stand for others later.
-fn noted(
-    inspected: &Inspected,
-    checkpoint: &Checkpoint,
-    with_roots: bool,
-) -> Vec<(TableName, TableSync)> {
+fn noted(inspected: &Inspected, checkpoint: &Checkpoint) -> Vec<(TableName, TableSync)> {
     let noted = inspected.tables.iter().filter_map(|table| {
         let TableSync::Synced { lsn, origin } = checkpoint.tables.get(&table.name)? else {
             return None;
@@ -139,8 +135,8 @@ fn noted(
             let columns = columns.unwrap_or_else(|| origin.columns.clone());
             // Nothing is missing, or it would be copied.
             let published_as = now.published_as.or_else(|| origin.published_as.clone());
-            // Their rules hold for what the log has of a partition that is gone, where it is told.
-            let root = now.root.filter(|_| with_roots).or_else(|| origin.root.clone());
+            // Patterns and rules for it hold for what the log has of a partition that is gone.
+            let root = now.root.or_else(|| origin.root.clone());
             let noted = TableOrigin { columns, published_as, root, ..origin.clone() };
             if noted == *origin {
                 return None;
@@ -292,8 +288,8 @@ impl Begun {
         let last_names =
             self.interrupted().filter(|(table, last)| last.is_its_own && last.name == &table.name);
         let as_called_now = last_names.map(|(table, _)| table.id).collect();
-        let owners = owners(&self.checkpoint);
-        CountsFrom { names, owners, relations, as_called_now }
+        let (owners, roots) = (owners(&self.checkpoint), self.checkpoint.roots());
+        CountsFrom { names, owners, roots, relations, as_called_now }
     }
 }
 
@@ -398,21 +394,20 @@ mod tests {
 
     /// Older versions noted none, and a table can be attached later. One that is detached was a partition, which is to be known once it is gone.
     #[test]
-    fn the_root_of_a_partition_is_noted_where_it_is_of_use() {
+    fn the_root_of_a_partition_is_noted() {
         let root = |name: &str| Some(TableName::new("s", name));
-        for (now, before, with_roots, expected) in [
-            (root("p"), None, true, Some(root("p"))),
-            (root("p"), root("p"), true, None),
-            (root("q"), root("p"), true, Some(root("q"))),
-            (None, root("p"), true, None),
-            (root("p"), None, false, None),
+        for (now, before, expected) in [
+            (root("p"), None, Some(root("p"))),
+            (root("p"), root("p"), None),
+            (root("q"), root("p"), Some(root("q"))),
+            (None, root("p"), None),
         ] {
             let table = Table { root: now, ..table("t") };
             let origin = TableOrigin { root: before, ..table.origin() };
             let sync = TableSync::Synced { lsn: Lsn::new(1), origin };
             let checkpoint =
                 Checkpoint { tables: [(table.name.clone(), sync)].into(), ..Checkpoint::default() };
-            let noted = noted(&inspected(table), &checkpoint, with_roots);
+            let noted = noted(&inspected(table), &checkpoint);
             let roots: Vec<_> = noted
                 .into_iter()
                 .map(|(_, sync)| match sync {
@@ -434,6 +429,7 @@ mod tests {
         let expected = CountsFrom {
             names: [(copied.name, Lsn::new(50)), (kept, Lsn::new(20))].into(),
             owners: BTreeMap::new(),
+            roots: BTreeMap::new(),
             relations: [(copied.id, Lsn::new(50))].into(),
             as_called_now: [copied.id].into(),
         };

@@ -186,12 +186,6 @@ impl Captured {
         self.tables.iter().chain(&self.partitioned)
     }
 
-    /// The partitioned tables, with the names of all their columns.
-    pub(super) fn roots(&self) -> BTreeMap<TableName, Vec<String>> {
-        let columns = |root: &CapturedTable| root.attributes.numbers.keys().cloned().collect();
-        self.partitioned.iter().map(|root| (root.name.clone(), columns(root))).collect()
-    }
-
     /// Tables that the filter asks for and whose changes are in no log because they are unlogged.
     pub fn unlogged(&self) -> impl Iterator<Item = &TableName> {
         let is_unlogged = |one: &&LeftOut| matches!(one.obstacle, Obstacle::Unlogged { .. });

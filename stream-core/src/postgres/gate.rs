@@ -42,10 +42,10 @@ pub(super) struct Gate {
     impossible: BTreeSet<TableName>,
     /// The partitioned tables above each partition: a pattern for one of them is one for the partition.
     ancestors: BTreeMap<RelationId, Vec<TableName>>,
-    /// The captured partitioned tables: what is no partition now may have been one of theirs.
-    roots: BTreeSet<TableName>,
     /// For each table that the log has described: from which position its changes count.
     counts_from: HashMap<RelationId, Option<Lsn>>,
+    /// Those that are not captured any more, and are followed up to the look that has not found them.
+    until_looked_at: BTreeSet<RelationId>,
     transaction: Option<Transaction>,
     ordinal: u64,
     /// Bytes received since the last change that passed.
@@ -65,7 +65,6 @@ impl Gate {
         let tables = tables.iter().map(|table| (table.id, Arc::clone(table))).collect();
         let impossible = captured.left_out.iter().map(|table| table.name.clone()).collect();
         let ancestors = captured.ancestors.clone();
-        let roots = captured.partitioned.iter().map(|root| root.name.clone()).collect();
         let filter = Some(options.filter.clone());
         let copies = options.snapshot != SnapshotMode::Never;
         Self {
@@ -75,7 +74,6 @@ impl Gate {
             looked_at,
             impossible,
             ancestors,
-            roots,
             filter,
             copies,
             ..Self::default()
@@ -99,6 +97,7 @@ impl Gate {
     /// The log describes a table. An event says that the rows that come now have other columns under their names.
     pub(super) fn relation(&mut self, relation: &Relation) -> Result<Option<SourceEvent>, Error> {
         self.as_called_now.remove(&relation.id);
+        self.until_looked_at.remove(&relation.id);
         if self.parts.contains(&relation.id) {
             self.counts_from.insert(relation.id, self.own_from(relation));
             return Ok(None);
@@ -116,9 +115,8 @@ impl Gate {
         let is_passing = known.is_none() && owner.is_some_and(|owner| *owner != relation.id);
         if self.settling.contains(name) && !is_known_by_now {
             // Renamed or dropped since: what became of its rows is told under the name of its time.
-            let is_told = self.is_wanted(relation) || self.was_wanted(relation);
-            let counts_from = counts_from.filter(|_| is_told && !is_passing);
-            self.counts_from.insert(relation.id, counts_from);
+            let is_told = !is_passing && (self.is_wanted(relation) || self.was_wanted(relation));
+            self.counts_from.insert(relation.id, counts_from.filter(|_| is_told));
             return Ok(None);
         }
         let counts = counts_from.is_some_and(|from| self.commit_lsn() >= from);
@@ -127,8 +125,10 @@ impl Gate {
             self.synced.as_called_now.insert(relation.id);
         }
         if known.is_none() && !self.is_wanted(relation) {
-            let is_followed = counts && is_seen && !is_passing && self.was_wanted(relation);
-            if counts && !is_followed {
+            let is_followed = counts && is_seen && self.was_wanted(relation);
+            if is_followed {
+                self.until_looked_at.insert(relation.id);
+            } else if counts {
                 tracing::warn!(table = %relation.name, "changes are left out: the table is not captured any more");
             }
             self.counts_from.insert(relation.id, counts_from.filter(|_| is_followed));
@@ -168,12 +168,14 @@ impl Gate {
             return Err(grown(&relation.name, name));
         }
         let settles = self.settling.contains(name);
-        let is_stale =
-            |table: &Table| stand_for_others(relation, table) || self.is_hidden(relation, table);
-        let stale = table.filter(|table| counts && !settles && is_stale(table));
+        let stale = table.filter(|table| counts && !settles && self.is_stale(relation, table));
         let stale = stale.and_then(|table| self.stale(table));
         self.counts_from.insert(relation.id, counts_from);
         Ok(stale)
+    }
+
+    fn is_stale(&self, relation: &Relation, table: &Table) -> bool {
+        stand_for_others(relation, table) || self.is_hidden(relation, table)
     }
 
     fn stale(&self, table: &Table) -> Option<SourceEvent> {
@@ -186,7 +188,7 @@ impl Gate {
     /// From where a partition's own changes count, which it had before it was attached. A target that is emptied for the copy gets them with
     /// that.
     fn own_from(&self, relation: &Relation) -> Option<Lsn> {
-        let tells = !self.settling.is_empty() && self.selects(relation, []);
+        let tells = !self.settling.is_empty() && self.selects_as_copied(relation);
         self.synced.names.get(&relation.name).filter(|_| tells).copied()
     }
 
@@ -214,11 +216,14 @@ impl Gate {
         self.selects(relation, ancestors)
     }
 
-    /// Whether it may have been captured as a partition, which it is not any more.
+    /// Whether it was copied under its name, and is captured by that and what it was part of then.
     fn was_wanted(&self, relation: &Relation) -> bool {
-        !self.ancestors.contains_key(&relation.id)
-            && self.synced.names.contains_key(&relation.name)
-            && self.roots.iter().any(|root| self.selects(relation, [root]))
+        self.synced.owners.get(&relation.name) == Some(&relation.id)
+            && self.selects_as_copied(relation)
+    }
+
+    fn selects_as_copied(&self, relation: &Relation) -> bool {
+        self.selects(relation, self.synced.roots.get(&relation.id))
     }
 
     fn selects<'a>(
@@ -309,7 +314,9 @@ impl Gate {
 
     fn counts(&self, relation: &Relation) -> bool {
         let from = self.counts_from.get(&relation.id).copied().flatten();
-        from.is_some_and(|from| self.commit_lsn() >= from)
+        let is_in_time =
+            self.commit_lsn() < self.looked_at || !self.until_looked_at.contains(&relation.id);
+        is_in_time && from.is_some_and(|from| self.commit_lsn() >= from)
     }
 
     fn commit_lsn(&self) -> Lsn {

@@ -204,7 +204,7 @@ impl Source for PostgresSource {
             identity: system.identity(&self.options.slot),
             tables: self.tables.clone(),
             types,
-            partitioned: self.captured.roots(),
+            partitioned: self.captured.partitioned.iter().map(|root| root.name.clone()).collect(),
             parts: self.log.parts.clone(),
             unlogged,
             to_copy: self.to_copy(checkpoint),

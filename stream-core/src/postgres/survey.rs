@@ -100,7 +100,7 @@ pub async fn survey(
         identity: system.identity(&options.slot),
         unlogged: BTreeSet::new(),
         to_copy: super::tables::to_copy(options.snapshot, &tables, checkpoint),
-        partitioned: captured.roots(),
+        partitioned: captured.partitioned.iter().map(|root| root.name.clone()).collect(),
         parts: log.parts,
         filter: options.filter.clone(),
         tables,

@@ -12,7 +12,7 @@
 mod transformed;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,6 @@ use self::write::{Planned, Source};
 use super::event::{EncodeError, Event, Logged, Mode, Read};
 use crate::envelope::codec::Scratch;
 use crate::envelope::facts::{Facts, Origin, Place};
-use crate::envelope::former::Roots;
 use crate::envelope::options::ValueOptions;
 use crate::envelope::rules::{ColumnRules, MessageKeys, MessagePrefixes};
 use crate::envelope::table::{Rules, TablePlan};
@@ -109,7 +108,8 @@ pub struct EventEncoder {
     unavailable: Unavailable,
     tables: HashMap<RelationId, Arc<Table>>,
     types: Arc<Types>,
-    roots: Roots,
+    /// What tables were part of when they were copied.
+    roots: BTreeMap<RelationId, TableName>,
     plans: HashMap<RelationId, Arc<TablePlan>>,
     /// Tables that have another key than their last event had: their rows have other names now, and the next event waits for all before it.
     rekeyed: HashSet<RelationId>,
@@ -131,7 +131,7 @@ impl EventEncoder {
             unavailable: Unavailable::new(&options.values),
             tables: source.tables.iter().map(|table| (table.id, Arc::clone(table))).collect(),
             types: Arc::clone(&source.types),
-            roots: Roots::new(source.partitioned.clone()),
+            roots: BTreeMap::new(),
             plans: HashMap::new(),
             rekeyed: HashSet::new(),
             now_ns: 0,
@@ -149,7 +149,7 @@ impl EventEncoder {
 
     /// Learns what is noted of tables that may be gone, so that the rules for what they were part of hold for them.
     pub fn note(&mut self, checkpoint: &Checkpoint) {
-        self.roots.note(checkpoint);
+        self.roots = checkpoint.roots();
     }
 
     /// Sets the time that events tell as that of their making. To be called now and then: once for each batch.

@@ -8,7 +8,6 @@ pub mod codec;
 mod decimal;
 mod equality;
 pub(crate) mod facts;
-pub(crate) mod former;
 pub mod hash;
 mod interval;
 pub(crate) mod json;

@@ -1,18 +1,18 @@
 //! A table's columns as events show them: decided once for each description of the table, used for each row.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use stream_core::change::{OldTuple, Tuple, TupleData};
-use stream_core::filter::{ColumnDef, TableFilter};
-use stream_core::relation::{Column, Relation, ReplicaIdentity, TableName};
+use stream_core::filter::TableFilter;
+use stream_core::relation::{Column, Relation, RelationId, ReplicaIdentity, TableName};
 use stream_core::table::Table;
 use stream_core::types::Types;
 use twox_hash::XxHash3_64;
 
 use super::codec::{Codec, Scratch, ValueError};
 use super::equality::Equality;
-use super::former::{Roots, selections};
 use super::json::put_string;
 use super::options::ValueOptions;
 use super::rules::{ColumnRules, MessageKeys, Treatment};
@@ -29,7 +29,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) columns: &'a ColumnRules,
     pub(crate) keys: &'a MessageKeys,
     pub(crate) filter: &'a TableFilter,
-    pub(crate) roots: &'a Roots,
+    /// What tables were part of when they were copied.
+    pub(crate) roots: &'a BTreeMap<RelationId, TableName>,
     pub(crate) types: &'a Types,
 }
 
@@ -80,10 +81,11 @@ pub(crate) enum KeyValue<'a> {
 impl TablePlan {
     /// Decides. `table` is what the catalogue says of it, if it still has it.
     pub(crate) fn new(relation: &Arc<Relation>, table: Option<&Table>, rules: &Rules<'_>) -> Self {
-        let names = match table {
-            Some(table) => names(&relation.name, table.root.as_ref()),
-            None => names(&relation.name, rules.roots.of(relation)),
+        let root = match table {
+            Some(table) => table.root.as_ref(),
+            None => rules.roots.get(&relation.id),
         };
+        let names = names(&relation.name, root);
         let shown = shown(relation, table, &names, rules.filter);
         let columns = relation
             .columns
@@ -93,13 +95,8 @@ impl TablePlan {
             .collect();
         let own = key(relation, table);
         let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-        // A key is chosen for what the table was known to be part of: by another one its rows would lose their order.
-        let keyed = match table {
-            Some(_) => names,
-            None => self::names(&relation.name, rules.roots.noted(relation.id)),
-        };
         // One that the table does not have all columns of is no key of it.
-        let chosen = rules.keys.of(&keyed).and_then(|chosen| chosen.iter().map(place).collect());
+        let chosen = rules.keys.of(&names).and_then(|chosen| chosen.iter().map(place).collect());
         let (key, identity) = match chosen {
             Some(chosen) => (chosen, Some(own)),
             None => (own, None),
@@ -324,23 +321,15 @@ impl ColumnPlan {
     }
 }
 
-/// The names that rules know a table by: its own and, for a partition, that of its root; of one that is gone, those of all that may be it.
-pub(super) fn names<'a>(
-    own: &'a TableName,
-    roots: impl IntoIterator<Item = &'a TableName>,
-) -> Vec<&'a TableName> {
-    std::iter::once(own).chain(roots).collect()
+/// The names that rules know a table by: its own and, for a partition, that of its root.
+pub(super) fn names<'a>(own: &'a TableName, root: Option<&'a TableName>) -> Vec<&'a TableName> {
+    std::iter::once(own).chain(root).collect()
 }
 
 /// `schema.table`, in which the dots of either part are `%2E`, and its percent signs `%25`: `"a.b".c` is not `a."b.c"`.
 fn unique_name(name: &TableName) -> String {
     let part = |text: &str| text.replace('%', "%25").replace('.', "%2E");
     format!("{}.{}", part(&name.schema), part(&name.name))
-}
-
-fn defs(relation: &Relation) -> Vec<ColumnDef<'_>> {
-    let columns = relation.columns.iter();
-    columns.map(|column| ColumnDef { name: &column.name, is_key: column.is_key }).collect()
 }
 
 /// Which columns are shown: those that are captured. One that the catalogue did not have when it was read is judged as
@@ -351,17 +340,12 @@ fn shown(
     names: &[&TableName],
     filter: &TableFilter,
 ) -> Vec<bool> {
-    let selections = match table {
-        Some(_) => vec![filter.select(names, &defs(relation))],
-        None => selections(names, &defs(relation), filter),
-    };
-    let is_taken = |at: usize| selections.iter().all(|selection| selection.has(at));
-    let columns = relation.columns.iter().enumerate();
+    let columns = relation.columns.iter().zip(filter.takes(names, relation));
     columns
-        .map(|(at, column)| match table {
+        .map(|(column, is_taken)| match table {
             Some(table) if table.left_out.contains(&column.name) => false,
             Some(table) if table.columns.iter().any(|known| known.name == column.name) => true,
-            _ => is_taken(at),
+            _ => is_taken,
         })
         .collect()
 }

@@ -71,7 +71,7 @@ pub(super) async fn plan(
         .tables
         .iter()
         .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
-        .chain(source.partitioned.keys())
+        .chain(&source.partitioned)
         .chain(missing)
         .cloned()
         .collect();

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS sgstream.table_sync (
     published_by bigint,
     source_columns jsonb,
     published_as jsonb,
+    source_root jsonb,
     PRIMARY KEY (stream, table_schema, table_name)
 );
 CREATE TABLE IF NOT EXISTS sgstream.pending (
@@ -59,7 +60,8 @@ COMMENT ON SCHEMA sgstream IS 'Progress of streams into this database: removing 
 /// What tables that an older version made lack.
 const UPGRADE: &str = "
 ALTER TABLE sgstream.progress ADD COLUMN IF NOT EXISTS owner uuid, ADD COLUMN IF NOT EXISTS timeline bigint;
-ALTER TABLE sgstream.table_sync ADD COLUMN IF NOT EXISTS source_columns jsonb, ADD COLUMN IF NOT EXISTS published_as jsonb;
+ALTER TABLE sgstream.table_sync ADD COLUMN IF NOT EXISTS source_columns jsonb, ADD COLUMN IF NOT EXISTS published_as jsonb,
+    ADD COLUMN IF NOT EXISTS source_root jsonb;
 ";
 
 /// What a process knows of its right to a stream. It is the same for all connections of the process: the first takes the
@@ -250,9 +252,9 @@ fn cannot_upgrade(error: tokio_postgres::Error, stream: &str) -> Error {
 }
 
 async fn is_of_this_version(client: &SqlClient) -> Result<bool, Error> {
-    let columns = "SELECT 4 = (SELECT count(*) FROM pg_attribute
+    let columns = "SELECT 5 = (SELECT count(*) FROM pg_attribute
         WHERE attrelid = to_regclass('sgstream.progress') AND attname IN ('owner', 'timeline')
-           OR attrelid = to_regclass('sgstream.table_sync') AND attname IN ('source_columns', 'published_as'))";
+           OR attrelid = to_regclass('sgstream.table_sync') AND attname IN ('source_columns', 'published_as', 'source_root'))";
     let row = client
         .query_one(columns, &[])
         .await

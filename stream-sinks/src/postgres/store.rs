@@ -38,7 +38,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
     let rows = client
         .query(
             "SELECT table_schema, table_name, synced_at::text, source_oid::oid, published_by::oid, to_jsonb(table_sync) ->> 'source_columns', \
-             to_jsonb(table_sync) ->> 'published_as' \
+             to_jsonb(table_sync) ->> 'published_as', to_jsonb(table_sync) ->> 'source_root' \
              FROM sgstream.table_sync WHERE stream = $1",
             &[&stream],
         )
@@ -54,8 +54,7 @@ pub(super) async fn read(client: &SqlClient, stream: &str) -> Result<Option<Chec
                     published_by: row.get::<_, Option<u32>>(4).unwrap_or_default(),
                     columns: parsed(row.get(5))?.unwrap_or_default(),
                     published_as: parsed(row.get(6))?,
-                    // Nothing is written here of a table that is gone.
-                    root: None,
+                    root: parsed(row.get(7))?,
                 };
                 TableSync::Synced { lsn: parse_lsn(lsn)?, origin }
             }
@@ -114,16 +113,16 @@ impl OffsetStore for TargetStore {
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
             let synced = match sync {
-                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL, NULL".to_owned(),
+                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL, NULL, NULL".to_owned(),
                 TableSync::Synced { lsn, origin } => {
-                    let TableOrigin { relation, published_by, columns, published_as, .. } = origin;
-                    let columns = serde_json::json!(columns).to_string();
-                    let published_as = published_as.as_ref().map_or_else(
-                        || "NULL".to_owned(),
-                        |published| Literal(&serde_json::json!(published).to_string()).to_string(),
-                    );
-                    let columns = Literal(&columns);
-                    format!("'{lsn}', {}, {published_by}, {columns}, {published_as}", relation.0)
+                    let TableOrigin { relation, published_by, columns, published_as, root } =
+                        origin;
+                    let columns = json(Some(columns));
+                    let (published_as, root) = (json(published_as.as_ref()), json(root.as_ref()));
+                    format!(
+                        "'{lsn}', {}, {published_by}, {columns}, {published_as}, {root}",
+                        relation.0
+                    )
                 }
             };
             format!(
@@ -138,13 +137,14 @@ impl OffsetStore for TargetStore {
         }
         self.owned(&format!(
             "INSERT INTO sgstream.table_sync (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns, \
-             published_as) \
+             published_as, source_root) \
              SELECT stream, table_schema, table_name, synced_at::pg_lsn, source_oid::bigint, published_by::bigint, source_columns::jsonb, \
-             published_as::jsonb \
-             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns, published_as) \
+             published_as::jsonb, source_root::jsonb \
+             FROM (VALUES {rows}) new (stream, table_schema, table_name, synced_at, source_oid, published_by, source_columns, published_as, \
+             source_root) \
              ON CONFLICT (stream, table_schema, table_name) DO UPDATE SET synced_at = excluded.synced_at, \
              source_oid = excluded.source_oid, published_by = excluded.published_by, source_columns = excluded.source_columns, \
-             published_as = excluded.published_as"
+             published_as = excluded.published_as, source_root = excluded.source_root"
         ))
         .await
     }
@@ -193,4 +193,11 @@ fn parsed<T: DeserializeOwned>(json: Option<&str>) -> Result<Option<T>, Error> {
 
 fn parse_lsn(text: &str) -> Result<Lsn, Error> {
     text.parse().map_err(|error| Error::new(ErrorKind::Permanent, error))
+}
+
+fn json<T: serde::Serialize>(value: Option<&T>) -> String {
+    value.map_or_else(
+        || "NULL".to_owned(),
+        |value| Literal(&serde_json::json!(value).to_string()).to_string(),
+    )
 }

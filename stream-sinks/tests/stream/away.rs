@@ -270,3 +270,46 @@ async fn an_older_version_s_notes_have_nothing_copied_again() {
     assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
     assert_eq!(rows(&stream.target, "SELECT id FROM beside").await, ["(-1)"]);
 }
+
+/// Beside a partitioned table, of which it was no part.
+#[tokio::test]
+async fn a_table_that_is_not_included_any_more_is_left_alone() {
+    let (from, to) = databases(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+         CREATE TABLE x (id int PRIMARY KEY); INSERT INTO p VALUES (1); INSERT INTO x VALUES (1)",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.includes = vec![r"public\.p".to_owned(), r"public\.x".to_owned()];
+    stream.copy_and_stop().await;
+    stream.includes.pop();
+    execute(&stream.source, "INSERT INTO x VALUES (2); INSERT INTO p VALUES (2)").await;
+    stream
+        .run_with(async { execute(&stream.source, "INSERT INTO x VALUES (3)").await })
+        .await
+        .unwrap();
+    assert_same_rows(&stream, "SELECT id FROM p").await;
+    assert_eq!(rows(&stream.target, "SELECT id FROM x").await, ["(1)"]);
+}
+
+/// What it had until then is its own.
+#[tokio::test]
+async fn a_table_that_becomes_part_of_an_excluded_one_is_followed_up_to_there() {
+    let (from, to) = databases(
+        "CREATE TABLE archive (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+         CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i; CREATE TABLE beside (id int PRIMARY KEY)",
+    )
+    .await;
+    let mut stream = Stream::new(&from, &to);
+    stream.excludes = vec![r"public\.archive".to_owned()];
+    stream.copy_and_stop().await;
+    execute(
+        &stream.source,
+        "UPDATE t SET v = 'own' WHERE id = 2; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (10, 'own');\n--\nALTER TABLE archive ATTACH PARTITION t FOR VALUES FROM (0) TO (100)",
+    )
+    .await;
+    let more = async { execute(&stream.source, "INSERT INTO archive VALUES (11, 'part')").await };
+    stream.run_with(more).await.unwrap();
+    let kept = rows(&stream.source, "SELECT id, v FROM t WHERE id < 11 ORDER BY id").await;
+    assert_eq!(rows(&stream.target, "SELECT id, v FROM t ORDER BY id").await, kept);
+}
