@@ -216,7 +216,7 @@ pub async fn server_position(client: &Client) -> Result<Lsn, QueryError> {
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
-pub(super) async fn end_of_commits(client: &Client) -> Result<Lsn, QueryError> {
+pub async fn end_of_commits(client: &Client) -> Result<Lsn, QueryError> {
     // At a page's end the server says where the next record begins, after the page's header. The walsender says where the last one ends.
     let sql = "SELECT to_json(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE (
         SELECT inserted - (CASE WHEN (inserted - '0/0'::pg_lsn) % pg_size_bytes(current_setting('wal_segment_size')) = 40 THEN 40

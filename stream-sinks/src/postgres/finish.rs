@@ -4,19 +4,21 @@
 //! The statements are kept at the target. Each is taken off the list in the transaction that runs it, so
 //! that a crash at any moment leaves nothing out and runs nothing twice.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::try_join_all;
 use stream_core::failpoint::{Step, reached};
-use stream_core::postgres::SqlClient;
+use stream_core::lsn::Lsn;
+use stream_core::postgres::{SqlClient, problem, slot};
 use stream_core::{Error, ErrorKind};
+use tokio_postgres::error::SqlState;
 
 use super::error::from_sql;
 use super::schema::{Phase, SchemaError, Statement, rounds, run_statement};
 use super::tables::Tables;
 use super::{Shared, at_target};
 
-/// Runs what is pending: indexes, and everything else too when the target is `consistent`.
+/// Runs what is pending: indexes, and everything else too when the target is `consistent`. What was not made stays pending.
 pub(super) async fn run(shared: &Shared, consistent: bool) -> Result<(), Error> {
     let pending = pending(shared).await?;
     let due: Vec<Statement> = pending
@@ -48,13 +50,16 @@ async fn pending(shared: &Shared) -> Result<Vec<Statement>, Error> {
 
 /// Runs statements that do not depend on each other, several at a time.
 async fn run_round(shared: &Shared, round: &[&Statement]) -> Result<(), Error> {
-    let queue = Arc::new(Mutex::new(round.iter().copied()));
+    let queue = Mutex::new((round.iter().copied(), None));
+    let queue = &queue;
     let workers = (0..shared.options.index_jobs.clamp(1, round.len().max(1))).map(|_| {
-        let queue = Arc::clone(&queue);
         async move {
             let mut client = None;
             loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let next = {
+                    let (left, unfit) = &mut *locked(queue);
+                    if unfit.is_none() { left.next() } else { None }
+                };
                 let Some(statement) = next else { return Ok(()) };
                 let client = match &mut client {
                     Some(client) => client,
@@ -62,11 +67,44 @@ async fn run_round(shared: &Shared, round: &[&Statement]) -> Result<(), Error> {
                         SqlClient::connect(&shared.options.target).await.map_err(at_target)?,
                     ),
                 };
-                run_one(shared, client, statement).await?;
+                match run_one(shared, client, statement).await {
+                    // The stream may go on: what the others are at ends first, or its locks would be in the way for a while.
+                    Err(error) if unfit(&error).is_some() => {
+                        locked(queue).1.get_or_insert(error);
+                    }
+                    done => done?,
+                }
             }
         }
     });
-    try_join_all(workers).await.map(|_| ())
+    try_join_all(workers).await?;
+    locked(queue).1.take().map_or(Ok(()), Err)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What could not be made because the rows do not fit a foreign key, and why.
+pub(super) fn unfit(error: &Error) -> Option<String> {
+    match error.reason()? {
+        SchemaError::Refused { kind, name, message, source }
+            if source.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) =>
+        {
+            Some(format!("{kind} `{name}` cannot be made yet: {message}"))
+        }
+        _ => None,
+    }
+}
+
+/// Below which all is that the source has committed by now.
+pub(super) async fn end_of_source(shared: &Shared) -> Result<Lsn, Error> {
+    let source = SqlClient::connect(&shared.options.source)
+        .await
+        .map_err(|error| problem::from_connect(error).context("source"))?;
+    let end = slot::end_of_commits(&source).await;
+    source.close().await;
+    end.map_err(|error| problem::from_query(error).context("source"))
 }
 
 async fn run_one(

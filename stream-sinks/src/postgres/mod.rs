@@ -100,6 +100,10 @@ pub struct PostgresSink {
     copier: Option<Wire>,
     /// Constraints wait until the stream has passed this position.
     consistent_at: Option<Lsn>,
+    /// What the target had passed already at this start, snapshots included.
+    passed: Lsn,
+    /// Whether constraints waited once more, because rows did not fit.
+    put_off: bool,
 }
 
 /// What is committed is confirmed to the source, which forgets it: a crash of the target must not. More than `local`, if the target wants it,
@@ -154,6 +158,8 @@ impl PostgresSink {
             applier: None,
             copier: None,
             consistent_at: None,
+            passed: Lsn::new(0),
+            put_off: false,
         }
     }
 
@@ -231,10 +237,30 @@ impl PostgresSink {
         self.tables = Some(Arc::new(tables));
         Ok(())
     }
+
+    /// Makes constraints, because the target is as the source was at the position that it has `passed`. But for a table that was emptied while it was
+    /// copied: no snapshot keeps its rows, and the log tells of it later, below where the source is now. So rows may once not fit a foreign key.
+    async fn constrain(&mut self, passed: Lsn) -> Result<(), Error> {
+        let Err(error) = finish::run(&self.shared, true).await else { return Ok(()) };
+        let Some(unfit) = finish::unfit(&error).filter(|_| !self.put_off) else {
+            return Err(error);
+        };
+        let end = finish::end_of_source(&self.shared).await?;
+        if end <= passed {
+            return Err(error);
+        }
+        self.put_off = true;
+        self.consistent_at = Some(end);
+        tracing::warn!(
+            "{unfit}; a table was emptied while it was copied, or the rows do not fit: trying again when the stream has passed {end}, or ends"
+        );
+        Ok(())
+    }
 }
 
 impl Sink for PostgresSink {
     async fn prepare(&mut self, source: &Inspected, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.passed = checkpoint.position.unwrap_or_default();
         let Err(misfit) = self.fit(source, checkpoint).await else { return Ok(()) };
         // What a worker that came later has written does not fit what this one knew.
         let assert = format!("BEGIN; {}; COMMIT", self.shared.ownership.assert_sql());
@@ -244,6 +270,7 @@ impl Sink for PostgresSink {
     }
 
     async fn begin_copy(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.passed = self.passed.max(snapshot.lsn);
         let tables = &snapshot.tables;
         let known: Vec<_> = tables
             .iter()
@@ -290,7 +317,11 @@ impl Sink for PostgresSink {
             wire.terminate().await;
         }
         self.consistent_at = consistent_at;
-        finish::run(&self.shared, consistent_at.is_none()).await?;
+        if consistent_at.is_none() {
+            self.constrain(self.passed).await?;
+        } else {
+            finish::run(&self.shared, false).await?;
+        }
         self.tables()?.refresh_all().await
     }
 
@@ -306,9 +337,10 @@ impl Sink for PostgresSink {
             }
             return Err(error);
         }
-        if self.consistent_at.is_some_and(|at| batch.ack >= Some(at)) {
+        let consistent = self.consistent_at.zip(batch.ack).filter(|(at, ack)| ack >= at);
+        if let Some((_, ack)) = consistent {
             self.consistent_at = None;
-            finish::run(&self.shared, true).await?;
+            self.constrain(ack).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod away;
 mod columns;
 mod corners;
 mod divergence;
+mod emptied;
 mod exchanged;
 mod fit;
 mod fixture;
