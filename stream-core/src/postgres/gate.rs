@@ -125,7 +125,7 @@ impl Gate {
             self.synced.as_called_now.insert(relation.id);
         }
         if known.is_none() && !self.is_wanted(relation) {
-            let is_followed = counts && is_seen && self.was_wanted(relation);
+            let is_followed = is_seen && self.was_wanted(relation);
             if is_followed {
                 self.until_looked_at.insert(relation.id);
             } else if counts {

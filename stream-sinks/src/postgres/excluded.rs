@@ -38,7 +38,12 @@ impl Excluded {
     /// A column that the table has not any more is judged as it would be there.
     fn of_captured(&self, relation: &Relation, table: &Table) -> BTreeSet<String> {
         let names: Vec<_> = std::iter::once(&table.name).chain(&table.root).collect();
-        let columns = relation.columns.iter().zip(self.filter.takes(&names, relation));
+        let taken = self.filter.takes(&names, relation);
+        if !taken.contains(&true) {
+            // It is captured by a name between its own and its root's.
+            return table.left_out.iter().cloned().collect();
+        }
+        let columns = relation.columns.iter().zip(taken);
         let is_known = |name: &String| table.columns.iter().any(|column| column.name == *name);
         // By what is left out no row is found.
         let finds =
