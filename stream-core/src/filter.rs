@@ -147,14 +147,20 @@ impl TableFilter {
         }
     }
 
-    /// Which columns of a description of the log are captured, in its order.
+    /// As [`Self::select`], of a table as the log describes it.
     #[must_use]
-    pub fn takes(&self, names: &[&TableName], relation: &Relation) -> Vec<bool> {
+    pub fn select_logged(&self, names: &[&TableName], relation: &Relation) -> Selection {
         let columns = relation.columns.iter();
         let columns: Vec<_> =
             columns.map(|column| ColumnDef { name: &column.name, is_key: column.is_key }).collect();
-        let selection = self.select(names, &columns);
-        (0..columns.len()).map(|at| selection.has(at)).collect()
+        self.select(names, &columns)
+    }
+
+    /// Which columns of a description of the log are captured, in its order.
+    #[must_use]
+    pub fn takes(&self, names: &[&TableName], relation: &Relation) -> Vec<bool> {
+        let selection = self.select_logged(names, relation);
+        (0..relation.columns.len()).map(|at| selection.has(at)).collect()
     }
 
     /// The patterns that match nothing of what exists.

@@ -13,7 +13,7 @@ use crate::change::{Change, Transaction};
 use crate::checkpoint::TableSync;
 use crate::columns::Attributes;
 use crate::error::{Error, ErrorKind};
-use crate::filter::{ColumnDef, Selection, TableFilter};
+use crate::filter::{Selection, TableFilter};
 use crate::lsn::Lsn;
 use crate::relation::{Column, Relation, RelationId, TableName};
 use crate::source::{CountsFrom, SourceEvent};
@@ -232,16 +232,9 @@ impl Gate {
         ancestors: impl IntoIterator<Item = &'a TableName>,
     ) -> bool {
         let names: Vec<_> = std::iter::once(&relation.name).chain(ancestors).collect();
-        let columns: Vec<_> = relation
-            .columns
-            .iter()
-            .map(|column| ColumnDef { name: &column.name, is_key: column.is_key })
-            .collect();
-        !self.impossible.contains(&relation.name)
-            && self
-                .filter
-                .as_ref()
-                .is_some_and(|filter| filter.select(&names, &columns) != Selection::NotCaptured)
+        let is_selected =
+            |filter: &TableFilter| filter.select_logged(&names, relation) != Selection::NotCaptured;
+        !self.impossible.contains(&relation.name) && self.filter.as_ref().is_some_and(is_selected)
     }
 
     /// Whether a captured column had a name under which it is left out: where it has its place now the log has such a name, which the table
