@@ -11,10 +11,12 @@ use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::cloudevent::options::EndpointOptions;
 use stream_sinks::postgres::{ImportOptions, PostgresSinkOptions};
 
+use super::events;
 use super::problem::Found;
-use super::{events, parallelism};
 
 const PROPERTIES: &str = "spec.target.sgCluster.debeziumProperties";
+/// How many indexes are built at once. The target does it: what processor the worker has says nothing.
+const INDEX_JOBS: usize = 4;
 /// Path of the endpoint.
 pub(crate) const HTTP: &str = "spec.target.cloudEvent.http";
 
@@ -70,7 +72,7 @@ pub(crate) fn read(stream: &SGStream, found: &mut Found) -> Option<SinkConfig> {
         TargetKind::SGCluster(block) => {
             refuse(&block.debezium_properties, found);
             let import_schema = !block.skip_ddl_import;
-            Some(SinkConfig::Postgres(PostgresConfig { import_schema, index_jobs: parallelism() }))
+            Some(SinkConfig::Postgres(PostgresConfig { import_schema, index_jobs: INDEX_JOBS }))
         }
         TargetKind::CloudEvent(http) => cloud_event(stream, http, found),
         TargetKind::PgLambda(_) => {
