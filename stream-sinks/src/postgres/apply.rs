@@ -118,7 +118,7 @@ impl Applier {
                 tracing::warn!(%error, "transactions were refused at their common commit: committing them one by one");
                 self.transaction = before;
                 self.forget_statements()?;
-                self.begin().await?;
+                self.begin_owned().await?;
                 self.apply_carefully(batch).await?;
                 self.commit(position).await
             }
@@ -166,8 +166,19 @@ impl Applier {
         } else {
             self.pipe.query("ROLLBACK", Purpose::Control, 0).map_err(from_wire)?;
             self.forget_statements()?;
-            self.begin().await?;
+            return self.begin_owned().await;
         }
+        self.begun().await
+    }
+
+    /// As [`Self::begin`], and sees whose the stream is: between the last commit and this another worker may have taken it, and what is found
+    /// with the first change, one by one, is too late.
+    async fn begin_owned(&mut self) -> Result<(), Error> {
+        self.begin().await?;
+        self.begun().await
+    }
+
+    async fn begun(&mut self) -> Result<(), Error> {
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         match findings.refused {
             Some((error, _)) => Err(refused("start the changes again", &error)),
@@ -228,7 +239,7 @@ impl Applier {
         let written = self.written.clone();
         self.commit(position).await?;
         self.written = written;
-        self.begin().await
+        self.begin_owned().await
     }
 
     /// As [`Self::ask_for_types`], and waits for the answer.

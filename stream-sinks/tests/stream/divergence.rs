@@ -6,7 +6,11 @@ use stream_core::postgres::SqlClient;
 use stream_core::stats::Phase;
 use stream_core::throwaway::testing::{self, TestDatabase};
 
-use crate::fixture::{Check, Stream, databases, databases_of, execute, logged, rows, run, until};
+use crate::fixture::{
+    Check, Stream, databases, databases_of, execute, logged, rows, run, session, until,
+};
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[tokio::test]
 async fn rows_that_differ_get_the_source_s_values() {
@@ -205,8 +209,7 @@ async fn a_second_worker_fences_the_first() {
         let stream = Stream::new(&from, &to);
         let work = async {
             execute(&stream.source, "INSERT INTO t VALUES (1)").await;
-            until(&stream.target, "SELECT count(*) = 1 FROM t", std::time::Duration::from_secs(60))
-                .await;
+            until(&stream.target, "SELECT count(*) = 1 FROM t", PATIENCE).await;
             // The second worker comes.
             let second = stream.pipeline().await.unwrap();
             execute(&stream.source, "INSERT INTO t VALUES (2)").await;
@@ -221,6 +224,62 @@ async fn a_second_worker_fences_the_first() {
         execute(&stream.source, "INSERT INTO t VALUES (2) ON CONFLICT DO NOTHING").await;
         assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
         assert_eq!(rows(&stream.target, "SELECT * FROM t").await, ["(1)", "(2)"]);
+    }
+}
+
+/// It has the stream as soon as one of several transactions is committed, and what follows is not the first one's to write: neither after a row that
+/// was missing, nor after a common commit that was refused.
+#[tokio::test]
+async fn a_second_worker_fences_the_first_between_transactions_that_are_applied_one_by_one() {
+    let tables = "CREATE TABLE k (id int PRIMARY KEY, v text); INSERT INTO k VALUES (1), (2); CREATE TABLE n (v text); CREATE TABLE first (id int)";
+    let waiting = |count: u8| {
+        format!(
+            "SELECT count(*) = {count} FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    };
+    let missing = "DELETE FROM k WHERE id = 1";
+    let refused = "CREATE SEQUENCE commits; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+            IF nextval(''public.commits'') = 1 THEN RAISE EXCEPTION ''refused''; END IF; RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON n DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+        ALTER TABLE n ENABLE ALWAYS TRIGGER refuse";
+    for (cause, attempt) in [(missing, 2), (refused, 1)] {
+        let hold = format!(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+            CREATE TRIGGER slow AFTER INSERT ON first FOR EACH ROW EXECUTE FUNCTION slow(); ALTER TABLE first ENABLE ALWAYS TRIGGER slow;
+            CREATE SEQUENCE attempts; CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN IF nextval(''public.attempts'') = {attempt} THEN PERFORM pg_advisory_xact_lock(7); END IF; RETURN NEW; END';
+            CREATE TRIGGER hold AFTER UPDATE ON k FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION hold();
+            ALTER TABLE k ENABLE ALWAYS TRIGGER hold;"
+        );
+        let (from, to) = databases(tables).await;
+        let stream = Stream::new(&from, &to);
+        stream.copy_and_stop().await;
+        execute(&stream.target, &format!("{hold} {cause}")).await;
+        execute(
+            &stream.source,
+            // What comes while the first is applied is one batch.
+            "INSERT INTO first VALUES (1)\n--\nUPDATE k SET v = 'x'\n--\nINSERT INTO n VALUES ('once')\n--\nDELETE FROM n\n--\nINSERT INTO n VALUES ('once')",
+        )
+        .await;
+        let holder = session(&stream.target).await;
+        holder.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(7)").await.unwrap();
+        let work = async {
+            until(&stream.target, &waiting(1), PATIENCE).await;
+            let release = async {
+                until(&stream.target, &waiting(2), PATIENCE).await;
+                holder.batch_execute("COMMIT").await.unwrap();
+            };
+            let (second, ()) = tokio::join!(stream.pipeline(), release);
+            // Whatever the first does until it ends.
+            std::future::pending::<()>().await;
+            drop(second);
+        };
+        let run = Box::pin(stream.run_once(Phase::Streaming, work, Control::Stop));
+        let error = run.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+        assert_eq!(rows(&stream.target, "SELECT * FROM n").await, [""; 0], "{cause}");
+        assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+        assert_eq!(rows(&stream.target, "SELECT * FROM n").await, ["(once)"], "{cause}");
     }
 }
 

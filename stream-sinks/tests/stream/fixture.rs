@@ -231,7 +231,7 @@ pub(crate) async fn execute(options: &ConnectOptions, sql: &str) {
 }
 
 /// A session that finds the tables of `public`.
-async fn session(options: &ConnectOptions) -> SqlClient {
+pub(crate) async fn session(options: &ConnectOptions) -> SqlClient {
     let client = SqlClient::connect(options).await.unwrap();
     client.batch_execute("SET search_path = public").await.unwrap();
     client

@@ -8,6 +8,7 @@ use serde_json::Value;
 use stream_core::postgres::ConnectOptions;
 
 use super::lab::session;
+use super::ledger::{self, Scope};
 use super::workload::HIDDEN;
 
 /// Tables with a key that are never truncated, with their keys and other columns that look the same in an event and as the server's JSON: the
@@ -36,8 +37,10 @@ const MOVED: &str = "SELECT string_agg(format('SELECT home, id, n FROM %I', reln
 const UNCHANGED: &str = "__debezium_unavailable_value";
 
 /// Compares `events`, in the order in which they came, with the source.
-pub(super) async fn check(events: &[Value], source: &ConnectOptions) -> Result<()> {
+pub(super) async fn check(events: &[Value], source: &ConnectOptions, scope: Scope) -> Result<()> {
     let first = without_repeats(events)?;
+    let due = ledger::check(&first, source, scope).await?;
+    ensure!(due > 0, "no change was due");
     let mut positions: HashMap<&str, u64> = HashMap::new();
     let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
     for event in &first {
@@ -207,7 +210,7 @@ fn text<'a>(event: &'a Value, name: &str) -> &'a str {
     event.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn operation(event: &Value) -> &str {
+pub(super) fn operation(event: &Value) -> &str {
     event.pointer("/data/op").and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -138,14 +138,14 @@ impl Lab {
         Ok(block_in_place(|| server.restart(Shutdown::Fast))?)
     }
 
-    /// Applies a function such as `pg_terminate_backend` to each of the worker's sessions.
-    pub(super) async fn to_sessions(&self, end: End, function: &str) -> Result<()> {
+    /// Applies a function such as `pg_terminate_backend` to each of the worker's sessions; whether there was one.
+    pub(super) async fn to_sessions(&self, end: End, function: &str) -> Result<bool> {
         let client = session(&self.direct(end)?).await?;
         let all =
             format!("SELECT {function}(pid) FROM ({ITS_SESSIONS} ('{OWN}', '{NATIVE}')) AS its");
-        client.batch_execute(&all).await?;
+        let sessions = client.query(&all, &[]).await?;
         client.close().await;
-        Ok(())
+        Ok(!sessions.is_empty())
     }
 
     /// Makes the target a standby, which takes no write, for a while.
@@ -161,20 +161,21 @@ impl Lab {
         Ok(())
     }
 
-    /// Locks tables of the target for a while, those that are there.
-    pub(super) async fn lock(&self, time: Duration) -> Result<()> {
+    /// Locks tables of the target for a while, if they are there and free soon.
+    pub(super) async fn lock(&self, time: Duration) -> Result<bool> {
         let client = session(&self.direct(End::Target)?).await?;
         let lock = "SET lock_timeout = '5s'; BEGIN; LOCK TABLE public.heap, public.accounts";
-        if client.batch_execute(lock).await.is_ok() {
+        let locked = client.batch_execute(lock).await.is_ok();
+        if locked {
             tokio::time::sleep(time).await;
         }
         client.close().await;
-        Ok(())
+        Ok(locked)
     }
 
-    /// Fills the target's disk for a while.
-    pub(super) async fn fill_disk(&mut self, time: Duration) -> Result<()> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+    /// Fills the target's disk for a while, if it has one of its own.
+    pub(super) async fn fill_disk(&mut self, time: Duration) -> Result<bool> {
+        let Some(disk) = &self.disk else { return Ok(false) };
         disk.fill()?;
         tokio::time::sleep(time).await;
         disk.free()?;
@@ -182,7 +183,7 @@ impl Lab {
         if session(&self.direct(End::Target)?).await.is_err() {
             self.restart(End::Target)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

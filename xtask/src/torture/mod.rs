@@ -14,6 +14,7 @@ mod events;
 mod eyes;
 mod faults;
 mod lab;
+mod ledger;
 mod migration;
 mod native;
 mod proxy;
@@ -47,6 +48,10 @@ use worker::Launch;
 
 /// One seed of so many receives large transactions while they run.
 const IN_PROGRESS: u64 = 2;
+/// One seed of so many, the first of them, has an endpoint told of the large tables.
+const LARGE_OF: u64 = 4;
+/// One seed of so many, the second of them, has each event sent alone and in turn.
+const IN_TURN_OF: u64 = 5;
 
 /// Which runs.
 #[derive(clap::Args, Clone)]
@@ -231,6 +236,8 @@ impl Torture {
                 receiver,
                 in_progress: seed.is_multiple_of(IN_PROGRESS),
                 migrated: migration::has(seed),
+                large: seed % LARGE_OF == 1,
+                in_turn: seed % IN_TURN_OF == 2,
                 programs: self.programs.clone(),
             };
             launch.write_stream()?;

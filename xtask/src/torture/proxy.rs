@@ -51,13 +51,18 @@ impl Proxy {
         self.port
     }
 
-    /// Breaks every connection, once the server has sent so many bytes more.
-    pub(super) fn reset_after(&self, bytes: u32) {
+    /// Breaks every connection, once the server has sent so many bytes more, if it does within the time; whether one broke.
+    pub(super) async fn reset(&self, bytes: u32, patience: Duration) -> bool {
+        let mut resets = self.orders.resets.subscribe();
+        let connections = self.orders.resets.receiver_count() > 1;
         if bytes == 0 {
             self.orders.reset();
         } else {
             self.orders.left.store(bytes.into(), Ordering::Relaxed);
         }
+        let broke = tokio::time::timeout(patience, resets.changed()).await.is_ok();
+        self.heal();
+        broke && connections
     }
 
     /// Passes nothing on for a while; connections stay.

@@ -15,6 +15,7 @@ use super::events;
 use super::eyes::{Eyes, Session, Watched};
 use super::faults::{End, Fault, Phase, Planned};
 use super::lab::{self, Lab, session};
+use super::ledger::{self, Scope};
 use super::migration;
 use super::reader::Reader;
 use super::receiver::Receiver;
@@ -25,6 +26,8 @@ use crate::compare::{self, Sequences};
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a connection that is to break is waited for, until the server has sent so much.
+const RESET_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a worker may come to a step at which it is to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(6);
 /// One seed of so many has a native subscription beside the stream, unless its schema changes, which that does not
@@ -89,8 +92,8 @@ async fn to_postgres(
     drop(run);
     record.states = reader.states;
     ended?;
+    ensure!(reader.states > 0, "no state of the target was read while the stream ran");
     reader.look().await?;
-    ensure!(reader.states > 0, "no state of the target was read");
     migration::finish(&source, &target).await?;
     // A server that crashed leaves out numbers, perhaps after the stream was complete.
     let crashed = (Fault::Crash(End::Source).name(), Phase::Finishing);
@@ -124,13 +127,15 @@ async fn to_receiver(
 ) -> Result<()> {
     lab.prepare(seed).await?;
     let source = lab.direct(End::Source)?;
+    ledger::open(&source).await?;
     let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
     let mut run = Run::new(lab, launch, eyes, Writers::start(&source, None, seed), record);
     run.whole(plan).await?;
     drop(run);
     let events = receiver.events();
     record.states = events.len().try_into()?;
-    events::check(&events, &source).await?;
+    let scope = Scope { migrated: launch.migrated, large: launch.large };
+    events::check(&events, &source, scope).await?;
     nothing_is_left(&source).await
 }
 
@@ -279,46 +284,66 @@ impl<'a> Run<'a> {
         Ok(writers.commits())
     }
 
+    /// Counted where it struck: a worker that has just ended cannot be killed, and a connection that is silent does not break.
     async fn inject(&mut self, fault: Fault, phase: Phase) -> Result<()> {
-        self.record.hits.push((fault.name(), phase));
-        match fault {
-            Fault::Kill => {
-                if let Some(worker) = self.worker.take() {
+        let struck = match fault {
+            Fault::Kill => match self.worker.take() {
+                Some(worker) => {
                     worker.kill().await?;
+                    true
                 }
+                None => false,
+            },
+            Fault::Terminate => {
+                let runs = self.worker.is_some();
+                self.stop_worker().await?;
+                runs
             }
-            Fault::Terminate => self.stop_worker().await?,
             Fault::Pause(time) => {
-                self.signal(Signal::STOP)?;
+                let stopped = self.signal(Signal::STOP)?;
                 tokio::time::sleep(time).await;
                 self.signal(Signal::CONT)?;
+                stopped
             }
             Fault::Second => self.second(phase).await?,
-            Fault::Die(..) => {}
-            Fault::Crash(end) => self.lab.crash(end)?,
-            Fault::Restart(end) => self.lab.restart(end)?,
-            Fault::Reset(end, bytes) => {
-                self.lab.proxy(end).reset_after(bytes);
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                self.lab.proxy(end).heal();
+            // Counted when it has.
+            Fault::Die(..) => false,
+            Fault::Crash(end) => {
+                self.lab.crash(end)?;
+                true
             }
-            Fault::Stall(end, time) => self.lab.proxy(end).stall(time).await,
+            Fault::Restart(end) => {
+                self.lab.restart(end)?;
+                true
+            }
+            Fault::Reset(end, bytes) => self.lab.proxy(end).reset(bytes, RESET_PATIENCE).await,
+            Fault::Stall(end, time) => {
+                self.lab.proxy(end).stall(time).await;
+                true
+            }
             Fault::EndSessions(end) => self.lab.to_sessions(end, "pg_terminate_backend").await?,
             Fault::CancelStatements => {
-                self.lab.to_sessions(End::Target, "pg_cancel_backend").await?;
+                self.lab.to_sessions(End::Target, "pg_cancel_backend").await?
             }
-            Fault::ReadOnly(time) => self.lab.read_only(time).await?,
+            Fault::ReadOnly(time) => {
+                self.lab.read_only(time).await?;
+                true
+            }
             Fault::Lock(time) => self.lab.lock(time).await?,
             Fault::DiskFull(time) => self.lab.fill_disk(time).await?,
+        };
+        if struck {
+            self.record.hits.push((fault.name(), phase));
         }
         Ok(())
     }
 
-    fn signal(&mut self, signal: Signal) -> Result<()> {
-        let Some(worker) = &mut self.worker else { return Ok(()) };
+    /// Sends a signal to the worker, if one runs.
+    fn signal(&mut self, signal: Signal) -> Result<bool> {
+        let Some(worker) = &mut self.worker else { return Ok(false) };
         match worker.ended()? {
-            Some(status) => self.judge(status),
-            None => worker.signal(signal),
+            Some(status) => self.judge(status).map(|()| false),
+            None => worker.signal(signal).map(|()| true),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::receiver::Receiver;
+use super::workload::LARGE;
 
 /// How a run starts its workers.
 pub(super) struct Launch {
@@ -29,6 +30,10 @@ pub(super) struct Launch {
     pub(super) in_progress: bool,
     /// Whether the schema changes, and tables get names that are excluded.
     pub(super) migrated: bool,
+    /// Whether the endpoint is told of the large tables: it takes long, with an event for each row.
+    pub(super) large: bool,
+    /// Whether each event is sent alone, after the one before was taken.
+    pub(super) in_turn: bool,
     /// Where PostgreSQL's programs are.
     pub(super) programs: Vec<PathBuf>,
 }
@@ -69,15 +74,22 @@ impl Launch {
 
     /// Writes the stream's document.
     pub(super) fn write_stream(&self) -> Result<()> {
-        let mut excludes = if self.migrated { vec!["'public.hidden_.*'"] } else { Vec::new() };
+        let mut excludes: Vec<String> = Vec::new();
+        if self.migrated {
+            excludes.push("'public.hidden_.*'".to_owned());
+        }
         let target = match &self.receiver {
             None => "type: SGCluster, sgCluster: {name: there, database: app}".to_owned(),
             Some(receiver) => {
-                // An event a row is too much for the large tables.
-                excludes.extend(["'public.heap'", "'public.files'"]);
+                if !self.large {
+                    excludes.extend(LARGE.map(|table| format!("'public.{table}'")));
+                }
+                let sent = match self.in_turn {
+                    true => "",
+                    false => "mode: batched, batchSize: 50, maxInFlight: 8, ",
+                };
                 format!(
-                    "type: CloudEvent, cloudEvent: {{http: {{url: '{}', mode: batched, batchSize: 50, maxInFlight: 8, \
-                     readTimeout: 1s, retryBackoffDelay: 1}}}}",
+                    "type: CloudEvent, cloudEvent: {{http: {{url: '{}', {sent}readTimeout: 1s, retryBackoffDelay: 1}}}}",
                     receiver.url()
                 )
             }

@@ -24,6 +24,8 @@ pub(super) const SUM: i64 = 1_000_000;
 /// The names of two tables that are renamed; nobody captures what has the last.
 pub(super) const NAMES: [&str; 4] = ["moved_0", "moved_1", "moved_2", HIDDEN];
 pub(super) const HIDDEN: &str = "hidden_0";
+/// The tables with most of the changes.
+pub(super) const LARGE: [&str; 2] = ["heap", "files"];
 /// Which transactions of the last writer are giants, and how many rows they insert.
 const GIANTS: [(u64, u32); 3] = [(15, 10_000), (60, 20_000), (130, 50_000)];
 

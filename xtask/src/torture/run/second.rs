@@ -11,12 +11,12 @@ use crate::torture::faults::Phase;
 use crate::torture::worker::Worker;
 
 impl Run<'_> {
-    /// A second worker for the stream, while the first is stopped; one of them has to go.
-    pub(super) async fn second(&mut self, phase: Phase) -> Result<()> {
+    /// A second worker for the stream, while the first is stopped, if one runs; one of them has to go.
+    pub(super) async fn second(&mut self, phase: Phase) -> Result<bool> {
         self.signal(Signal::STOP)?;
-        let Some(first) = self.worker.take() else { return Ok(()) };
+        let Some(first) = self.worker.take() else { return Ok(false) };
         self.start(phase == Phase::Finishing, None).await?;
-        let Some(mut second) = self.worker.take() else { return Ok(()) };
+        let Some(mut second) = self.worker.take() else { return Ok(false) };
         tokio::time::sleep(Duration::from_secs(3)).await;
         first.signal(Signal::CONT)?;
         let mut first = first;
@@ -51,7 +51,7 @@ impl Run<'_> {
             [Some(_), Some(_)] if phase == Phase::Finishing => None,
             [Some(_), Some(_)] => bail!("both of two workers ended"),
         };
-        Ok(())
+        Ok(true)
     }
 }
 
