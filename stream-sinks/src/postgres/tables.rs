@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use stream_core::checkpoint::Checkpoint;
+use stream_core::checkpoint::{Checkpoint, TableSync};
 use stream_core::copy::{Chunk, CopyFormat};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
@@ -30,6 +30,8 @@ pub(super) struct Tables {
     version: u32,
     captured: HashMap<TableName, Arc<Table>>,
     excluded: Excluded,
+    /// What tables were part of when they were copied.
+    former_roots: HashMap<TableName, TableName>,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
@@ -89,6 +91,7 @@ impl Tables {
             client,
             captured,
             excluded: Excluded::new(source, checkpoint),
+            former_roots: checkpoint.tables.iter().filter_map(former_root).collect(),
             types: Arc::clone(&source.types),
             target: RwLock::new(found),
             watched,
@@ -119,11 +122,14 @@ impl Tables {
         Ok(())
     }
 
-    /// Where the rows of a captured table go: the table of its name, or its root.
+    /// Where the rows of a captured table go, or of one that is gone: the table of its name, or its root.
     pub(super) fn place(&self, name: &TableName) -> Option<Arc<TargetTable>> {
         let target = self.target.read().unwrap_or_else(PoisonError::into_inner);
         let own = target.get(name);
-        let root = || target.get(self.captured.get(name)?.root.as_ref()?);
+        let root = || match self.captured.get(name) {
+            Some(table) => target.get(table.root.as_ref()?),
+            None => target.get(self.former_roots.get(name)?),
+        };
         own.or_else(root).map(Arc::clone)
     }
 
@@ -295,6 +301,11 @@ impl Tables {
             .filter(|table| table.root.as_ref() == Some(root))
             .all(|table| names.contains(&table.name))
     }
+}
+
+fn former_root((name, sync): (&TableName, &TableSync)) -> Option<(TableName, TableName)> {
+    let TableSync::Synced { origin, .. } = sync else { return None };
+    Some((name.clone(), origin.root.clone()?))
 }
 
 /// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the

@@ -45,19 +45,29 @@ async fn an_excluded_column_that_was_made_anew_comes_with_a_copy() {
     assert_same_rows(&stream, "SELECT id, v, w FROM t").await;
 }
 
-/// Its rows were captured under the pattern for its root. What it had until it was detached is followed.
+/// Its rows were captured under the pattern for its root. What it had until it was detached is followed, where the target has one table for all of
+/// them too.
 #[tokio::test]
 async fn what_a_partition_had_before_it_was_detached_or_dropped_is_followed() {
-    for change in ["ALTER TABLE m DETACH PARTITION m1", "DROP TABLE m1"] {
+    let whole =
+        "CREATE TABLE m (id int PRIMARY KEY, v text); CREATE TABLE beside (id int PRIMARY KEY)";
+    let changes = ["ALTER TABLE m DETACH PARTITION m1", "DROP TABLE m1"];
+    for (change, at_the_target) in
+        changes.into_iter().flat_map(|change| [(change, ""), (change, whole)])
+    {
         let (from, to) = databases(DIVIDED).await;
         let mut stream = Stream::new(&from, &to);
+        if !at_the_target.is_empty() {
+            execute(&stream.target, at_the_target).await;
+            stream.import = false;
+        }
         stream.includes = vec![r"public\.(m|beside)".to_owned()];
         stream.copy_and_stop().await;
         let changes = format!("UPDATE m SET id = 19 WHERE id = 5;\n--\n{change}");
         execute(&stream.source, &changes).await;
         complete(&stream).await;
         let moved = rows(&stream.target, "SELECT id FROM m WHERE id IN (5, 19)").await;
-        assert_eq!(moved, ["(19)"], "{change}");
+        assert_eq!(moved, ["(19)"], "{change} {at_the_target}");
     }
 }
 
