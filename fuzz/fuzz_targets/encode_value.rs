@@ -88,7 +88,7 @@ fn inspected() -> Inspected {
         by_oid.insert(oid + 1, Type { name: format!("_{name}"), kind: array });
     }
     Inspected {
-        identity: SourceIdentity { system_id: "1".into(), slot: "s".into() },
+        identity: SourceIdentity { system_id: "1".into(), slot: "s".into(), timeline: None },
         types: Arc::new(Types { by_oid, as_of: Lsn::new(0) }),
         ..Inspected::default()
     }

@@ -39,7 +39,7 @@ fn streams_through_faults_lose_nothing_and_double_nothing() {
 }
 
 #[test]
-/// One with large transactions, one with each event alone, and one with changes of the schema.
+/// One with large transactions, and one with changes of the schema.
 fn events_through_faults_arrive_in_order_and_repeat_only_with_their_id() {
     torture(&["--seeds", "3", "--target", "http"]);
 }

@@ -99,3 +99,22 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     ensure!(output.status.success(), "`{program}` failed ({})", output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are a workspace of their own, for nightly: nothing else notices when they are left behind.
+    #[test]
+    fn the_fuzz_targets_compile() {
+        let workspace = Workspace::load().unwrap();
+        // The same versions of what both need.
+        let fuzz = workspace.root.join("fuzz");
+        std::fs::copy(workspace.root.join("Cargo.lock"), fuzz.join("Cargo.lock")).unwrap();
+        let mut cargo = workspace.cargo(&["check", "--quiet", "--manifest-path"]);
+        cargo.arg(fuzz.join("Cargo.toml")).arg("--target-dir").arg(&workspace.target);
+        // Nothing is linked, so that the fuzzer itself need not be built.
+        let checked = cargo.env("CUSTOM_LIBFUZZER_PATH", "/libfuzzer.a").status().unwrap();
+        assert!(checked.success());
+    }
+}

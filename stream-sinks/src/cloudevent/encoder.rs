@@ -41,6 +41,8 @@ use crate::transform::Transforms;
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 /// Under which number messages are counted in a transaction: no table has it.
 const MESSAGES: RelationId = RelationId(0);
+/// What an event is that tells of an emptied table.
+const TRUNCATE: &str = "t";
 
 /// Which operations are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +114,7 @@ pub struct EventEncoder {
     roots: BTreeMap<RelationId, TableName>,
     plans: HashMap<RelationId, Arc<TablePlan>>,
     /// Tables that have another key than their last event had: their rows have other names now, and the next event waits for all before it.
-    rekeyed: HashSet<RelationId>,
+    rekeyed: HashSet<u64>,
     now_ns: i64,
     last_commit: Option<Lsn>,
     transaction: Option<Transaction>,
@@ -277,8 +279,8 @@ impl EventEncoder {
                 if skipped.truncate {
                     return Ok(());
                 }
-                for (part, relation) in relations.iter().enumerate() {
-                    self.row(logged, relation, ("t", None, None), part, out, events)?;
+                for relation in relations {
+                    self.row(logged, relation, (TRUNCATE, None, None), 0, out, events)?;
                 }
                 Ok(())
             }
@@ -390,7 +392,7 @@ impl EventEncoder {
         let plan = Arc::new(TablePlan::new(relation, table, &rules));
         let before = self.plans.insert(relation.id, Arc::clone(&plan));
         if before.is_some_and(|before| !before.has_keys_of(&plan)) {
-            self.rekeyed.insert(relation.id);
+            self.rekeyed.insert(plan.order);
         }
         Ok(plan)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stream_core::change::Transaction;
 use stream_core::lsn::Lsn;
-use stream_core::relation::{Relation, RelationId};
+use stream_core::relation::Relation;
 use stream_core::{Error, ErrorKind};
 
 use super::attributes::Header;
@@ -38,11 +38,11 @@ impl Mode {
 /// What an event must not overtake, and what must not overtake it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// Events of the same row, by its table and a fingerprint of its key; where that key was chosen and may change, also by one of what
-    /// tells the row from all others.
-    Row(RelationId, u64, Option<u64>),
+    /// Events of the same row, by fingerprints of its table's name, which another table may have had before, and of its key; where that key was
+    /// chosen and may change, also by one of what tells the row from all others.
+    Row(u64, u64, Option<u64>),
     /// All events of the table.
-    Table(RelationId),
+    Table(u64),
     /// Messages with the same prefix, by its fingerprint.
     Message(u64),
 }

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use stream_core::relation::RelationId;
 
 use super::event::{Event, Order};
 
@@ -84,8 +83,8 @@ impl Queue {
 /// What events hold back.
 #[derive(Debug, Default)]
 struct Claims {
-    rows: HashMap<(RelationId, u64), usize>,
-    tables: HashMap<RelationId, OfTable>,
+    rows: HashMap<(u64, u64), usize>,
+    tables: HashMap<u64, OfTable>,
     messages: usize,
     total: usize,
 }
@@ -176,11 +175,11 @@ mod tests {
     fn order(text: &str) -> Order {
         match text.as_bytes() {
             [b'!', ..] => Order::Message(7),
-            [table, b'*'] => Order::Table(RelationId((*table).into())),
-            [table, row] => Order::Row(RelationId((*table).into()), (*row).into(), None),
+            [table, b'*'] => Order::Table((*table).into()),
+            [table, row] => Order::Row((*table).into(), (*row).into(), None),
             [table, row, other] => {
                 let other = Some((*other).into());
-                Order::Row(RelationId((*table).into()), (*row).into(), other)
+                Order::Row((*table).into(), (*row).into(), other)
             }
             _ => panic!("{text}"),
         }

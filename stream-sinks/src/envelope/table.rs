@@ -40,6 +40,8 @@ pub(crate) struct TablePlan {
     pub(crate) relation: Arc<Relation>,
     /// `schema.table`, as no other table has it: see [`unique_name`].
     pub(crate) name: String,
+    /// A number for this name.
+    pub(crate) order: u64,
     columns: Vec<ColumnPlan>,
     /// Places of the key's columns, in the key's order; empty without a key.
     pub(crate) key: Vec<usize>,
@@ -102,7 +104,8 @@ impl TablePlan {
             None => (own, None),
         };
         let name = unique_name(&relation.name);
-        Self { relation: Arc::clone(relation), name, columns, key, identity }
+        let order = XxHash3_64::oneshot(name.as_bytes());
+        Self { relation: Arc::clone(relation), name, order, columns, key, identity }
     }
 
     /// A type of the table's that neither every server has nor the catalogue, as far as it is known here.

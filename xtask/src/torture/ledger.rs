@@ -17,7 +17,7 @@ const MAKE: &str = "SELECT pg_create_logical_replication_slot($1, 'test_decoding
 /// Changes of each transaction by their tables and kinds, and where its commit ends. Outside of transactions are messages alone.
 const READ: &str = "
 WITH log AS MATERIALIZED (
-    SELECT xid::text::bigint AS xid, lsn - '0/0' AS lsn, left(data, 300) AS data
+    SELECT CASE WHEN data ~ '^message: transactional: 0' THEN 0 ELSE xid::text::bigint END AS xid, lsn - '0/0' AS lsn, left(data, 300) AS data
     FROM pg_logical_slot_peek_changes($1, NULL, NULL, 'skip-empty-xacts', '1')
 ), changes AS (
     SELECT xid, lsn, regexp_match(data, '^(?:table (.*?)|(message)): (INSERT|UPDATE|DELETE|TRUNCATE|transactional):') AS change FROM log

@@ -50,8 +50,6 @@ use worker::Launch;
 const IN_PROGRESS: u64 = 2;
 /// One seed of so many, the first of them, has an endpoint told of the large tables.
 const LARGE_OF: u64 = 4;
-/// One seed of so many, the second of them, has each event sent alone and in turn.
-const IN_TURN_OF: u64 = 5;
 
 /// Which runs.
 #[derive(clap::Args, Clone)]
@@ -237,7 +235,6 @@ impl Torture {
                 in_progress: seed.is_multiple_of(IN_PROGRESS),
                 migrated: migration::has(seed),
                 large: seed % LARGE_OF == 1,
-                in_turn: seed % IN_TURN_OF == 2,
                 programs: self.programs.clone(),
             };
             launch.write_stream()?;

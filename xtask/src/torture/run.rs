@@ -25,6 +25,8 @@ use crate::compare::{self, Sequences};
 
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long all that is left may take, perhaps large transactions as an event for each row.
+const REST_PATIENCE: Duration = Duration::from_secs(240);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a connection that is to break is waited for, until the server has sent so much.
 const RESET_PATIENCE: Duration = Duration::from_millis(300);
@@ -205,7 +207,7 @@ impl<'a> Run<'a> {
         self.launch.note("the rest without a fault")?;
         loop {
             let Some(mut worker) = self.worker.take() else { return Ok(()) };
-            let status = worker.ends(PATIENCE).await?;
+            let status = worker.ends(REST_PATIENCE).await?;
             if status.success() {
                 return Ok(());
             }

@@ -32,8 +32,6 @@ pub(super) struct Launch {
     pub(super) migrated: bool,
     /// Whether the endpoint is told of the large tables: it takes long, with an event for each row.
     pub(super) large: bool,
-    /// Whether each event is sent alone, after the one before was taken.
-    pub(super) in_turn: bool,
     /// Where PostgreSQL's programs are.
     pub(super) programs: Vec<PathBuf>,
 }
@@ -84,12 +82,9 @@ impl Launch {
                 if !self.large {
                     excludes.extend(LARGE.map(|table| format!("'public.{table}'")));
                 }
-                let sent = match self.in_turn {
-                    true => "",
-                    false => "mode: batched, batchSize: 50, maxInFlight: 8, ",
-                };
                 format!(
-                    "type: CloudEvent, cloudEvent: {{http: {{url: '{}', {sent}readTimeout: 1s, retryBackoffDelay: 1}}}}",
+                    "type: CloudEvent, cloudEvent: {{http: {{url: '{}', mode: batched, batchSize: 50, maxInFlight: 8, \
+                     readTimeout: 1s, retryBackoffDelay: 1}}}}",
                     receiver.url()
                 )
             }

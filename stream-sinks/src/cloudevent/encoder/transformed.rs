@@ -47,15 +47,14 @@ impl EventEncoder {
             }
         }
         // What has another key keeps the order of that key.
-        let order = match made.relation {
-            Some(relation) if record.partition_key != row_key => {
-                let identity = match made.order {
-                    Order::Row(.., identity) => identity,
-                    Order::Table(_) | Order::Message(_) => None,
-                };
-                Order::Row(relation.id, fingerprint(record.partition_key.as_bytes()), identity)
+        let order = match made.order {
+            Order::Row(table, _, identity) if record.partition_key != row_key => {
+                Order::Row(table, fingerprint(record.partition_key.as_bytes()), identity)
             }
-            _ => made.order,
+            Order::Table(table) if record.partition_key != row_key => {
+                Order::Row(table, fingerprint(record.partition_key.as_bytes()), None)
+            }
+            as_made => as_made,
         };
         let mode = self.options.mode;
         let start = begin(mode, out);

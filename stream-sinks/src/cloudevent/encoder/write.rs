@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use stream_core::change::{OldTuple, Tuple};
 
 use super::transformed::Made;
-use super::{EventEncoder, MESSAGES};
+use super::{EventEncoder, MESSAGES, TRUNCATE};
 use crate::cloudevent::attributes::{AttributeWriter, Context, EVENT_TYPE};
 use crate::cloudevent::event::{EncodeError, Event, Logged, Mode, Order, Read};
 use crate::cloudevent::identity::{
@@ -107,7 +107,7 @@ impl EventEncoder {
 
     /// What the event must not overtake.
     fn order(&self, planned: &Planned<'_>) -> Order {
-        let table = planned.plan.relation.id;
+        let table = planned.plan.order;
         match planned.plan.fingerprints(planned.after, planned.fallback) {
             Some((key, identity)) if !self.rekeyed.contains(&table) => {
                 Order::Row(table, key, identity)
@@ -128,8 +128,9 @@ impl EventEncoder {
             Source::Log(Logged { transaction, ordinal, lsn }) => {
                 let commit = transaction.map_or(*lsn, |open| open.commit_lsn);
                 put_change_id(&self.origin.name, commit, *ordinal, planned.part, out);
-                if planned.plan.relation.renamed {
-                    // It may have been told of under the name of its time, with another partition key.
+                // One that was renamed may have been told of under the name of its time, with another partition key. Of tables that are emptied at
+                // once some may not be captured any more when the others come again.
+                if planned.plan.relation.renamed || planned.facts.op == TRUNCATE {
                     put_name(&planned.plan.name, out);
                 }
             }
