@@ -1,5 +1,6 @@
 //! How far the stream is, as its databases tell; blind while one of them is away.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use stream_core::postgres::{ConnectOptions, SqlClient};
 use tokio::time::timeout;
 
 use super::faults::Phase;
+use super::migration::is_passing;
 use super::receiver::Receiver;
 
 /// How long a server may take to answer.
@@ -36,7 +38,8 @@ pub(super) struct Seen {
 /// The end where changes arrive.
 pub(super) enum Watched {
     Postgres(Box<Session>),
-    Receiver(Arc<Receiver>),
+    /// And where the worker keeps its position.
+    Receiver(Arc<Receiver>, PathBuf),
 }
 
 /// Looks at both ends.
@@ -58,9 +61,11 @@ impl Eyes {
     async fn look_long(&mut self) -> Option<Seen> {
         let target = match &mut self.target {
             Watched::Postgres(target) => target,
-            Watched::Receiver(receiver) => {
+            Watched::Receiver(receiver, offsets) => {
                 let epoch = receiver.count().try_into().ok()?;
-                let followed: bool = self.source.row(STREAMED).await?.get(0);
+                // The log comes before a copy that was interrupted, too.
+                let copied = std::fs::read_to_string(offsets).is_ok_and(|text| is_copied(&text));
+                let followed = copied && self.source.row(STREAMED).await?.get(0);
                 let phase = if followed { Phase::Stream } else { Phase::Snapshot };
                 return Some(Seen { epoch, phase, at_work: true });
             }
@@ -78,6 +83,19 @@ impl Eyes {
         let phase = if pending || !followed { Phase::Handover } else { Phase::Stream };
         Some(Seen { epoch, phase, at_work: pending || followed })
     }
+}
+
+/// Whether a position file says of all tables that their copies are complete; those that come and go while the stream runs are of no interest.
+fn is_copied(offsets: &str) -> bool {
+    let state = offsets.splitn(3, '\n').nth(2).and_then(|text| serde_json::from_str(text).ok());
+    let state: serde_json::Value = state.unwrap_or_default();
+    let tables = state.get("tables").and_then(serde_json::Value::as_array);
+    let mut lasting = tables.into_iter().flatten().filter(|table| {
+        let name = table.pointer("/name/name").and_then(serde_json::Value::as_str);
+        name.is_some_and(|name| !is_passing(name))
+    });
+    tables.is_some_and(|tables| !tables.is_empty())
+        && lasting.all(|table| table.get("synced").is_some_and(|synced| !synced.is_null()))
 }
 
 /// A session that is opened anew after a failure.

@@ -9,6 +9,7 @@ use stream_core::postgres::ConnectOptions;
 
 use super::events::operation;
 use super::lab::session;
+use super::migration::is_passing;
 use super::workload::LARGE;
 
 /// The slot, which keeps the log from before the stream on.
@@ -39,13 +40,7 @@ pub(super) struct Scope {
 
 impl Scope {
     fn has(self, table: &str) -> bool {
-        let is_numbered = |prefix| {
-            let number = table.strip_prefix(prefix).unwrap_or_default();
-            number.starts_with(|c: char| c.is_ascii_digit())
-        };
-        let passing = ["moved_", "hidden_", "new_", "events_"];
-        !(self.migrated && passing.into_iter().any(is_numbered)
-            || !self.large && LARGE.contains(&table))
+        !(self.migrated && is_passing(table) || !self.large && LARGE.contains(&table))
     }
 }
 

@@ -27,6 +27,8 @@ use crate::compare::{self, Sequences};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long all that is left may take, perhaps large transactions as an event for each row.
 const REST_PATIENCE: Duration = Duration::from_secs(240);
+/// Transactions that an endpoint is told of after the last fault before the end.
+const STREAMED: u64 = 300;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long a connection that is to break is waited for, until the server has sent so much.
 const RESET_PATIENCE: Duration = Duration::from_millis(300);
@@ -130,7 +132,7 @@ async fn to_receiver(
     lab.prepare(seed).await?;
     let source = lab.direct(End::Source)?;
     ledger::open(&source).await?;
-    let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver)));
+    let eyes = Eyes::new(&source, Watched::Receiver(Arc::clone(receiver), launch.offsets()));
     let mut run = Run::new(lab, launch, eyes, Writers::start(&source, None, seed), record);
     run.whole(plan).await?;
     drop(run);
@@ -191,6 +193,10 @@ impl<'a> Run<'a> {
                     self.inject(fault, phase).await?;
                 }
             }
+        }
+        if self.launch.receiver.is_some() {
+            // What was committed before the copies is in them: an endpoint need not be told of it.
+            self.reach(Phase::Stream, STREAMED).await?;
         }
         self.launch.note("the writers stop")?;
         if let Some(writers) = self.writers.take() {

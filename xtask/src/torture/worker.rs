@@ -41,6 +41,11 @@ impl Launch {
         self.directory.join("worker.log")
     }
 
+    /// Where a worker keeps its position, if its target keeps none.
+    pub(super) fn offsets(&self) -> PathBuf {
+        self.directory.join("stream-data/offsets")
+    }
+
     /// Writes a line of the run's own into the log.
     pub(super) fn note(&self, line: &str) -> Result<()> {
         let mut log = OpenOptions::new().create(true).append(true).open(self.log())?;
