@@ -1,5 +1,6 @@
 //! One run: a stream from its beginning to its end, through the faults of its seed.
 
+mod inject;
 mod second;
 
 use std::process::ExitStatus;
@@ -30,8 +31,6 @@ const REST_PATIENCE: Duration = Duration::from_secs(240);
 /// Transactions that an endpoint is told of after the last fault before the end.
 const STREAMED: u64 = 300;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a connection that is to break is waited for, until the server has sent so much.
-const RESET_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a worker may come to a step at which it is to die.
 const DEATH_PATIENCE: Duration = Duration::from_secs(6);
 /// One seed of so many has a native subscription beside the stream, unless its schema changes, which that does not
@@ -290,69 +289,6 @@ impl<'a> Run<'a> {
         let Some(writers) = &mut self.writers else { return Ok(0) };
         writers.check()?;
         Ok(writers.commits())
-    }
-
-    /// Counted where it struck: a worker that has just ended cannot be killed, and a connection that is silent does not break.
-    async fn inject(&mut self, fault: Fault, phase: Phase) -> Result<()> {
-        let struck = match fault {
-            Fault::Kill => match self.worker.take() {
-                Some(worker) => {
-                    worker.kill().await?;
-                    true
-                }
-                None => false,
-            },
-            Fault::Terminate => {
-                let runs = self.worker.is_some();
-                self.stop_worker().await?;
-                runs
-            }
-            Fault::Pause(time) => {
-                let stopped = self.signal(Signal::STOP)?;
-                tokio::time::sleep(time).await;
-                self.signal(Signal::CONT)?;
-                stopped
-            }
-            Fault::Second => self.second(phase).await?,
-            // Counted when it has.
-            Fault::Die(..) => false,
-            Fault::Crash(end) => {
-                self.lab.crash(end)?;
-                true
-            }
-            Fault::Restart(end) => {
-                self.lab.restart(end)?;
-                true
-            }
-            Fault::Reset(end, bytes) => self.lab.proxy(end).reset(bytes, RESET_PATIENCE).await,
-            Fault::Stall(end, time) => {
-                self.lab.proxy(end).stall(time).await;
-                true
-            }
-            Fault::EndSessions(end) => self.lab.to_sessions(end, "pg_terminate_backend").await?,
-            Fault::CancelStatements => {
-                self.lab.to_sessions(End::Target, "pg_cancel_backend").await?
-            }
-            Fault::ReadOnly(time) => {
-                self.lab.read_only(time).await?;
-                true
-            }
-            Fault::Lock(time) => self.lab.lock(time).await?,
-            Fault::DiskFull(time) => self.lab.fill_disk(time).await?,
-        };
-        if struck {
-            self.record.hits.push((fault.name(), phase));
-        }
-        Ok(())
-    }
-
-    /// Sends a signal to the worker, if one runs.
-    fn signal(&mut self, signal: Signal) -> Result<bool> {
-        let Some(worker) = &mut self.worker else { return Ok(false) };
-        match worker.ended()? {
-            Some(status) => self.judge(status).map(|()| false),
-            None => worker.signal(signal).map(|()| true),
-        }
     }
 
     /// A worker dies at a step, if it comes there.
