@@ -158,11 +158,13 @@ impl Applier {
         self.transaction.map_or_else(Lsn::default, |transaction| transaction.commit_lsn)
     }
 
-    /// The target refuses to empty a table: a foreign key of a table that is not captured, or a missing right. Nothing after it was written.
+    /// The target refuses to empty a table: a foreign key of a table that is not captured, or that was copied again since, or a missing right.
+    /// Nothing after it was written.
     ///
     /// Message: the target refuses a TRUNCATE at `<lsn>`: `<the server's words>`
     ///
-    /// Remedy: mend the cause at the target, or set `truncateEnabled: false` where its rows are to stay; start the stream again.
+    /// Remedy: drop the foreign key at the target, or mend what else is the cause, and start the stream again; make the key again once it has
+    /// passed. Or set `truncateEnabled: false` where the table's rows are to stay.
     fn row_refused(&self, change: &Change, error: &ServerError) -> Error {
         match change {
             Change::Read { relation, new }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! In: seeds. Out: a table of faults and phases, and an exit code that is 0 only when no run lost, doubled or tore
-//! anything, and every target was identical to its source at the end.
+//! anything, and every target was identical to its source at the end. Where the target is an endpoint, the source's whole
+//! log is compared with what the endpoint was told (`ledger`).
 
 mod events;
 mod eyes;
