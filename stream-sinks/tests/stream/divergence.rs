@@ -213,7 +213,8 @@ async fn a_second_worker_fences_the_first() {
             // The second worker comes.
             let second = stream.pipeline().await.unwrap();
             execute(&stream.source, "INSERT INTO t VALUES (2)").await;
-            std::future::pending::<()>().await;
+            // The first ends by itself, and this never comes true.
+            until(&stream.target, "SELECT count(*) = 2 FROM t", PATIENCE).await;
             drop(second);
         };
         let run = Box::pin(stream.run_once(Phase::Streaming, work, Control::Stop));
@@ -271,7 +272,7 @@ async fn a_second_worker_fences_the_first_between_transactions_that_are_applied_
             };
             let (second, ()) = tokio::join!(stream.pipeline(), release);
             // Whatever the first does until it ends.
-            std::future::pending::<()>().await;
+            tokio::time::sleep(PATIENCE).await;
             drop(second);
         };
         let run = Box::pin(stream.run_once(Phase::Streaming, work, Control::Stop));
