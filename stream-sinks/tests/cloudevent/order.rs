@@ -50,8 +50,8 @@ fn changes(random: &mut fastrand::Rng, number: usize) -> Vec<Change> {
 /// Checks that what came, each event at its first coming, is all of `number` events, and that no row's event overtook another.
 fn check(arrived: &[(String, u64, String)], number: usize) {
     let ordinal = |id: &str| -> usize {
-        let (_, ordinal) = id.rsplit_once(':').unwrap();
-        ordinal.parse().unwrap()
+        // The stream, the commit, the ordinal, and perhaps a name.
+        id.split(':').nth(2).unwrap().parse().unwrap()
     };
     let mut seen = HashSet::new();
     let mut last: HashMap<u64, usize> = HashMap::new();
