@@ -26,7 +26,7 @@ use crate::compare::{self, Sequences};
 
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long all that is left may take, perhaps large transactions as an event for each row.
+/// How long an endpoint may take to be told of all that is left, perhaps of large transactions, with an event for each row.
 const REST_PATIENCE: Duration = Duration::from_secs(240);
 /// Transactions that an endpoint is told of after the last fault before the end.
 const STREAMED: u64 = 300;
@@ -255,6 +255,8 @@ impl<'a> Run<'a> {
 
     /// Waits until the worker is at work in `wanted` or beyond, and `after` transactions longer; gives its phase.
     async fn reach(&mut self, wanted: Phase, after: u64) -> Result<Phase> {
+        // An endpoint is told of the log before a copy that was interrupted, each time.
+        let patience = if self.launch.receiver.is_some() { REST_PATIENCE } else { PATIENCE };
         let start = Instant::now();
         let mut due = None;
         loop {
@@ -279,7 +281,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            ensure!(start.elapsed() < PATIENCE, "the worker did not come to the {wanted} in time");
+            ensure!(start.elapsed() < patience, "the worker did not come to the {wanted} in time");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
