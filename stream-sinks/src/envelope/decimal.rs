@@ -187,9 +187,13 @@ pub(crate) fn put_money(
     // Fewer digits than the amount has were asked for: rounded as PostgreSQL rounds.
     let up = *cut >= b'5';
     decimal.fraction = decimal.fraction.get(..fraction_digits).unwrap_or_default();
-    let digits = decimal.whole.iter().chain(decimal.fraction);
-    let value = digits.fold(0_i128, |value, digit| value * 10 + i128::from(digit - b'0'));
-    let value = value + i128::from(up);
+    // An amount has 64 bits, and what has more digits than twice as many is none.
+    let mut digits = decimal.whole.iter().chain(decimal.fraction);
+    let value = digits.try_fold(0_i128, |value, digit| {
+        value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))
+    });
+    let value = value.and_then(|value| value.checked_add(i128::from(up)));
+    let value = value.ok_or(ValueError::Malformed { expected: "amount of money" })?;
     let value = if decimal.is_negative { -value } else { value };
     out.put_u8(b'"');
     put_base64(shortest(&value.to_be_bytes()), &STANDARD, out);
@@ -227,4 +231,20 @@ fn plain_money(
         length += 1;
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No server writes one; nothing is told of it in place of an amount.
+    #[test]
+    fn an_amount_of_more_digits_than_any_number_is_refused() {
+        let put = |text: &str| {
+            put_money(text.as_bytes(), DecimalMode::Precise, 0, &mut BytesMut::new()).is_ok()
+        };
+        assert!(put("$92,233,720,368,547,758.07"));
+        assert!(!put(&format!("{}.5", "9".repeat(40))));
+        assert!(!put(&format!("{}.5", i128::MAX)));
+    }
 }
