@@ -26,7 +26,7 @@ use crate::compare::{self, Sequences};
 
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long an endpoint may take to be told of all that is left, perhaps of large transactions, with an event for each row.
+/// How long a stream may take to come to its next phase, or an endpoint to be told of all that is left, with an event for each row.
 const REST_PATIENCE: Duration = Duration::from_secs(240);
 /// Transactions that an endpoint is told of after the last fault before the end.
 const STREAMED: u64 = 300;
@@ -255,8 +255,7 @@ impl<'a> Run<'a> {
 
     /// Waits until the worker is at work in `wanted` or beyond, and `after` transactions longer; gives its phase.
     async fn reach(&mut self, wanted: Phase, after: u64) -> Result<Phase> {
-        // An endpoint is told of the log before a copy that was interrupted, each time.
-        let patience = if self.launch.receiver.is_some() { REST_PATIENCE } else { PATIENCE };
+        // An endpoint is told of the log before a copy that was interrupted, each time; and changes of the schema have tables copied again.
         let start = Instant::now();
         let mut due = None;
         loop {
@@ -281,7 +280,10 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            ensure!(start.elapsed() < patience, "the worker did not come to the {wanted} in time");
+            ensure!(
+                start.elapsed() < REST_PATIENCE,
+                "the worker did not come to the {wanted} in time"
+            );
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
