@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use stream_core::postgres::ConnectOptions;
 
@@ -61,7 +61,7 @@ pub(super) async fn check(first: &[&Value], source: &ConnectOptions, scope: Scop
         let (xid, end, kind, count) = (row.get(0), row.get(1), row.get(3), row.get(4));
         names(row.get(2)).into_iter().map(move |table| Logged { xid, end, table, kind, count })
     });
-    compare(logged.filter(|logged| scope.has(&logged.table)), first, scope)
+    compare(logged, first, scope)
 }
 
 /// Some changes of a transaction, of one kind and to one table.
@@ -96,7 +96,7 @@ impl Sum {
             "DELETE" | "d" => self.unmade += count,
             "TRUNCATE" | "t" => self.truncates += count,
             "transactional" | "m" => self.messages += count,
-            other => anyhow::bail!("a change of kind `{other}`"),
+            other => bail!("a change of kind `{other}`"),
         }
         Ok(())
     }
@@ -122,7 +122,7 @@ fn compare<'a>(
     }
     let mut in_log: BTreeMap<(i64, String), (Sum, bool)> = BTreeMap::new();
     let mut due = 0;
-    for Logged { xid, end, table, kind, count } in logged {
+    for Logged { xid, end, table, kind, count } in logged.filter(|one| scope.has(&one.table)) {
         let is_due = end > copied.until(&table);
         if !is_due && xid == 0 {
             continue;
@@ -153,18 +153,16 @@ struct Copied<'a> {
 
 impl<'a> Copied<'a> {
     fn of(first: &[&'a Value]) -> Result<Self> {
-        let mut tables = HashMap::new();
+        let (mut tables, mut earliest, mut last) = (HashMap::new(), i64::MAX, 0);
         for event in first.iter().filter(|event| operation(event) == "r") {
-            let lsn = event.pointer("/data/source/lsn").and_then(Value::as_i64).unwrap_or_default();
-            let last = tables.entry(table(event)).or_insert(lsn);
-            *last = lsn.max(*last);
+            let lsn = event.pointer("/data/source/lsn").and_then(Value::as_i64);
+            let lsn = lsn.context("a copied row without its position")?;
+            let of_table = tables.entry(table(event)).or_insert(lsn);
+            *of_table = lsn.max(*of_table);
+            (earliest, last) = (lsn.min(earliest), lsn.max(last));
         }
-        let lsns = first.iter().filter(|event| operation(event) == "r");
-        let lsns = lsns.filter_map(|event| event.pointer("/data/source/lsn")?.as_i64());
-        let (first, last) =
-            lsns.fold((i64::MAX, 0), |(first, last), lsn| (first.min(lsn), last.max(lsn)));
         ensure!(last > 0, "lost: no row was copied");
-        Ok(Self { tables, first, last })
+        Ok(Self { tables, first: earliest, last })
     }
 
     /// Of an empty table nobody says where it was copied; messages come from the beginning on.

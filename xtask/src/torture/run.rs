@@ -26,7 +26,7 @@ use crate::compare::{self, Sequences};
 
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a stream may take to come to its next phase, or an endpoint to be told of all that is left, with an event for each row.
+/// How long a stream may take to come to its next phase (an endpoint is told of the log before each copy that was interrupted), or to its end.
 const REST_PATIENCE: Duration = Duration::from_secs(240);
 /// Transactions that an endpoint is told of after the last fault before the end.
 const STREAMED: u64 = 300;
@@ -255,7 +255,6 @@ impl<'a> Run<'a> {
 
     /// Waits until the worker is at work in `wanted` or beyond, and `after` transactions longer; gives its phase.
     async fn reach(&mut self, wanted: Phase, after: u64) -> Result<Phase> {
-        // An endpoint is told of the log before a copy that was interrupted, each time; and changes of the schema have tables copied again.
         let start = Instant::now();
         let mut due = None;
         loop {

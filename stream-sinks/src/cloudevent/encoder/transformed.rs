@@ -47,14 +47,14 @@ impl EventEncoder {
             }
         }
         // What has another key keeps the order of that key.
+        let chosen = |table, identity| {
+            Order::Row(table, fingerprint(record.partition_key.as_bytes()), identity)
+        };
         let order = match made.order {
-            Order::Row(table, _, identity) if record.partition_key != row_key => {
-                Order::Row(table, fingerprint(record.partition_key.as_bytes()), identity)
-            }
-            Order::Table(table) if record.partition_key != row_key => {
-                Order::Row(table, fingerprint(record.partition_key.as_bytes()), None)
-            }
-            as_made => as_made,
+            as_made if record.partition_key == row_key => as_made,
+            Order::Row(table, _, identity) => chosen(table, identity),
+            Order::Table(table) => chosen(table, None),
+            message @ Order::Message(_) => message,
         };
         let mode = self.options.mode;
         let start = begin(mode, out);
