@@ -796,7 +796,7 @@ async fn a_worker_that_was_away_since_it_delivered_the_stream_removes_nothing_of
         }));
         // Away before it asks whether the stream is its own, or after.
         match asks_late {
-            true => scene.store.loads.at(1, Fault::Delay(10 * MINUTE)),
+            true => scene.store.loads.at(2, Fault::Delay(10 * MINUTE)),
             false => scene.source.removes.at(0, Fault::Delay(10 * MINUTE)),
         }
         let late = scene.complete();

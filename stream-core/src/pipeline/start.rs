@@ -43,7 +43,15 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
             self.offsets.save_tables(&noted).await?;
             checkpoint.tables.extend(noted);
         }
-        let beginning = self.source.begin(&checkpoint, &self.stats).await?;
+        let beginning = self.source.begin(&checkpoint, &self.stats).await;
+        let now = self.offsets.load().await;
+        if now.as_ref().is_ok_and(|now| now.completion != Completion::Open) {
+            // Another worker has delivered the stream since, and nobody but this one would remove what it has made after that.
+            self.source.remove(Lsn::new(u64::MAX)).await?;
+            return Err(taken_over());
+        }
+        let beginning = beginning?;
+        now?;
         reached(Step::SlotMade);
         let unsettled = unsettled(&self.sink, &beginning, &checkpoint);
         if !unsettled.is_empty() {

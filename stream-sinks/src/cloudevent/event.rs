@@ -38,8 +38,9 @@ impl Mode {
 /// What an event must not overtake, and what must not overtake it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// Events of the same row, by fingerprints of its table's name, which another table may have had before, and of its key; where that key was
-    /// chosen and may change, also by one of what tells the row from all others.
+    /// Events of the same row, by fingerprints of its table's name, which another table may have had before, and of its key, with that name or as a
+    /// transform has made it; where that key was chosen and may change, also by one of what tells the row from all others. Equal keys are one,
+    /// whatever the table.
     Row(u64, u64, Option<u64>),
     /// All events of the table.
     Table(u64),

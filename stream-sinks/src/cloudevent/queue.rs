@@ -83,7 +83,7 @@ impl Queue {
 /// What events hold back.
 #[derive(Debug, Default)]
 struct Claims {
-    rows: HashMap<(u64, u64), usize>,
+    rows: HashMap<u64, usize>,
     tables: HashMap<u64, OfTable>,
     messages: usize,
     total: usize,
@@ -107,7 +107,7 @@ impl Claims {
             Order::Table(table) => of_table(table).all > 0,
             Order::Row(table, key, other) => {
                 of_table(table).whole > 0
-                    || rows(key, other).any(|row| self.rows.contains_key(&(table, row)))
+                    || rows(key, other).any(|row| self.rows.contains_key(&row))
             }
         }
     }
@@ -124,7 +124,7 @@ impl Claims {
             Order::Row(table, key, other) => {
                 self.tables.entry(table).or_default().all += 1;
                 for row in rows(key, other) {
-                    *self.rows.entry((table, row)).or_default() += 1;
+                    *self.rows.entry(row).or_default() += 1;
                 }
             }
         }
@@ -150,10 +150,10 @@ impl Claims {
             }
         }
         for row in rows.into_iter().flatten() {
-            if let Some(count) = self.rows.get_mut(&(table, row)) {
+            if let Some(count) = self.rows.get_mut(&row) {
                 *count -= 1;
                 if *count == 0 {
-                    self.rows.remove(&(table, row));
+                    self.rows.remove(&row);
                 }
             }
         }
@@ -171,18 +171,24 @@ mod tests {
 
     use super::*;
 
-    /// `a1` a row of table a, `a12` one that another key tells apart too, `a*` all of it, `!` a message. The event's number is its position.
+    /// `a1` a row of table a, `a12` one that another key tells apart too, `a=1` one whose key other tables may have too, `a*` all of it, `!` a
+    /// message. The event's number is its position.
     fn order(text: &str) -> Order {
         match text.as_bytes() {
             [b'!', ..] => Order::Message(7),
             [table, b'*'] => Order::Table((*table).into()),
-            [table, row] => Order::Row((*table).into(), (*row).into(), None),
+            [table, b'=', key] => Order::Row((*table).into(), (*key).into(), None),
+            [table, row] => Order::Row((*table).into(), of_table(*table, *row), None),
             [table, row, other] => {
-                let other = Some((*other).into());
-                Order::Row((*table).into(), (*row).into(), other)
+                let other = Some(of_table(*table, *other));
+                Order::Row((*table).into(), of_table(*table, *row), other)
             }
             _ => panic!("{text}"),
         }
+    }
+
+    fn of_table(table: u8, row: u8) -> u64 {
+        u64::from(table) << 8 | u64::from(row)
     }
 
     fn queue(events: &str) -> Queue {
@@ -233,6 +239,21 @@ mod tests {
         queue.end(&[order("a1x")]);
         assert_eq!(take(&mut queue, 2), Some(vec![1, 2]));
         queue.end(&[order("a2x"), order("a1y"), order("a3z")]);
+        assert!(queue.under_way.rows.is_empty() && queue.under_way.tables.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_several_tables_have_waits_for_itself_and_for_each_of_them() {
+        let mut queue = queue("a=1 b=1 b=2 a* b=1");
+        for expected in [Some(vec![0]), Some(vec![2]), None] {
+            assert_eq!(take(&mut queue, 1), expected);
+        }
+        queue.end(&[order("a=1")]);
+        assert_eq!(take(&mut queue, 2), Some(vec![1, 3]));
+        assert_eq!(take(&mut queue, 1), None);
+        queue.end(&[order("b=1"), order("b=2"), order("a*")]);
+        assert_eq!(take(&mut queue, 1), Some(vec![4]));
+        queue.end(&[order("b=1")]);
         assert!(queue.under_way.rows.is_empty() && queue.under_way.tables.is_empty());
     }
 

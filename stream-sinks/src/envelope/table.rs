@@ -207,7 +207,7 @@ impl TablePlan {
     }
 
     /// What keeps a change's event in order: numbers for its row's key and, where somebody chose that, for what tells the row from all others.
-    /// Equal values, equal numbers. `None` where there is no key, one of these is not known or was another before, or nobody can tell by
+    /// Equal values of one table, equal numbers. `None` where there is no key, one of these is not known or was another before, or nobody can tell by
     /// their text which values are equal.
     pub(crate) fn fingerprints(
         &self,
@@ -237,7 +237,8 @@ impl TablePlan {
                 }
                 KeyValue::Unknown => None,
             });
-        let hash = texts.try_fold(0, |seed, text| Some(XxHash3_64::oneshot_with_seed(seed, text?)));
+        let hash = texts
+            .try_fold(self.order, |seed, text| Some(XxHash3_64::oneshot_with_seed(seed, text?)));
         hash.filter(|_| !places.is_empty())
     }
 

@@ -203,14 +203,18 @@ impl Applier {
         let save = self.ownership.save_sql(position);
         self.pipe.query(&save, Purpose::Own, 0).map_err(from_wire)?;
         self.pipe.query("COMMIT", Purpose::Control, 0).map_err(from_wire)?;
-        self.written.clear();
         self.open = false;
         self.savepoint = false;
         let findings = self.pipe.finish().await.map_err(from_wire)?;
         if findings.fenced {
             return Err(fenced());
         }
-        Ok(findings.refused.map(|(error, _)| error))
+        let refused = findings.refused.map(|(error, _)| error);
+        if refused.is_none() {
+            // What was refused is written again, and its tables may have been altered since.
+            self.written.clear();
+        }
+        Ok(refused)
     }
 
     /// Asks whether the columns at the target are still what the plans say of them. From a table's first change to the transaction's end nobody can

@@ -1,6 +1,7 @@
 //! Whether the target can take what the source has, before anything is written.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use stream_core::checkpoint::{Checkpoint, TableSync};
 use stream_core::postgres::catalog::Generated;
@@ -17,6 +18,7 @@ use super::fit::{Base, FIRST_OWN_TYPE};
 use super::lacking::no_column;
 use super::makeup;
 use super::money;
+use super::parts;
 use super::persistence;
 use super::plan::{TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
@@ -64,6 +66,9 @@ pub(super) async fn problems(
         let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));
         problems.extend(empty(client, tables, fresh, known).await?);
     }
+    let to_copy = |table: &&Arc<Table>| source.to_copy.contains(&table.name);
+    problems
+        .extend(source.tables.iter().filter(to_copy).filter_map(|table| renamed(tables, table)));
     problems.extend(denied);
     Ok(problems)
 }
@@ -89,6 +94,13 @@ fn gone_at_target(name: &TableName) -> String {
         "table `{name}` was copied and is not at the target any more: bring it back there, or have it made and copied again: `{}`; or exclude it",
         copy_again_sql(name)
     )
+}
+
+/// Rows of a table that is to be copied are at the target under the name that it had before, in a place that it shares.
+fn renamed(tables: &Tables, table: &Table) -> Option<String> {
+    let place = tables.place(&table.name).filter(|place| place.name != table.name)?;
+    let (before, _) = tables.former_at(&place.name).find(|(_, former)| former.id == table.id)?;
+    Some(parts::renamed(&table.name, &place.name, before))
 }
 
 /// Which database of which running server it is. Copies of a server's files have its identifier, and are no less a target for that.
@@ -316,7 +328,10 @@ async fn empty(
     let mut filled = Vec::new();
     for name in names {
         let Some(place) = tables.place(name) else { continue };
-        if tables.others_at(&place.name, name).any(|other| known.contains(other)) {
+        let mut others = tables.others_at(&place.name, name);
+        if others.any(|other| known.contains(other))
+            || tables.former_at(&place.name).next().is_some()
+        {
             continue;
         }
         let sql = format!("SELECT EXISTS (SELECT FROM {})", place.name.quoted());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
+use stream_core::Error;
 use stream_core::copy::{CopyFormat, CopyStream, TableCopy};
 use stream_core::failpoint::{Step, reached};
 use stream_core::lsn::Lsn;
@@ -10,11 +11,11 @@ use stream_core::postgres::{ServerError, Session, Wire, WireError};
 use stream_core::relation::TableName;
 use stream_core::sql::{Ident, list};
 use stream_core::table::Table;
-use stream_core::{Error, ErrorKind};
 
 use super::catalog::unaltered_sql;
 use super::error::{altered, fenced, from_sql, from_wire, refused};
 use super::frozen;
+use super::parts;
 use super::plan::{TargetTable, copy_in_sql};
 use super::tables::Tables;
 use super::{Shared, at_target};
@@ -24,7 +25,7 @@ const REFERENCED: &str = "
 SELECT DISTINCT place FROM unnest($1::text[]) place JOIN pg_constraint ON contype = 'f' AND confrelid = place::regclass
 WHERE conrelid <> ALL ($1::regclass[])";
 
-/// Empties tables whose earlier copy was not completed; never those that hold rows of tables to be `kept`.
+/// Empties tables whose earlier copy was not completed; never those that hold rows of tables to be `kept`, or of some that are not captured any more.
 pub(super) async fn empty(
     shared: &Shared,
     tables: &Tables,
@@ -33,8 +34,10 @@ pub(super) async fn empty(
 ) -> Result<(), Error> {
     for name in names {
         let Some(place) = tables.place(name) else { continue };
-        if let Some(other) = tables.others_at(&place.name, name).find(|other| kept(other)) {
-            return Err(mixed(name, &place.name, other));
+        let others = tables.others_at(&place.name, name).filter(|other| kept(other));
+        let former = tables.former_at(&place.name).map(|(former, _)| former);
+        if let Some(other) = others.chain(former).next() {
+            return Err(parts::mixed(name, &place.name, other));
         }
     }
     let places: BTreeMap<_, _> = names
@@ -67,20 +70,6 @@ pub(super) async fn empty(
     }
     statements.push("COMMIT".to_owned());
     shared.client.batch_execute(&statements.join("; ")).await.map_err(failed)
-}
-
-/// The rows of a partition that is to be copied again are in a table of the target with those of another one, which cannot be emptied.
-///
-/// Remedy: remove the partition's rows at the target, create it there as a partition of its own, and start the stream again.
-fn mixed(name: &TableName, place: &TableName, other: &TableName) -> Error {
-    Error::new(
-        ErrorKind::Permanent,
-        format!(
-            "partition `{name}` has to be copied again, but its rows are in `{place}` of the target together with those of \
-             `{other}`, which is complete: remove the rows of `{name}` there and create it as a partition of its own, then start \
-             the stream again"
-        ),
-    )
 }
 
 /// Whether a column of the table at the target is gone, or is not of the type that it had when the stream looked at it.

@@ -28,6 +28,7 @@ mod import;
 mod lacking;
 mod makeup;
 mod money;
+mod parts;
 mod persistence;
 mod pipe;
 mod plan;

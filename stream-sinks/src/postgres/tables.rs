@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use stream_core::checkpoint::{Checkpoint, TableSync};
+use stream_core::checkpoint::Checkpoint;
 use stream_core::copy::{Chunk, CopyFormat};
 use stream_core::lsn::Lsn;
 use stream_core::postgres::SqlClient;
@@ -15,10 +15,10 @@ use stream_core::types::Types;
 use stream_core::{Error, ErrorKind};
 
 use super::divergence::Divergence;
-use super::error::from_sql;
 use super::excluded::Excluded;
 use super::fit::Base;
 use super::lacking::{self, declared_type};
+use super::parts::{self, Former};
 use super::plan::{Plan, TargetColumn, TargetTable};
 use super::progress::copy_again_sql;
 use super::{catalog, makeup};
@@ -30,8 +30,8 @@ pub(super) struct Tables {
     version: u32,
     captured: HashMap<TableName, Arc<Table>>,
     excluded: Excluded,
-    /// What tables were part of when they were copied.
-    former_roots: HashMap<TableName, TableName>,
+    /// Partitions that were copied, and are not captured any more.
+    former: HashMap<TableName, Former>,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
@@ -50,6 +50,7 @@ impl Tables {
         checkpoint: &Checkpoint,
     ) -> Result<(Self, Vec<TableName>), Error> {
         let captured = &source.tables;
+        let former = parts::former(checkpoint, captured);
         let names: BTreeSet<TableName> = captured
             .iter()
             .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
@@ -57,6 +58,7 @@ impl Tables {
             .chain(source.parts.keys())
             // The log may have changes of tables that are gone by now.
             .chain(checkpoint.tables.keys())
+            .chain(former.values().map(|former| &former.root))
             .cloned()
             .collect();
         let found: HashMap<_, _> = catalog::read(&client, &names)
@@ -65,7 +67,7 @@ impl Tables {
             .map(|(name, table)| (name, Arc::new(table)))
             .collect();
         let watched = catalog::are_watched(&client, &names).await?;
-        let missing_parts = missing_parts(&client, source, &found).await?;
+        let missing_parts = parts::missing(&client, source, &found).await?;
         let missing = captured
             .iter()
             .filter(|table| {
@@ -91,7 +93,7 @@ impl Tables {
             client,
             captured,
             excluded: Excluded::new(source, checkpoint),
-            former_roots: checkpoint.tables.iter().filter_map(former_root).collect(),
+            former,
             types: Arc::clone(&source.types),
             target: RwLock::new(found),
             watched,
@@ -128,12 +130,13 @@ impl Tables {
         let own = target.get(name);
         let root = || match self.captured.get(name) {
             Some(table) => target.get(table.root.as_ref()?),
-            None => target.get(self.former_roots.get(name)?),
+            None => target.get(&self.former.get(name)?.root),
         };
         own.or_else(root).map(Arc::clone)
     }
 
-    /// Captured tables other than `name` whose rows are in `place` of the target, or in a partition of it.
+    /// Captured tables other than `name` whose rows are in `place` of the target, or in a partition of it; those of [`Self::former_at`] come
+    /// besides.
     pub(super) fn others_at<'a>(
         &'a self,
         place: &'a TableName,
@@ -147,6 +150,15 @@ impl Tables {
             .iter()
             .filter(move |(other, table)| *other != name && is_there(table))
             .map(|(other, _)| other)
+    }
+
+    /// Partitions that are not captured any more, whose rows are in `place` of the target, and with what they were.
+    pub(super) fn former_at<'a>(
+        &'a self,
+        place: &'a TableName,
+    ) -> impl Iterator<Item = (&'a TableName, &'a Former)> {
+        let is_there = |name| self.place(name).is_some_and(|there| there.name == *place);
+        self.former.iter().filter(move |(name, _)| is_there(name))
     }
 
     /// Whether the copy of `chunk` brings all rows that are ever in `place` before the log's, and nobody has a use for the table before.
@@ -281,8 +293,8 @@ impl Tables {
         let mut places = BTreeSet::new();
         for name in &names {
             let place = self.place(name).ok_or_else(|| self.not_there(name))?;
-            if place.name != **name && !self.all_parts_among(&place.name, &names) {
-                return Err(no_partition(name, &place.name));
+            if let Some(other) = self.kept_by_truncate(name, &place.name, &names) {
+                return Err(parts::kept(name, &place.name, other));
             }
             let only = if place.partitioned { "" } else { "ONLY " };
             places.insert(format!("{only}{}", place.name.quoted()));
@@ -294,49 +306,18 @@ impl Tables {
         Ok(Some(format!("TRUNCATE {}{restart}", list(places))))
     }
 
-    /// Whether every captured partition of `root` is among `names`.
-    fn all_parts_among(&self, root: &TableName, names: &BTreeSet<&TableName>) -> bool {
-        self.captured
-            .values()
-            .filter(|table| table.root.as_ref() == Some(root))
-            .all(|table| names.contains(&table.name))
+    /// A partition whose rows are in `place` of the target, as those of `name` are, and that is not `truncated`.
+    fn kept_by_truncate<'a>(
+        &'a self,
+        name: &TableName,
+        place: &'a TableName,
+        truncated: &BTreeSet<&TableName>,
+    ) -> Option<&'a TableName> {
+        let parts = self.captured.values().filter(|table| table.root.as_ref() == Some(place));
+        let parts = parts.map(|table| &table.name).filter(|_| place != name);
+        let former = self.former_at(place).map(|(former, _)| former);
+        parts.chain(former).find(|part| !truncated.contains(part))
     }
-}
-
-fn former_root((name, sync): (&TableName, &TableSync)) -> Option<(TableName, TableName)> {
-    let TableSync::Synced { origin, .. } = sync else { return None };
-    Some((name.clone(), origin.root.clone()?))
-}
-
-/// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the
-/// rows find their place by themselves.
-async fn missing_parts<'a>(
-    client: &SqlClient,
-    source: &'a Inspected,
-    found: &HashMap<TableName, Arc<TargetTable>>,
-) -> Result<Vec<&'a TableName>, Error> {
-    let (there, lacking): (Vec<_>, Vec<_>) =
-        source.parts.iter().partition(|(part, _)| found.contains_key(*part));
-    let there: BTreeSet<&TableName> = there.into_iter().map(|(_, root)| root).collect();
-    let mut missing = Vec::new();
-    for (part, root) in lacking {
-        let is_made_here = match found.get(root) {
-            None => true,
-            Some(place) if !place.partitioned => false,
-            Some(place) => there.contains(root) || is_undivided(client, &place.name).await?,
-        };
-        if is_made_here {
-            missing.push(part);
-        }
-    }
-    Ok(missing)
-}
-
-/// Whether a partitioned table of the target has no partition.
-async fn is_undivided(client: &SqlClient, table: &TableName) -> Result<bool, Error> {
-    let sql = "SELECT NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = $1::text::regclass)";
-    let row = client.query_one(sql, &[&table.quoted()]).await;
-    Ok(row.map_err(|error| from_sql("look for partitions", &error))?.get(0))
 }
 
 /// Whether rows of the source with the same values in the columns `target_key` are one row: a key of the source is among them. What the log
@@ -379,19 +360,6 @@ fn older_type(table: &TableName, target: &TargetColumn, declared_type: Option<&s
             declared_type.unwrap_or("of another name"),
             target.declared_type,
             copy_again_sql(table)
-        ),
-    )
-}
-
-/// A partition was emptied at the source, and the target has its rows in its root, with those of others.
-///
-/// Remedy: remove the partition's rows at the target, create it there, and start the stream again.
-fn no_partition(name: &TableName, root: &TableName) -> Error {
-    Error::new(
-        ErrorKind::Permanent,
-        format!(
-            "partition `{name}` was truncated, but the target has no table of that name, only its root `{root}`: remove the \
-             partition's rows there, and create it at the target"
         ),
     )
 }

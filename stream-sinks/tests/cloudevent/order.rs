@@ -1,15 +1,17 @@
 //! Many requests at once, and the order that they keep.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stream_core::Sink as _;
 use stream_core::change::{Change, OldTuple};
+use stream_core::relation::{Relation, RelationId, TableName};
 use stream_sinks::cloudevent::encoder::EventOptions;
 use stream_sinks::cloudevent::event::Mode;
 use stream_sinks::envelope::rules::MessageKeys;
+use stream_sinks::transform::Transforms;
 
 use crate::fixture::{
     batch, delete, in_flight, insert, message, options, relation, row, sink, sink_of, truncate,
@@ -171,4 +173,26 @@ async fn a_row_whose_chosen_key_changes_keeps_its_order() {
         let ids: Vec<_> = taken.iter().map(|request| request.id()).collect();
         assert!(ids.len() == 2 && ids.is_sorted(), "{ids:?}");
     }
+}
+
+/// Its key is what the rows say, in whichever of several outboxes, or partitions of one, they are.
+#[tokio::test]
+async fn events_that_several_outboxes_have_of_one_aggregate_keep_their_order() {
+    let routed = ["table.field.event.key", "table.field.event.type", "table.field.event.payload"];
+    let router = routed.iter().chain(&["route.by.field"]).map(|name| (*name, "note"));
+    let router = router.chain([("type", "io.debezium.transforms.outbox.EventRouter")]);
+    let router = router.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let transforms = Transforms::new(&[("outbox".to_owned(), router)], &BTreeMap::new()).unwrap();
+    let refused = |number, _: &Request| if number == 0 { Reply::Answer(503, "", "") } else { OK };
+    let server = Server::start(refused).await;
+    let mut options = options(&server.url());
+    options.max_in_flight = in_flight(8);
+    let mut sink = sink_of(EventOptions { transforms, ..EventOptions::default() }, options).await;
+    let name = TableName::new("public", "orders_2");
+    let other = Arc::new(Relation { id: RelationId(8), name, ..(*relation()).clone() });
+    let second = Change::Insert { relation: other, new: row(2, "aggregate") };
+    sink.write(&batch(vec![insert(1, "aggregate"), second])).await.unwrap();
+    let received = server.received();
+    let ids: Vec<_> = received.iter().filter(|request| request.taken).map(Request::id).collect();
+    assert_eq!(ids, ["1", "2"]);
 }

@@ -1,12 +1,14 @@
 //! What is not captured for a while, where partitions, columns made anew, or names given to others are part of it.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::time::Duration;
 
 use stream_core::pipeline::{Control, Outcome};
 use stream_core::postgres::publication::AutoCreate;
 use stream_core::sql::Ident;
 use stream_core::stats::Phase;
-use stream_core::throwaway::testing;
+use stream_core::throwaway::testing::{self, TestDatabase};
 use tokio::time::timeout;
 
 use crate::fixture::{Stream, assert_same_rows, databases, databases_of, execute, rows, until};
@@ -69,6 +71,92 @@ async fn what_a_partition_had_before_it_was_detached_or_dropped_is_followed() {
         let moved = rows(&stream.target, "SELECT id FROM m WHERE id IN (5, 19)").await;
         assert_eq!(moved, ["(19)"], "{change} {at_the_target}");
     }
+}
+
+const WHOLE: &str = "CREATE TABLE m (id int, v text)";
+
+/// A stream of partitions to a target that has one table for all of them; neither has a key that would tell of a row that comes twice.
+async fn undivided(from: &TestDatabase<'_>, to: &TestDatabase<'_>) -> Stream {
+    from.execute(&DIVIDED.replace(" PRIMARY KEY, v", ", v")).await.unwrap();
+    to.execute(&format!("{WHOLE}; CREATE TABLE beside (id int PRIMARY KEY)")).await.unwrap();
+    let mut stream = Stream::new(from, to);
+    stream.import = false;
+    stream.copy_and_stop().await;
+    stream
+}
+
+/// Nobody can tell its rows from those that have to go.
+#[tokio::test]
+async fn what_the_target_has_of_a_gone_partition_is_not_emptied_with_others() {
+    let again = "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_name = 'm2'";
+    for (changes, at_the_target, said) in [
+        ("DROP TABLE m1", again, "`public.m2` has to be copied again"),
+        ("DROP TABLE m1;\n--\nTRUNCATE m2", "", "`public.m2` was truncated"),
+        ("TRUNCATE m2;\n--\nDROP TABLE m1", "", "`public.m2` was truncated"),
+        ("TRUNCATE m2;\n--\nDROP TABLE m1, m2", "", "`public.m2` was truncated"),
+    ] {
+        let (from, to) = databases("").await;
+        let stream = undivided(&from, &to).await;
+        execute(&stream.source, changes).await;
+        execute(&stream.target, at_the_target).await;
+        let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
+        assert!(error.contains(said), "{changes}: {error}");
+        assert_eq!(rows(&stream.target, "SELECT count(*) FROM m").await, ["(15)"], "{changes}");
+        // Whoever does not need them says so.
+        let statement = error.split("run `").nth(1).and_then(|rest| rest.split('`').next());
+        execute(&stream.target, statement.unwrap()).await;
+        complete(&stream).await;
+        assert_same_rows(&stream, "SELECT id, v FROM m").await;
+    }
+}
+
+/// They are where those of the others are, and would come a second time.
+#[tokio::test]
+async fn the_rows_of_a_renamed_partition_do_not_come_twice() {
+    let (from, to) = databases("").await;
+    let stream = undivided(&from, &to).await;
+    execute(&stream.source, "ALTER TABLE m1 RENAME TO first").await;
+    let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
+    assert!(error.contains("`public.first`, which was called `public.m1`"), "{error}");
+    execute(&stream.target, "DELETE FROM m WHERE id < 10").await;
+    let statement = error.split("run `").nth(1).and_then(|rest| rest.split('`').next());
+    execute(&stream.target, statement.unwrap()).await;
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id, v FROM m").await;
+}
+
+/// With partitions of its own, or with none that was there before.
+#[tokio::test]
+async fn a_partitioned_table_that_is_gone_is_followed_to_its_end_and_a_new_partition_comes() {
+    for (changes, there) in [
+        ("UPDATE m SET id = 19 WHERE id = 5;\n--\nDROP TABLE m", "(15,8)"),
+        (
+            "DROP TABLE m1, m2;\n--\nCREATE TABLE m3 PARTITION OF m FOR VALUES FROM (20) TO (30);\n--\nINSERT INTO m VALUES (21, 'new')",
+            "(16,10)",
+        ),
+    ] {
+        let (from, to) = databases("").await;
+        let stream = undivided(&from, &to).await;
+        execute(&stream.source, changes).await;
+        complete(&stream).await;
+        let rows = rows(
+            &stream.target,
+            "SELECT count(*), count(*) FILTER (WHERE id < 10 OR id > 20) FROM m",
+        )
+        .await;
+        assert_eq!(rows, [there], "{changes}");
+    }
+}
+
+/// It is a partition at the target, too.
+#[tokio::test]
+async fn what_the_target_has_of_a_gone_partition_stays_when_the_rest_is_truncated() {
+    let (from, to) = databases(DIVIDED).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    execute(&stream.source, "DROP TABLE m1;\n--\nTRUNCATE m").await;
+    complete(&stream).await;
+    assert_eq!(rows(&stream.target, "SELECT min(id), max(id) FROM m").await, ["(1,9)"]);
 }
 
 /// It is the target's, if the target has it at all, also where the source has no such table any more.

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use stream_core::pipeline::Outcome;
+use stream_core::pipeline::{Control, Outcome};
+use stream_core::stats::Phase;
 use stream_core::throwaway::testing::TestDatabase;
 use stream_core::{Error, ErrorKind};
 
-use crate::fixture::{Stream, assert_same_rows, databases, execute, rows, until};
+use crate::fixture::{Stream, assert_same_rows, databases, execute, rows, session, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -302,4 +303,41 @@ async fn a_table_of_the_target_that_is_gone_in_mid_stream_is_named() {
         let text = error.to_string();
         assert!(text.contains("public.t`") && text.contains("not at the target"), "{text}");
     }
+}
+
+/// It waited for the transactions whose common commit was refused, and comes between them and their second attempt.
+#[tokio::test]
+async fn a_column_altered_at_the_target_after_a_refused_commit_rounds_nothing() {
+    let (from, to) = databases("CREATE TABLE t (id int PRIMARY KEY, v numeric)").await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    let refuse = "CREATE SEQUENCE commits; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+            IF nextval(''public.commits'') = 1 THEN PERFORM pg_advisory_xact_lock(7); RAISE EXCEPTION ''refused''; END IF; RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+        ALTER TABLE t ENABLE ALWAYS TRIGGER refuse";
+    execute(&stream.target, refuse).await;
+    execute(&stream.source, "INSERT INTO t VALUES (1, 1.234)").await;
+    let holder = session(&stream.target).await;
+    holder.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(7)").await.unwrap();
+    let waiting = |count: u8| {
+        format!(
+            "SELECT count(*) = {count} FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    };
+    let work = async {
+        until(&stream.target, &waiting(1), PATIENCE).await;
+        let alter = execute(&stream.target, "ALTER TABLE t ALTER v TYPE numeric(10, 2)");
+        let release = async {
+            until(&stream.target, &waiting(2), PATIENCE).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        };
+        tokio::join!(alter, release);
+        // Whatever comes of it.
+        tokio::time::sleep(PATIENCE).await;
+    };
+    let error = Box::pin(stream.run_once(Phase::Streaming, work, Control::Stop)).await.unwrap_err();
+    assert_eq!(rows(&stream.target, "SELECT v FROM t").await, [""; 0], "{error}");
+    execute(&stream.target, "ALTER TABLE t ALTER v TYPE numeric").await;
+    assert_eq!(stream.complete().await.unwrap(), Outcome::Completed);
+    assert_same_rows(&stream, "SELECT id, v FROM t").await;
 }

@@ -11,9 +11,9 @@ use stream_core::postgres::SqlClient;
 use stream_core::sink::Sink as _;
 use stream_core::source::Source as _;
 use stream_core::throwaway::testing::{self, TestDatabase};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::fixture::{Stream, databases_of, execute, rows, until};
+use crate::fixture::{Stream, databases_of, execute, rows, session, until};
 
 /// Begins a transaction that the creation of a slot waits for, and gives its number.
 async fn begin(client: &SqlClient, sql: &str) -> String {
@@ -42,6 +42,34 @@ async fn a_worker_that_is_taken_over_before_it_has_looked_at_the_target_says_so(
     stream.copy_and_stop().await;
     let error = first.sink.prepare(&found, &checkpoint).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+}
+
+/// The other has delivered all and removed what the source keeps, before the first has made its publication.
+#[tokio::test]
+async fn a_worker_that_was_taken_over_while_it_began_leaves_nothing_behind() {
+    let server = testing::server(testing::oldest_major());
+    let tables = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE n (v text)";
+    let (from, to) = databases_of(server, tables).await;
+    let stream = Stream::new(&from, &to);
+    stream.copy_and_stop().await;
+    // The first waits for the table, to which it is going to give this back.
+    execute(&stream.source, "ALTER TABLE n REPLICA IDENTITY DEFAULT").await;
+    let holder = session(&stream.source).await;
+    holder.batch_execute("BEGIN; LOCK TABLE n IN ROW EXCLUSIVE MODE").await.unwrap();
+    let (_control, commands) = mpsc::channel(1);
+    let first = Box::pin(stream.pipeline().await.unwrap().run(commands));
+    let work = async {
+        let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        until(&stream.source, waits, Duration::from_secs(60)).await;
+        let mut second = Stream::new(&from, &to);
+        second.excludes = vec![r"public\.n".to_owned()];
+        assert_eq!(second.complete().await.unwrap(), Outcome::Completed);
+        holder.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(first, work);
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Fenced);
+    let left = "SELECT pubname::text FROM pg_publication UNION SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()";
+    assert_eq!(rows(&stream.source, left).await, [""; 0]);
 }
 
 /// The server's decoding does not see what is committed while a new slot waits for older transactions, so that it can
