@@ -45,9 +45,11 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         let beginning = self.source.begin(&checkpoint, &self.stats).await;
         let now = self.offsets.load().await;
-        if now.as_ref().is_ok_and(|now| now.completion != Completion::Open) {
+        if let Ok(now) = &now
+            && now.completion != Completion::Open
+        {
             // Another worker has delivered the stream since, and nobody but this one would remove what it has made after that.
-            self.source.remove(Lsn::new(u64::MAX)).await?;
+            self.source.remove(now.position.unwrap_or(Lsn::new(u64::MAX))).await?;
             return Err(taken_over());
         }
         let beginning = beginning?;

@@ -98,8 +98,9 @@ fn gone_at_target(name: &TableName) -> String {
 
 /// Rows of a table that is to be copied are at the target under the name that it had before, in a place that it shares.
 fn renamed(tables: &Tables, table: &Table) -> Option<String> {
-    let place = tables.place(&table.name).filter(|place| place.name != table.name)?;
-    let (before, _) = tables.former_at(&place.name).find(|(_, former)| former.id == table.id)?;
+    let place = tables.place(&table.name)?;
+    let mut former = tables.former_at(&place.name, &table.name);
+    let (before, _) = former.find(|(_, former)| former.id == table.id)?;
     Some(parts::renamed(&table.name, &place.name, before))
 }
 
@@ -328,10 +329,7 @@ async fn empty(
     let mut filled = Vec::new();
     for name in names {
         let Some(place) = tables.place(name) else { continue };
-        let mut others = tables.others_at(&place.name, name);
-        if others.any(|other| known.contains(other))
-            || tables.former_at(&place.name).next().is_some()
-        {
+        if tables.others_at(&place.name, name).any(|other| known.contains(other)) {
             continue;
         }
         let sql = format!("SELECT EXISTS (SELECT FROM {})", place.name.quoted());

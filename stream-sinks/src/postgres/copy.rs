@@ -34,11 +34,11 @@ pub(super) async fn empty(
 ) -> Result<(), Error> {
     for name in names {
         let Some(place) = tables.place(name) else { continue };
-        let others = tables.others_at(&place.name, name).filter(|other| kept(other));
-        let former = tables.former_at(&place.name).map(|(former, _)| former);
-        if let Some(other) = others.chain(former).next() {
+        if let Some(other) = tables.others_at(&place.name, name).find(|other| kept(other)) {
             return Err(parts::mixed(name, &place.name, other));
         }
+        let former = tables.former_at(&place.name, name).map(|(former, _)| former);
+        parts::assert_alone(name, &place.name, former)?;
     }
     let places: BTreeMap<_, _> = names
         .iter()

@@ -7,7 +7,7 @@ use stream_core::checkpoint::{Checkpoint, TableSync};
 use stream_core::postgres::SqlClient;
 use stream_core::relation::{RelationId, TableName};
 use stream_core::source::Inspected;
-use stream_core::table::Table;
+use stream_core::sql::list;
 use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
@@ -22,16 +22,16 @@ pub(super) struct Former {
     pub(super) id: RelationId,
 }
 
-/// The partitions of the checkpoint that are not among `captured`.
-pub(super) fn former(
-    checkpoint: &Checkpoint,
-    captured: &[Arc<Table>],
-) -> HashMap<TableName, Former> {
+/// The partitions of the checkpoint that are not captured, neither by themselves nor with their root.
+pub(super) fn former(checkpoint: &Checkpoint, source: &Inspected) -> HashMap<TableName, Former> {
     let former = checkpoint.tables.iter().filter_map(|(name, sync)| {
         let TableSync::Synced { origin, .. } = sync else { return None };
         Some((name.clone(), Former { root: origin.root.clone()?, id: origin.relation }))
     });
-    former.filter(|(name, _)| captured.iter().all(|table| table.name != *name)).collect()
+    let is_captured = |name: &TableName| {
+        source.parts.contains_key(name) || source.tables.iter().any(|table| table.name == *name)
+    };
+    former.filter(|(name, _)| !is_captured(name)).collect()
 }
 
 /// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the
@@ -67,31 +67,55 @@ async fn is_undivided(client: &SqlClient, table: &TableName) -> Result<bool, Err
 
 /// A partition was emptied at the source, and the target has its rows in its root, with those of others.
 ///
-/// Remedy: remove the partition's rows at the target, create it there, and start the stream again. If the other partition is gone at the source, and
-/// nobody needs its rows, run the statement of the message instead, which gives them up.
-pub(super) fn kept(name: &TableName, root: &TableName, other: &TableName) -> Error {
+/// Remedy: remove the partition's rows at the target, create it there, and start the stream again.
+pub(super) fn kept(name: &TableName, root: &TableName) -> Error {
     Error::new(
         ErrorKind::Permanent,
         format!(
-            "`{name}` was truncated, but its rows are in `{root}` of the target, with those of `{other}`: remove the rows of `{name}` there, and \
-             create it at the target; or, if `{other}` is gone and nobody needs its rows, run `{}` there, and start the stream again",
-            copy_again_sql(other)
+            "partition `{name}` was truncated, but the target has no table of that name, only its root `{root}`: remove the \
+             partition's rows there, and create it at the target"
         ),
     )
 }
 
-/// The rows of a table that is to be copied again are in a table of the target with those of another one, which cannot be emptied.
+/// The rows of a partition that is to be copied again are in a table of the target with those of another one, which cannot be emptied.
 ///
-/// Remedy: remove the table's rows at the target, create it there as a partition of its own, and start the stream again. If the other one is gone at
-/// the source, and nobody needs its rows, run the statement of the message instead, which gives them up.
+/// Remedy: remove the partition's rows at the target, create it there as a partition of its own, and start the stream again.
 pub(super) fn mixed(name: &TableName, place: &TableName, other: &TableName) -> Error {
     Error::new(
         ErrorKind::Permanent,
         format!(
-            "`{name}` has to be copied again, but its rows are in `{place}` of the target together with those of `{other}`, which is not: remove the \
-             rows of `{name}` there and create it as a partition of its own; or, if `{other}` is gone and nobody needs its rows, run `{}` there; then \
-             start the stream again",
-            copy_again_sql(other)
+            "partition `{name}` has to be copied again, but its rows are in `{place}` of the target together with those of \
+             `{other}`, which is complete: remove the rows of `{name}` there and create it as a partition of its own, then start \
+             the stream again"
+        ),
+    )
+}
+
+/// Checks that `place` of the target has no rows of partitions that are not captured any more, before it is emptied.
+pub(super) fn assert_alone<'a>(
+    name: &TableName,
+    place: &TableName,
+    former: impl Iterator<Item = &'a TableName>,
+) -> Result<(), Error> {
+    let former: BTreeSet<_> = former.collect();
+    if former.is_empty() { Ok(()) } else { Err(beside_former(name, place, &former)) }
+}
+
+/// A partition was emptied at the source, or is to be copied again, and the target has its rows in its root, with those of partitions that are not
+/// captured any more: these stay, and nobody can tell them from the others.
+///
+/// Remedy: if nobody needs the rows of those that are not captured any more, run the statement of the message, and start the stream again. Otherwise
+/// remove the partition's own rows at the target first, and create it there as a table of its own.
+fn beside_former(name: &TableName, place: &TableName, former: &BTreeSet<&TableName>) -> Error {
+    let names = list(former.iter().map(|name| format!("`{name}`")));
+    let statements: Vec<_> = former.iter().map(|name| copy_again_sql(name)).collect();
+    Error::new(
+        ErrorKind::Permanent,
+        format!(
+            "partition `{name}` has to be emptied, but its rows are in `{place}` of the target together with those of {names}, not captured any more: \
+             if nobody needs these, run `{}` there, and start the stream again; or remove the rows of `{name}` there and create it as a table of its own",
+            statements.join("; ")
         ),
     )
 }

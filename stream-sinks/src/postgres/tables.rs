@@ -50,7 +50,7 @@ impl Tables {
         checkpoint: &Checkpoint,
     ) -> Result<(Self, Vec<TableName>), Error> {
         let captured = &source.tables;
-        let former = parts::former(checkpoint, captured);
+        let former = parts::former(checkpoint, source);
         let names: BTreeSet<TableName> = captured
             .iter()
             .flat_map(|table| std::iter::once(&table.name).chain(&table.root))
@@ -152,13 +152,15 @@ impl Tables {
             .map(|(other, _)| other)
     }
 
-    /// Partitions that are not captured any more, whose rows are in `place` of the target, and with what they were.
+    /// Partitions that are not captured any more, and whose rows are in `place` of the target, their root's, as those of the partition `name` are.
     pub(super) fn former_at<'a>(
         &'a self,
         place: &'a TableName,
+        name: &'a TableName,
     ) -> impl Iterator<Item = (&'a TableName, &'a Former)> {
-        let is_there = |name| self.place(name).is_some_and(|there| there.name == *place);
-        self.former.iter().filter(move |(name, _)| is_there(name))
+        let is_there = |former| self.place(former).is_some_and(|there| there.name == *place);
+        let is_part = place != name;
+        self.former.iter().filter(move |(former, _)| is_part && is_there(former))
     }
 
     /// Whether the copy of `chunk` brings all rows that are ever in `place` before the log's, and nobody has a use for the table before.
@@ -293,9 +295,11 @@ impl Tables {
         let mut places = BTreeSet::new();
         for name in &names {
             let place = self.place(name).ok_or_else(|| self.not_there(name))?;
-            if let Some(other) = self.kept_by_truncate(name, &place.name, &names) {
-                return Err(parts::kept(name, &place.name, other));
+            if place.name != **name && !self.all_parts_among(&place.name, &names) {
+                return Err(parts::kept(name, &place.name));
             }
+            let former = self.former_at(&place.name, name).map(|(former, _)| former);
+            parts::assert_alone(name, &place.name, former.filter(|part| !names.contains(part)))?;
             let only = if place.partitioned { "" } else { "ONLY " };
             places.insert(format!("{only}{}", place.name.quoted()));
         }
@@ -306,17 +310,12 @@ impl Tables {
         Ok(Some(format!("TRUNCATE {}{restart}", list(places))))
     }
 
-    /// A partition whose rows are in `place` of the target, as those of `name` are, and that is not `truncated`.
-    fn kept_by_truncate<'a>(
-        &'a self,
-        name: &TableName,
-        place: &'a TableName,
-        truncated: &BTreeSet<&TableName>,
-    ) -> Option<&'a TableName> {
-        let parts = self.captured.values().filter(|table| table.root.as_ref() == Some(place));
-        let parts = parts.map(|table| &table.name).filter(|_| place != name);
-        let former = self.former_at(place).map(|(former, _)| former);
-        parts.chain(former).find(|part| !truncated.contains(part))
+    /// Whether every captured partition of `root` is among `names`.
+    fn all_parts_among(&self, root: &TableName, names: &BTreeSet<&TableName>) -> bool {
+        self.captured
+            .values()
+            .filter(|table| table.root.as_ref() == Some(root))
+            .all(|table| names.contains(&table.name))
     }
 }
 

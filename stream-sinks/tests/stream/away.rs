@@ -85,15 +85,23 @@ async fn undivided(from: &TestDatabase<'_>, to: &TestDatabase<'_>) -> Stream {
     stream
 }
 
+fn statement_of(error: &str) -> &str {
+    error.split("run `").nth(1).and_then(|rest| rest.split('`').next()).unwrap()
+}
+
 /// Nobody can tell its rows from those that have to go.
 #[tokio::test]
 async fn what_the_target_has_of_a_gone_partition_is_not_emptied_with_others() {
     let again = "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_name = 'm2'";
     for (changes, at_the_target, said) in [
-        ("DROP TABLE m1", again, "`public.m2` has to be copied again"),
-        ("DROP TABLE m1;\n--\nTRUNCATE m2", "", "`public.m2` was truncated"),
-        ("TRUNCATE m2;\n--\nDROP TABLE m1", "", "`public.m2` was truncated"),
-        ("TRUNCATE m2;\n--\nDROP TABLE m1, m2", "", "`public.m2` was truncated"),
+        ("DROP TABLE m1", again, "together with those of `public.m1`, not captured"),
+        ("DROP TABLE m1;\n--\nTRUNCATE m2", "", "together with those of `public.m1`, not captured"),
+        ("TRUNCATE m2;\n--\nDROP TABLE m1", "", "together with those of `public.m1`, not captured"),
+        (
+            "TRUNCATE m2;\n--\nDROP TABLE m1, m2",
+            "",
+            "together with those of `public.m1`, not captured",
+        ),
     ] {
         let (from, to) = databases("").await;
         let stream = undivided(&from, &to).await;
@@ -103,8 +111,7 @@ async fn what_the_target_has_of_a_gone_partition_is_not_emptied_with_others() {
         assert!(error.contains(said), "{changes}: {error}");
         assert_eq!(rows(&stream.target, "SELECT count(*) FROM m").await, ["(15)"], "{changes}");
         // Whoever does not need them says so.
-        let statement = error.split("run `").nth(1).and_then(|rest| rest.split('`').next());
-        execute(&stream.target, statement.unwrap()).await;
+        execute(&stream.target, statement_of(&error)).await;
         complete(&stream).await;
         assert_same_rows(&stream, "SELECT id, v FROM m").await;
     }
@@ -119,32 +126,65 @@ async fn the_rows_of_a_renamed_partition_do_not_come_twice() {
     let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
     assert!(error.contains("`public.first`, which was called `public.m1`"), "{error}");
     execute(&stream.target, "DELETE FROM m WHERE id < 10").await;
-    let statement = error.split("run `").nth(1).and_then(|rest| rest.split('`').next());
-    execute(&stream.target, statement.unwrap()).await;
+    execute(&stream.target, statement_of(&error)).await;
     complete(&stream).await;
     assert_same_rows(&stream, "SELECT id, v FROM m").await;
 }
 
-/// With partitions of its own, or with none that was there before.
+/// The log has a row of it that moved.
 #[tokio::test]
-async fn a_partitioned_table_that_is_gone_is_followed_to_its_end_and_a_new_partition_comes() {
-    for (changes, there) in [
-        ("UPDATE m SET id = 19 WHERE id = 5;\n--\nDROP TABLE m", "(15,8)"),
+async fn what_a_partitioned_table_had_before_it_was_dropped_is_followed() {
+    let (from, to) = databases("").await;
+    let stream = undivided(&from, &to).await;
+    execute(&stream.source, "UPDATE m SET id = 19 WHERE id = 5;\n--\nDROP TABLE m").await;
+    complete(&stream).await;
+    let moved = rows(&stream.target, "SELECT id FROM m WHERE id IN (5, 19)").await;
+    assert_eq!(moved, ["(19)"]);
+}
+
+/// What is copied where the rows of former partitions are is not added to them, whatever it is called.
+#[tokio::test]
+async fn what_comes_for_the_first_time_is_not_added_to_rows_of_former_partitions() {
+    let again = "INSERT INTO m SELECT i, 'v' FROM generate_series(1, 15) i";
+    for (changes, via_root) in [
+        ("SELECT", true),
+        ("DROP TABLE m;\n--\nCREATE TABLE m (id int, v text)", false),
         (
-            "DROP TABLE m1, m2;\n--\nCREATE TABLE m3 PARTITION OF m FOR VALUES FROM (20) TO (30);\n--\nINSERT INTO m VALUES (21, 'new')",
-            "(16,10)",
+            "DROP TABLE m;\n--\nCREATE TABLE m (id int, v text) PARTITION BY RANGE (id); CREATE TABLE m3 PARTITION OF m DEFAULT",
+            false,
         ),
     ] {
         let (from, to) = databases("").await;
-        let stream = undivided(&from, &to).await;
+        let mut stream = undivided(&from, &to).await;
         execute(&stream.source, changes).await;
+        if !via_root {
+            execute(&stream.source, again).await;
+        }
+        stream.via_root = via_root;
+        if via_root {
+            let publication = format!(
+                "ALTER PUBLICATION {} SET (publish_via_partition_root)",
+                Ident(&stream.name)
+            );
+            execute(&stream.source, &publication).await;
+        }
+        let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
+        assert!(error.contains("the target is not empty: `public.m` holds"), "{changes}: {error}");
+        assert_eq!(rows(&stream.target, "SELECT count(*) FROM m").await, ["(15)"]);
+        execute(&stream.target, "TRUNCATE m").await;
+        // Once it was copied, it is a table like others.
+        stream.copy_and_stop().await;
+        let copied =
+            "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_name IN ('m', 'm3')";
+        execute(&stream.target, copied).await;
+        execute(&stream.source, "TRUNCATE m;\n--\nINSERT INTO m VALUES (1, 'after')").await;
+        if changes.contains("m3") {
+            let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
+            assert!(error.contains("those of `public.m1`, `public.m2`, not captured"), "{error}");
+            execute(&stream.target, statement_of(&error)).await;
+        }
         complete(&stream).await;
-        let rows = rows(
-            &stream.target,
-            "SELECT count(*), count(*) FILTER (WHERE id < 10 OR id > 20) FROM m",
-        )
-        .await;
-        assert_eq!(rows, [there], "{changes}");
+        assert_same_rows(&stream, "SELECT id, v FROM m").await;
     }
 }
 
