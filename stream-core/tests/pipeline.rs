@@ -766,6 +766,25 @@ async fn a_stream_that_another_worker_completes_while_this_one_starts() {
     assert_eq!(late.unwrap(), Outcome::Completed);
 }
 
+/// It has read the checkpoint, and finds the slot beyond it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_another_worker_goes_on_with_while_this_one_starts() {
+    let scene = Scene::new(script(|script| {
+        script.transaction(1, 10).pause(MINUTE).transaction(2, 10);
+    }));
+    assert_eq!(scene.run(SECOND, Control::Stop).await.unwrap(), Outcome::Stopped);
+    scene.source.inspects.at(1, Fault::Delay(10 * MINUTE));
+    let late = scene.complete();
+    let other = async {
+        sleep(SECOND).await;
+        scene.run(5 * MINUTE, Control::Stop).await
+    };
+    let (late, other) = tokio::join!(late, other);
+    assert_eq!(other.unwrap(), Outcome::Stopped);
+    let late = late.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "{late}");
+}
+
 /// What stands under the stream's names at the source by now may be that of its next beginning.
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_lost_its_stream_to_one_that_delivered_it_removes_nothing() {

@@ -25,12 +25,13 @@ impl<S: Source, K: Sink, O: OffsetStore> Pipeline<S, K, O> {
         }
         let inspected = match self.source.inspect(&checkpoint, &self.stats).await {
             Ok(inspected) => inspected,
-            // Another worker may have completed the stream since, and removed what is looked for.
+            // Another worker may have gone on with the stream since, or completed it and removed what is looked for.
             Err(error) => {
-                return match self.offsets.load().await?.completion {
-                    Completion::Open => Err(error),
+                let now = self.offsets.load().await?;
+                return match now.completion {
+                    Completion::Open if now.position == checkpoint.position => Err(error),
                     Completion::Completed => Ok(StartUp::Nothing),
-                    Completion::Delivered => Err(taken_over()),
+                    Completion::Open | Completion::Delivered => Err(taken_over()),
                 };
             }
         };
@@ -227,13 +228,13 @@ fn republished(beginning: &Beginning, checkpoint: &Checkpoint) -> Vec<(TableName
     noted.collect()
 }
 
-/// Another worker took the stream over while this one started, and has delivered it. What the source keeps is that one's to remove.
+/// Another worker took the stream over while this one began. What the source keeps is that one's.
 ///
 /// Remedy: nothing, if the other worker is wanted; otherwise stop it.
 fn taken_over() -> Error {
     Error::new(
         ErrorKind::Fenced,
-        "another worker has taken over the stream, and has delivered it: this one ends",
+        "another worker has taken over the stream while this one began: this one ends",
     )
 }
 

@@ -244,6 +244,10 @@ impl Source for ScriptedSource {
         if self.is_removed() {
             return Err(Error::new(ErrorKind::Permanent, "what the source kept is gone"));
         }
+        let confirmed = self.server().confirmed;
+        if checkpoint.position.is_some_and(|position| position < confirmed) {
+            return Err(Error::new(ErrorKind::Permanent, "the slot is beyond what was saved"));
+        }
         let identity =
             SourceIdentity { system_id: "1".into(), slot: "script".into(), timeline: Some(1) };
         let tables = self.tables.iter().map(|(name, _)| Arc::new(table(name))).collect();
