@@ -82,7 +82,11 @@ impl Migration {
         }
     }
 
-    pub(super) async fn run(mut self, stopped: watch::Receiver<bool>) -> Result<()> {
+    pub(super) async fn run(
+        mut self,
+        stopped: watch::Receiver<bool>,
+        is_calm: watch::Receiver<bool>,
+    ) -> Result<()> {
         // The target has the tables once they are imported.
         while let Some(target) = &self.target {
             if *stopped.borrow() {
@@ -95,6 +99,10 @@ impl Migration {
         }
         let mut n = 0;
         while !*stopped.borrow() {
+            if *is_calm.borrow() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
             let change = self.change(n);
             if let (Some(target), Some(sql)) = (&self.target, &change.before) {
                 run(target, sql).await?;

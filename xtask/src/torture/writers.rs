@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Writers {
     sessions: JoinSet<Result<()>>,
     stop: watch::Sender<bool>,
+    calm: watch::Sender<bool>,
     commits: watch::Receiver<u64>,
 }
 
@@ -33,6 +34,7 @@ impl Writers {
         seed: u64,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let (calm, is_calm) = watch::channel(false);
         let (count, commits) = watch::channel(0);
         let mut sessions = JoinSet::new();
         for number in 0..WRITERS {
@@ -44,9 +46,14 @@ impl Writers {
             sessions.spawn(writer.run(stopped.clone(), count.clone()));
         }
         if migration::has(seed) {
-            sessions.spawn(Migration::new(source, target, seed).run(stopped));
+            sessions.spawn(Migration::new(source, target, seed).run(stopped, is_calm));
         }
-        Self { sessions, stop, commits }
+        Self { sessions, stop, calm, commits }
+    }
+
+    /// Whether the schema is left alone from now on.
+    pub(super) fn calm(&self, is_calm: bool) {
+        self.calm.send_replace(is_calm);
     }
 
     /// How many transactions are committed.
