@@ -41,15 +41,15 @@ pub(super) async fn check(events: &[Value], source: &ConnectOptions, scope: Scop
     let first = without_repeats(events)?;
     let due = ledger::check(&first, source, scope).await?;
     ensure!(due > 0, "no change was due");
-    let mut positions: HashMap<&str, u64> = HashMap::new();
+    let mut positions: HashMap<&str, (u64, u64)> = HashMap::new();
     let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
     for event in &first {
         let key = text(event, "partitionkey");
-        let lsn = event.pointer("/data/source/lsn").and_then(Value::as_u64).unwrap_or_default();
         // Tables without a key have one order only as far as they have one key.
         if key.contains('/') {
-            let before = positions.insert(key, lsn).unwrap_or_default();
-            ensure!(before <= lsn, "reordered: `{key}` is at {lsn} after {before}");
+            let here = position(event)?;
+            let before = positions.insert(key, here).unwrap_or_default();
+            ensure!(before <= here, "reordered: `{key}` is at {here:X?} after {before:X?}");
             last.insert(key, event);
         }
     }
@@ -210,6 +210,23 @@ fn text<'a>(event: &'a Value, name: &str) -> &'a str {
     event.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Where a row's event stands: the snapshot, or its transaction's commit, and the change. (A transaction that is not committed yet when the snapshot is taken
+/// has changes that stand before it.)
+fn position(event: &Value) -> Result<(u64, u64)> {
+    let lsn = event.pointer("/data/source/lsn").and_then(Value::as_u64).unwrap_or_default();
+    if operation(event) == "r" {
+        return Ok((lsn, 0));
+    }
+    let id = text(event, "id");
+    let (high, low) = id
+        .split(':')
+        .nth(1)
+        .and_then(|commit| commit.split_once('-'))
+        .with_context(|| format!("no commit in id `{id}`"))?;
+    let commit = u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?;
+    Ok((commit, lsn))
+}
+
 pub(super) fn operation(event: &Value) -> &str {
     event.pointer("/data/op").and_then(Value::as_str).unwrap_or_default()
 }
@@ -235,6 +252,16 @@ mod tests {
         assert_eq!(without_repeats(&events).unwrap().len(), 2);
         let another = [event("a", "r", 4), event("a", "r", 5)];
         assert!(without_repeats(&another).is_err());
+    }
+
+    #[test]
+    fn a_change_stands_where_it_was_committed() {
+        let of = |id: &str, op: &str, lsn: u64| {
+            position(&json!({"id": id, "data": {"op": op, "source": {"lsn": lsn}}})).unwrap()
+        };
+        let (read, change) = (of("s:s0:t:1", "r", 0x20), of("s:0-30:1", "u", 0x10));
+        assert!(of("s:0-1F:1", "u", 0x10) < read && read < change);
+        assert!(change < of("s:0-30:2", "u", 0x11) && change < of("s:1-0:0", "u", 0x0f));
     }
 
     #[test]
