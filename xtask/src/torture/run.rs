@@ -28,8 +28,8 @@ use crate::compare::{self, Sequences};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stream may take to come to its next phase (an endpoint is told of the log before each copy that was interrupted), or to its end.
 const REST_PATIENCE: Duration = Duration::from_secs(240);
-/// After so long in one phase the schema is left alone until the next: a worker that has to look again at each change, and tells an endpoint of the log
-/// before it copies, may never come to the copy.
+/// After so long in one phase the schema is left alone until the next: renames after a snapshot was taken make a new one necessary, an endpoint is told of
+/// the log before it, and a worker that is slower at that than the next rename never comes to the copy.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(60);
 /// Transactions that an endpoint is told of after the last fault before the end.
 const STREAMED: u64 = 300;
