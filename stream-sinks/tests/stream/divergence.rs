@@ -245,7 +245,7 @@ async fn a_second_worker_fences_the_first_between_transactions_that_are_applied_
         ALTER TABLE n ENABLE ALWAYS TRIGGER refuse";
     for (cause, attempt) in [(missing, 2), (refused, 1)] {
         let hold = format!(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END';
             CREATE TRIGGER slow AFTER INSERT ON first FOR EACH ROW EXECUTE FUNCTION slow(); ALTER TABLE first ENABLE ALWAYS TRIGGER slow;
             CREATE SEQUENCE attempts; CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
                 'BEGIN IF nextval(''public.attempts'') = {attempt} THEN PERFORM pg_advisory_xact_lock(7); END IF; RETURN NEW; END';

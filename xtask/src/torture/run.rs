@@ -3,6 +3,7 @@
 mod inject;
 mod second;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -244,8 +245,10 @@ impl<'a> Run<'a> {
         }
         worker.signal(Signal::TERM)?;
         let status = worker.ends(PATIENCE).await?;
+        // One that has only begun does not listen yet.
+        let died_of_it = status.signal() == Some(Signal::TERM.as_raw());
         // It may have been about to end by itself.
-        if status.code() == Some(TERMINATED) { Ok(()) } else { self.judge(status) }
+        if status.code() == Some(TERMINATED) || died_of_it { Ok(()) } else { self.judge(status) }
     }
 
     /// A worker may end by itself only where it was told to, and when the stream is complete.
