@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stream_core::postgres::SqlClient;
 use stream_core::throwaway::testing::{self, TestDatabase};
 use stream_core::throwaway::{Binaries, Server, ServerError, ServerOptions, Shutdown};
 
@@ -108,6 +109,20 @@ async fn a_killed_server_comes_back_on_the_same_port_with_its_data() {
     let mut server = testing::private_server(testing::oldest_major(), &[("work_mem", "1MB")]);
     server.execute("postgres", "CREATE TABLE kept AS SELECT 7 AS n").await.unwrap();
     let (port, pid) = (server.port(), server.pid());
+    let busy = SqlClient::connect(&server.url("postgres").parse().unwrap()).await.unwrap();
+    let long =
+        "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '90 s' LOOP END LOOP; END $$";
+    let is_busy =
+        "SELECT count(*)::text FROM pg_stat_activity WHERE query ~ '^DO' AND state = 'active'";
+    let until_busy = async {
+        while value(&server, "postgres", is_busy).await == "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        ended = busy.batch_execute(long) => panic!("it is not busy: {ended:?}"),
+        () = until_busy => {}
+    }
     server.kill9().unwrap();
     assert_eq!(server.pid(), None);
     server.restart(Shutdown::Fast).unwrap();

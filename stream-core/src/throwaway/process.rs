@@ -91,6 +91,14 @@ impl Process {
         }
     }
 
+    /// The processes that the server has started, where the system tells.
+    fn children(&self) -> Vec<Pid> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+    }
+
     /// Sends `signal` and waits for the end; a server that takes longer than `patience` is killed.
     pub(super) fn stop(mut self, signal: Signal, patience: Duration) -> std::io::Result<()> {
         let mut deadline = Instant::now() + patience;
@@ -105,7 +113,12 @@ impl Process {
             if (first || Instant::now() >= deadline)
                 && let Some(signal) = next.next()
             {
+                let killed = if signal == Signal::KILL { self.children() } else { Vec::new() };
                 rustix::process::kill_process(Pid::from_child(&self.child), signal)?;
+                for child in killed {
+                    // It may not notice before its statement ends, and no server can start in its place until then.
+                    let _ = rustix::process::kill_process(child, signal);
+                }
                 deadline = Instant::now() + patience;
             }
             thread::sleep(POLL_INTERVAL);

@@ -180,7 +180,7 @@ impl Server {
         })
     }
 
-    /// Kills the server's main process with `SIGKILL`, as the kernel does when memory runs out.
+    /// Kills the server and its sessions with `SIGKILL`: all of them end at once, as when the power fails.
     ///
     /// # Errors
     ///
