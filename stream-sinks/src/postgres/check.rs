@@ -63,7 +63,8 @@ pub(super) async fn problems(
     problems.extend(makeup::problems(client, &options.source, source, tables).await?);
     // Rows can only be looked at where they may be read.
     if denied.is_none() {
-        problems.extend(empty(client, tables, source, known).await?);
+        let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));
+        problems.extend(empty(client, tables, fresh, known).await?);
     }
     let to_copy = |table: &&Arc<Table>| source.to_copy.contains(&table.name);
     problems
@@ -322,19 +323,13 @@ async fn rights(client: &SqlClient, tables: &Tables, role: &str) -> Result<Optio
 async fn empty(
     client: &SqlClient,
     tables: &Tables,
-    source: &Inspected,
+    names: impl Iterator<Item = &TableName>,
     known: &BTreeSet<TableName>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Option<String>, Error> {
     let mut filled = Vec::new();
-    let mut problems = Vec::new();
-    for name in source.to_copy.iter().filter(|name| !known.contains(*name)) {
+    for name in names {
         let Some(place) = tables.place(name) else { continue };
-        let others = tables.others_at(&place.name, name).filter(|other| known.contains(*other));
-        let others: Vec<_> = others.collect();
-        // Where one of them is copied again, all are removed before.
-        let is_kept = others.iter().all(|other| !source.to_copy.contains(*other));
-        let has_unknown = is_kept && place.name != *name && !tables.interrupted.is_empty();
-        if !others.is_empty() && !has_unknown {
+        if tables.others_at(&place.name, name).any(|other| known.contains(other)) {
             continue;
         }
         let sql = format!("SELECT EXISTS (SELECT FROM {})", place.name.quoted());
@@ -342,26 +337,20 @@ async fn empty(
             .query_one(&sql, &[])
             .await
             .map_err(|error| from_sql("look whether a table is empty", &error))?;
-        if !row.get::<_, bool>(0) || filled.contains(&place.name) {
-            continue;
-        }
-        if others.is_empty() {
+        if row.get::<_, bool>(0) && !filled.contains(&place.name) {
             filled.push(place.name.clone());
-        } else {
-            problems.push(parts::beside_interrupted(name, &place.name, &tables.interrupted));
         }
     }
     if filled.is_empty() {
-        return Ok(problems);
+        return Ok(None);
     }
     let names: Vec<_> = filled.iter().map(|name| format!("`{name}`")).collect();
     let quoted: Vec<_> = filled.iter().map(TableName::quoted).collect();
-    problems.push(format!(
+    Ok(Some(format!(
         "the target is not empty: {} {} rows that this stream did not write; if nobody needs them, run \
          `TRUNCATE {}` there; to keep them and stream only changes, set `snapshotMode: no_data`",
         names.join(", "),
         if names.len() == 1 { "holds" } else { "hold" },
         quoted.join(", ")
-    ));
-    Ok(problems)
+    )))
 }

@@ -12,7 +12,7 @@ use stream_core::{Error, ErrorKind};
 
 use super::error::from_sql;
 use super::plan::TargetTable;
-use super::progress::forget_sql;
+use super::progress::copy_again_sql;
 
 /// A partition that was copied, and is not captured any more.
 #[derive(Clone, Debug)]
@@ -28,21 +28,10 @@ pub(super) fn former(checkpoint: &Checkpoint, source: &Inspected) -> HashMap<Tab
         let TableSync::Synced { origin, .. } = sync else { return None };
         Some((name.clone(), Former { root: origin.root.clone()?, id: origin.relation }))
     });
-    former.filter(|(name, _)| !is_captured(source, name)).collect()
-}
-
-/// The tables of the checkpoint whose copy was interrupted, and that are not captured any more.
-pub(super) fn interrupted<'a>(
-    checkpoint: &'a Checkpoint,
-    source: &'a Inspected,
-) -> impl Iterator<Item = &'a TableName> {
-    let is_copying = |sync: &TableSync| matches!(sync, TableSync::Copying { .. });
-    let copying = checkpoint.tables.iter().filter(move |(_, sync)| is_copying(sync));
-    copying.map(|(name, _)| name).filter(|name| !is_captured(source, name))
-}
-
-fn is_captured(source: &Inspected, name: &TableName) -> bool {
-    source.parts.contains_key(name) || source.tables.iter().any(|table| table.name == *name)
+    let is_captured = |name: &TableName| {
+        source.parts.contains_key(name) || source.tables.iter().any(|table| table.name == *name)
+    };
+    former.filter(|(name, _)| !is_captured(name)).collect()
 }
 
 /// Partitions that the target lacks, of tables that it lacks too, or has divided as the source has, or not at all yet. Of others the
@@ -120,7 +109,7 @@ pub(super) fn assert_alone<'a>(
 /// remove the partition's own rows at the target first, and create it there as a table of its own.
 fn beside_former(name: &TableName, place: &TableName, former: &BTreeSet<&TableName>) -> Error {
     let names = list(former.iter().map(|name| format!("`{name}`")));
-    let statements: Vec<_> = former.iter().map(|name| forget_sql(name)).collect();
+    let statements: Vec<_> = former.iter().map(|name| copy_again_sql(name)).collect();
     Error::new(
         ErrorKind::Permanent,
         format!(
@@ -139,24 +128,6 @@ pub(super) fn renamed(name: &TableName, place: &TableName, before: &TableName) -
     format!(
         "`{name}`, which was called `{before}`, has to be copied under its new name, but its rows are in `{place}` of the target already: remove them \
          there, and run `{}`",
-        forget_sql(before)
-    )
-}
-
-/// A partition is to be copied into a table that others have too, at the target, and the copy of one that is not captured any more, under that name
-/// at least, was interrupted: it may be the same one, and its first rows may be there.
-///
-/// Remedy: remove those rows at the target, run the statement of the message, and start the stream again.
-pub(super) fn beside_interrupted(
-    name: &TableName,
-    place: &TableName,
-    interrupted: &BTreeSet<TableName>,
-) -> String {
-    let names = list(interrupted.iter().map(|name| format!("`{name}`")));
-    let statements: Vec<_> = interrupted.iter().map(forget_sql).collect();
-    format!(
-        "`{name}` has to be copied into `{place}` of the target, where others are, and the copy of {names}, not captured any more, was interrupted: if \
-         it is the same one, or was a partition too, remove its rows there; then run `{}`",
-        statements.join("; ")
+        copy_again_sql(before)
     )
 }

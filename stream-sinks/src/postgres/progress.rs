@@ -155,15 +155,6 @@ pub(super) fn copy_again_sql(table: &TableName) -> String {
     )
 }
 
-/// What has the stream know no table of this name any more, for one that is gone.
-pub(super) fn forget_sql(table: &TableName) -> String {
-    format!(
-        "DELETE FROM sgstream.table_sync WHERE table_schema = {} AND table_name = {}",
-        Literal(&table.schema),
-        Literal(&table.name)
-    )
-}
-
 /// Makes the tables and claims the stream.
 pub(super) async fn claim(
     client: &SqlClient,

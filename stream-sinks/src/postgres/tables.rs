@@ -32,8 +32,6 @@ pub(super) struct Tables {
     excluded: Excluded,
     /// Partitions that were copied, and are not captured any more.
     former: HashMap<TableName, Former>,
-    /// What was being copied, is not captured any more, and has no table of its own.
-    pub(super) interrupted: BTreeSet<TableName>,
     /// The source's types that are not built in. What was committed there before they were read is seen in `captured`, too.
     pub(super) types: Arc<Types>,
     target: RwLock<HashMap<TableName, Arc<TargetTable>>>,
@@ -68,8 +66,6 @@ impl Tables {
             .into_iter()
             .map(|(name, table)| (name, Arc::new(table)))
             .collect();
-        let interrupted = parts::interrupted(checkpoint, source);
-        let interrupted = interrupted.filter(|name| !found.contains_key(*name)).cloned().collect();
         let watched = catalog::are_watched(&client, &names).await?;
         let missing_parts = parts::missing(&client, source, &found).await?;
         let missing = captured
@@ -98,7 +94,6 @@ impl Tables {
             captured,
             excluded: Excluded::new(source, checkpoint),
             former,
-            interrupted,
             types: Arc::clone(&source.types),
             target: RwLock::new(found),
             watched,

@@ -127,24 +127,6 @@ async fn the_rows_of_a_renamed_partition_do_not_come_twice() {
     assert_same_rows(&stream, "SELECT id, v FROM m").await;
 }
 
-/// The first of them are there, where its copy was interrupted.
-#[tokio::test]
-async fn the_rows_of_a_partition_that_was_renamed_in_its_copy_do_not_come_twice() {
-    let (from, to) = databases("").await;
-    let stream = undivided(&from, &to).await;
-    let interrupted = "UPDATE sgstream.table_sync SET synced_at = NULL, source_oid = NULL, source_root = NULL WHERE table_name = 'm1'";
-    execute(&stream.target, interrupted).await;
-    execute(&stream.source, "ALTER TABLE m1 RENAME TO first").await;
-    let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
-    for part in ["`public.first`", "`public.m` of the target", "copy of `public.m1`"] {
-        assert!(error.contains(part), "no {part}: {error}");
-    }
-    execute(&stream.target, "DELETE FROM m WHERE id < 10").await;
-    execute(&stream.target, statement_of(&error)).await;
-    complete(&stream).await;
-    assert_same_rows(&stream, "SELECT id, v FROM m").await;
-}
-
 /// The log has a row of it that moved.
 #[tokio::test]
 async fn what_a_partitioned_table_had_before_it_was_dropped_is_followed() {
