@@ -65,6 +65,7 @@ pub(super) async fn problems(
     if denied.is_none() {
         let fresh = source.to_copy.iter().filter(|name| !known.contains(*name));
         problems.extend(empty(client, tables, fresh, known).await?);
+        problems.extend(interrupted(client, tables, source, &options.stream, known).await?);
     }
     let to_copy = |table: &&Arc<Table>| source.to_copy.contains(&table.name);
     problems
@@ -102,6 +103,49 @@ fn renamed(tables: &Tables, table: &Table) -> Option<String> {
     let mut former = tables.former_at(&place.name, &table.name);
     let (before, _) = former.find(|(_, former)| former.id == table.id)?;
     Some(parts::renamed(&table.name, &place.name, before))
+}
+
+/// What the copy of the table with number `$2` was noted as that was interrupted.
+const INTERRUPTED: &str = "SELECT table_schema, table_name FROM sgstream.table_sync \
+                           WHERE stream = $1 AND synced_at IS NULL AND source_oid = $2";
+
+/// Tables whose copy was interrupted under another name, in a place that they share: their first rows are there.
+async fn interrupted(
+    client: &SqlClient,
+    tables: &Tables,
+    source: &Inspected,
+    stream: &str,
+    known: &BTreeSet<TableName>,
+) -> Result<Vec<String>, Error> {
+    let mut problems = Vec::new();
+    for table in &source.tables {
+        let is_fresh = source.to_copy.contains(&table.name) && !known.contains(&table.name);
+        let Some(place) = tables.place(&table.name) else { continue };
+        if !is_fresh || !keeps_others(tables, source, known, &place.name, &table.name) {
+            continue;
+        }
+        let rows = client.query(INTERRUPTED, &[&stream, &i64::from(table.id.0)]).await;
+        let rows = rows.map_err(|error| from_sql("look for interrupted copies", &error))?;
+        problems.extend(rows.iter().map(|row| {
+            let before = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+            parts::renamed(&table.name, &place.name, &before)
+        }));
+    }
+    Ok(problems)
+}
+
+/// Whether `place` has rows of others than of `name`, and none of them is copied again, for which all would be removed.
+fn keeps_others(
+    tables: &Tables,
+    source: &Inspected,
+    known: &BTreeSet<TableName>,
+    place: &TableName,
+    name: &TableName,
+) -> bool {
+    let is_there = |other: &TableName| tables.place(other).is_some_and(|own| own.name == *place);
+    let others = tables.others_at(place, name);
+    let others: Vec<_> = others.filter(|name| known.contains(*name) && is_there(name)).collect();
+    !others.is_empty() && others.iter().all(|other| !source.to_copy.contains(*other))
 }
 
 /// Which database of which running server it is. Copies of a server's files have its identifier, and are no less a target for that.

@@ -149,7 +149,7 @@ pub fn begin_anew_sql(stream: &str) -> String {
 /// The statement that makes a stream copy one of its tables again at its next start.
 pub(super) fn copy_again_sql(table: &TableName) -> String {
     format!(
-        "UPDATE sgstream.table_sync SET synced_at = NULL WHERE table_schema = {} AND table_name = {}",
+        "UPDATE sgstream.table_sync SET synced_at = NULL, source_oid = NULL WHERE table_schema = {} AND table_name = {}",
         Literal(&table.schema),
         Literal(&table.name)
     )

@@ -113,7 +113,11 @@ impl OffsetStore for TargetStore {
     async fn save_tables(&mut self, tables: &[(TableName, TableSync)]) -> Result<(), Error> {
         let rows = stream_core::sql::list(tables.iter().map(|(name, sync)| {
             let synced = match sync {
-                TableSync::Copying { .. } => "NULL, NULL, NULL, NULL, NULL, NULL".to_owned(),
+                TableSync::Copying { relation, .. } => {
+                    let relation = relation
+                        .map_or_else(|| "NULL".to_owned(), |relation| relation.0.to_string());
+                    format!("NULL, {relation}, NULL, NULL, NULL, NULL")
+                }
                 TableSync::Synced { lsn, origin } => {
                     let TableOrigin { relation, published_by, columns, published_as, root } =
                         origin;

@@ -127,6 +127,38 @@ async fn the_rows_of_a_renamed_partition_do_not_come_twice() {
     assert_same_rows(&stream, "SELECT id, v FROM m").await;
 }
 
+/// The first of them are there, where its copy was interrupted. What else was is no obstacle.
+#[tokio::test]
+async fn the_rows_of_a_partition_that_was_renamed_in_its_copy_do_not_come_twice() {
+    let (from, to) = databases("").await;
+    let stream = undivided(&from, &to).await;
+    let interrupted = "UPDATE sgstream.table_sync SET synced_at = NULL, published_by = NULL, source_root = NULL WHERE table_name IN ('m1', 'beside')";
+    execute(&stream.target, interrupted).await;
+    execute(&stream.target, "DROP TABLE beside").await;
+    let renamed = "DROP TABLE beside;\n--\nALTER TABLE m1 RENAME TO first;\n--\nCREATE TABLE m0 PARTITION OF m FOR VALUES FROM (-10) TO (-5)";
+    execute(&stream.source, renamed).await;
+    let error = Box::pin(stream.complete()).await.unwrap_err().to_string();
+    assert!(error.contains("`public.first`, which was called `public.m1`"), "{error}");
+    assert!(!error.contains("m0"), "{error}");
+    execute(&stream.target, "DELETE FROM m WHERE id < 10").await;
+    execute(&stream.target, statement_of(&error)).await;
+    complete(&stream).await;
+    assert_same_rows(&stream, "SELECT id, v FROM m").await;
+}
+
+/// By it the table is known at the next start, whatever it is called then.
+#[tokio::test]
+async fn a_copy_that_fails_leaves_a_note_of_the_table_s_number() {
+    let (from, to) = databases("").await;
+    from.execute("CREATE TABLE t AS SELECT 1 AS id").await.unwrap();
+    to.execute("CREATE TABLE t (id int CHECK (id < 0))").await.unwrap();
+    let mut stream = Stream::new(&from, &to);
+    stream.import = false;
+    Box::pin(stream.complete()).await.unwrap_err();
+    let noted = rows(&stream.target, "SELECT source_oid::int FROM sgstream.table_sync").await;
+    assert_eq!(noted, rows(&stream.source, "SELECT 't'::regclass::oid::int").await);
+}
+
 /// The log has a row of it that moved.
 #[tokio::test]
 async fn what_a_partitioned_table_had_before_it_was_dropped_is_followed() {
