@@ -180,7 +180,7 @@ impl Server {
         })
     }
 
-    /// Kills the server and its sessions with `SIGKILL`: all of them end at once, as when the power fails.
+    /// Kills the server with `SIGKILL`, and its sessions where the system tells which they are: all end at once, as when the power fails.
     ///
     /// # Errors
     ///

@@ -245,8 +245,9 @@ impl<'a> Run<'a> {
         }
         worker.signal(Signal::TERM)?;
         let status = worker.ends(PATIENCE).await?;
-        // One that has only begun does not listen yet.
-        let died_of_it = status.signal() == Some(Signal::TERM.as_raw());
+        // One that has only begun, and was not seen at work, may not listen yet.
+        let only_begun = self.epoch <= self.before;
+        let died_of_it = only_begun && status.signal() == Some(Signal::TERM.as_raw());
         // It may have been about to end by itself.
         if status.code() == Some(TERMINATED) || died_of_it { Ok(()) } else { self.judge(status) }
     }
